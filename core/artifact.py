@@ -1,0 +1,131 @@
+"""A fitted model on disk: a folder with `config.json` and `weights.safetensors`. Loading never unpickles.
+
+The folder is written under a temporary name beside its final place, flushed and renamed, so that a reader sees
+either the whole artefact or none.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from .errors import ArtifactError
+
+SCHEMA = 1
+CONFIG, WEIGHTS = "config.json", "weights.safetensors"
+_LARGEST_CONFIG = 16 * 2**20
+_LARGEST_HEADER = 64 * 2**20
+_PICKLE_MARKS = (b"\x80", b"PK\x03\x04")
+
+
+def save(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """Write an artefact, replacing a previous one at the same place."""
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        temporary.mkdir()
+        text = json.dumps({"schema": SCHEMA, **config}, indent=2, sort_keys=True)
+        (temporary / CONFIG).write_text(text + "\n", encoding="utf-8")
+        save_file({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}, temporary / WEIGHTS)
+        for name in (CONFIG, WEIGHTS):
+            sync(temporary / name)
+        replace(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def load(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Read an artefact: (config, tensors on the CPU).
+
+    Raises:
+        ArtifactError: not an artefact, a pickle in place of the weights, truncated, or of a later schema.
+    """
+    folder = Path(folder)
+    config, weights = folder / CONFIG, folder / WEIGHTS
+    for file in (config, weights):
+        if not file.is_file():
+            raise ArtifactError(f"{folder}: expected a fitted model ({CONFIG} and {WEIGHTS}), found no {file.name}.")
+    return read_config(config), read_tensors(weights)
+
+
+def read_config(file: Path) -> dict[str, Any]:
+    """Read and bound `config.json`; raises `ArtifactError`."""
+    if file.stat().st_size > _LARGEST_CONFIG:
+        raise ArtifactError(f"{file}: {file.stat().st_size} bytes is too large for a config.")
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ArtifactError(f"{file}: not readable as JSON ({error}).") from None
+    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+        found = content.get("schema") if isinstance(content, dict) else type(content).__name__
+        raise ArtifactError(f"{file}: expected schema {SCHEMA}, found {found}; fit again with this version.")
+    content.pop("schema")
+    return content
+
+
+def read_tensors(file: Path) -> dict[str, Tensor]:
+    """Read a safetensors file after checking that it is one; raises `ArtifactError`."""
+    length = file.stat().st_size
+    with file.open("rb") as stream:
+        head = stream.read(8)
+    if head.startswith(_PICKLE_MARKS) and (len(head) < 8 or struct.unpack("<Q", head)[0] > length):
+        raise ArtifactError(
+            f"{file}: this is a pickle (torch.save), which can run code when read; only safetensors are loaded."
+        )
+    if len(head) < 8 or struct.unpack("<Q", head)[0] > min(length - 8, _LARGEST_HEADER):
+        raise ArtifactError(f"{file}: not a whole safetensors file ({length} bytes); copy it again.")
+    try:
+        return load_file(file)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise ArtifactError(f"{file}: not a readable safetensors file ({error}); copy it again.") from None
+
+
+def restore(module: torch.nn.Module, tensors: Mapping[str, Tensor], *, what: str) -> None:
+    """Load tensors into a module by name.
+
+    Raises:
+        ArtifactError: names or shapes differ from what the config builds.
+    """
+    wanted = module.state_dict()
+    missing, foreign = sorted(set(wanted) - set(tensors)), sorted(set(tensors) - set(wanted))
+    if missing or foreign:
+        raise ArtifactError(f"{what}: weights do not fit the config (missing {missing[:3]}, foreign {foreign[:3]}).")
+    for name, tensor in wanted.items():
+        if tensor.shape != tensors[name].shape:
+            raise ArtifactError(f"{what}: {name} has shape {tuple(tensors[name].shape)}, expected {tuple(tensor.shape)}.")
+    module.load_state_dict(dict(tensors))
+
+
+def sync(path: Path) -> None:
+    """Flush a file or a folder to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def replace(temporary: Path, final: Path) -> None:
+    """Put a finished folder in its place; a previous one is moved aside first and removed last."""
+    sync(temporary)
+    if final.exists():
+        aside = final.with_name(f".{final.name}.{os.getpid()}.old")
+        shutil.rmtree(aside, ignore_errors=True)
+        os.rename(final, aside)
+        os.rename(temporary, final)
+        shutil.rmtree(aside, ignore_errors=True)
+    else:
+        os.rename(temporary, final)
+    sync(final.parent)

@@ -1,0 +1,113 @@
+"""What a model can do: protocols of one method each.
+
+There is no base class for models. A family implements the protocols that its mathematics allows, and whatever
+one can do with a model (scores, imputation, posterior sampling) is a free function on one of them.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol, runtime_checkable
+
+from torch import Tensor
+
+from .noise import Noise
+from .spaces import Tree
+
+
+@runtime_checkable
+class Sampler(Protocol):
+    """Draws samples."""
+
+    def sample(self, n: int, condition: Tree | None = None, *, noise: Noise) -> Tree:
+        """Draw `n` samples; `condition` and `noise` have n rows, one draw per row."""
+        ...
+
+
+@runtime_checkable
+class Density(Protocol):
+    """Knows its exact log-density (up to the numerical tolerance the family declares)."""
+
+    def log_prob(self, x: Tree, condition: Tree | None = None) -> Tensor:
+        """Return log p(x | condition), shape (B,), in nats."""
+        ...
+
+
+@runtime_checkable
+class Bounded(Protocol):
+    """Knows a stochastic bound on its log-density."""
+
+    direction: Literal["lower", "upper"]
+
+    def log_bound(self, x: Tree, condition: Tree | None = None, *, noise: Noise) -> Tensor:
+        """Return a one-draw bound on log p(x | condition), shape (B,), in nats."""
+        ...
+
+
+@runtime_checkable
+class Encodes(Protocol):
+    """Maps samples to codes and back."""
+
+    def encode(self, x: Tree, condition: Tree | None = None) -> Tensor:
+        """Return the code of x, leading axis B."""
+        ...
+
+    def decode(self, z: Tensor, condition: Tree | None = None) -> Tree:
+        """Return the sample whose code is z."""
+        ...
+
+
+@runtime_checkable
+class Energy(Protocol):
+    """Knows its log-density up to a constant."""
+
+    def energy(self, x: Tree, condition: Tree | None = None) -> Tensor:
+        """Return U(x) with p(x) proportional to exp(-U(x)), shape (B,)."""
+        ...
+
+
+@runtime_checkable
+class Denoises(Protocol):
+    """Estimates the clean sample from one with Gaussian noise added."""
+
+    def denoise(self, x: Tensor, sigma: Tensor, condition: Tree | None = None) -> Tensor:
+        """Return E[x0 | x0 + sigma n = x]; `sigma` has shape (B,)."""
+        ...
+
+
+@runtime_checkable
+class Velocity(Protocol):
+    """Knows the velocity field of a probability path from noise (t = 0) to data (t = 1)."""
+
+    def velocity(self, x: Tensor, t: Tensor, condition: Tree | None = None) -> Tensor:
+        """Return dx/dt at time `t`, shape (B,)."""
+        ...
+
+
+@runtime_checkable
+class Constraint(Protocol):
+    """Says which next choices are legal in a state that is being built (valences, grammars)."""
+
+    def allowed(self, state: Tree) -> tuple[Tensor, Tensor]:
+        """Return (mask of legal choices, features of the state), leading axis B."""
+        ...
+
+
+PROTOCOLS = {
+    "sample": Sampler,
+    "density": Density,
+    "bound": Bounded,
+    "encode": Encodes,
+    "energy": Energy,
+    "denoise": Denoises,
+    "velocity": Velocity,
+}
+
+
+def capabilities(model: object | type) -> tuple[str, ...]:
+    """Name what a model (or a model class) can do, in the order of `PROTOCOLS`."""
+
+    def has(protocol: type) -> bool:
+        wanted = [name for name in vars(protocol) if not name.startswith("_") and callable(getattr(protocol, name))]
+        return all(callable(getattr(model, name, None)) for name in wanted)
+
+    return tuple(name for name, protocol in PROTOCOLS.items() if has(protocol))

@@ -1,0 +1,120 @@
+"""Configs: frozen pydantic models that lie beside the classes they build.
+
+The same object is what YAML holds, what the command line overrides (`training.steps=500`), what the tracker
+logs and what lies beside the weights. Unknown keys are refused with the nearest known one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from .errors import ConfigError, did_you_mean
+
+
+class Config(BaseModel):
+    """Base of every config: frozen, and closed to unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+C = TypeVar("C", bound=BaseModel)
+
+
+def parse(config: type[C], value: Mapping[str, Any], *, where: str = "config") -> C:
+    """Build a config from plain data.
+
+    Raises:
+        ConfigError: one sentence per fault, each naming the key's full path.
+    """
+    try:
+        return config.model_validate(value)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_sentence(config, fault, where) for fault in error.errors())) from None
+
+
+def _sentence(config: type[BaseModel], fault: Any, where: str) -> str:
+    path = [str(step) for step in fault["loc"]]
+    name = ".".join([where, *path])
+    if fault["type"] == "extra_forbidden":
+        known = _fields_at(config, path[:-1])
+        return f'{name}: there is no such key.{did_you_mean(path[-1], known)} Known: {", ".join(sorted(known))}.'
+    if fault["type"] == "missing":
+        return f"{name}: this key is required."
+    message = fault["msg"].removeprefix("Value error, ")
+    found = f" Found {fault['input']!r}." if not isinstance(fault["input"], Mapping | BaseModel) else ""
+    return f"{name}: {message}{'' if message.endswith(('.', '?')) else '.'}{found}"
+
+
+def _fields_at(config: Any, path: list[str]) -> list[str]:
+    """Field names of the model that lies at `path` below `config`, through optionals, lists and dictionaries."""
+    models = [config]
+    for step in path:
+        following: list[Any] = []
+        for model in models:
+            if isinstance(model, type) and issubclass(model, BaseModel) and step in model.model_fields:
+                following += _models_in(model.model_fields[step].annotation)
+            else:  # a dictionary's key, a list's index, a union's tag: the same models go on
+                following.append(model)
+        models = following
+    return [name for model in models for name in getattr(model, "model_fields", {})]
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in _models_in(argument)]
+
+
+def override(value: Mapping[str, Any], assignments: list[str]) -> dict[str, Any]:
+    """Apply `a.b.c=VALUE` assignments to nested plain data; VALUE is read as YAML.
+
+    Raises:
+        ConfigError: an assignment without `=`, or a path through something that is not a mapping.
+    """
+    result = _copy(value)
+    for assignment in assignments:
+        path, separator, text = assignment.partition("=")
+        if not separator or not path:
+            raise ConfigError(f'"{assignment}": overrides are written KEY=VALUE, such as training.steps=500.')
+        node: Any = result
+        *parents, last = path.split(".")
+        for step in parents:
+            if not isinstance(node, dict | list):
+                raise ConfigError(f'"{assignment}": there is nothing below "{step}".')
+            node = node[_position(step, node, assignment)] if isinstance(node, list) else node.setdefault(step, {})
+        if isinstance(node, list):
+            node[_position(last, node, assignment)] = _scalar(text)
+        elif isinstance(node, dict):
+            node[last] = _scalar(text)
+        else:
+            raise ConfigError(f'"{assignment}": "{".".join(parents)}" holds a value, not a group of keys.')
+    return result
+
+
+def _copy(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _copy(item) for key, item in value.items()}
+    return [_copy(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _position(step: str, node: list[Any], assignment: str) -> int:
+    if not step.isdigit() or int(step) >= len(node):
+        raise ConfigError(f'"{assignment}": expected a position 0 .. {len(node) - 1}, found "{step}".')
+    return int(step)
+
+
+def _scalar(text: str) -> Any:
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+    if isinstance(value, str):  # YAML 1.1 reads 3e-4 as text
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value

@@ -1,0 +1,96 @@
+"""How samples reach a model: a `Source` is fetched by global index and answers with a `Batch`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from .spaces import Tree, batch_size
+
+
+def map_tree(function: Callable[[Tensor], Tensor], value: Tree) -> Tree:
+    """Apply a function to the tensor, or to each of the named tensors."""
+    if isinstance(value, Tensor):
+        return function(value)
+    return {name: function(part) for name, part in value.items()}
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples with their conditions and their global indices (int64, shape (B,)), which key the noise."""
+
+    x: Tree
+    condition: Tree | None
+    index: Tensor
+
+    def __len__(self) -> int:
+        return batch_size(self.x)
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Batch:
+        """Apply a function to every data tensor; the index is left alone."""
+        condition = None if self.condition is None else map_tree(function, self.condition)
+        return replace(self, x=map_tree(function, self.x), condition=condition)
+
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Batch:
+        """Move to a device; floating tensors also to `dtype`."""
+
+        def move(tensor: Tensor) -> Tensor:
+            return tensor.to(device, dtype if dtype and tensor.is_floating_point() else None)
+
+        return replace(self.map(move), index=self.index.to(device))
+
+
+class Source(Protocol):
+    """A data set that is read by global index."""
+
+    def __len__(self) -> int: ...
+
+    def fetch(self, index: Tensor) -> Batch:
+        """Return the samples at `index` (int64, on the CPU), in that order."""
+        ...
+
+
+@dataclass(frozen=True)
+class TensorSource:
+    """A source held in memory."""
+
+    x: Tree
+    condition: Tree | None = None
+
+    def __len__(self) -> int:
+        return batch_size(self.x)
+
+    def fetch(self, index: Tensor) -> Batch:
+        return Batch(self.x, self.condition, index).map(lambda tensor: tensor[index])
+
+
+@dataclass(frozen=True)
+class Subset:
+    """The samples of a source at the given global indices; keeps those indices, so that noise stays keyed."""
+
+    source: Source
+    index: Tensor
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def fetch(self, index: Tensor) -> Batch:
+        return self.source.fetch(self.index[index])
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Samples of different lengths laid end to end: sample i is `values[offsets[i] : offsets[i + 1]]`."""
+
+    values: Tensor
+    offsets: Tensor
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, i: int) -> Tensor:
+        return self.values[self.offsets[i] : self.offsets[i + 1]]

@@ -1,0 +1,32 @@
+"""The errors a user may meet, each a sentence: what was expected, what was found, how to mend it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class MaquetteError(Exception):
+    """Base of every error that is shown to users without a traceback."""
+
+
+class ConfigError(MaquetteError):
+    """A configuration that cannot be built: unknown key, wrong type, impossible combination."""
+
+
+class SpaceError(MaquetteError):
+    """A tensor that is not a batch of samples of the space it was given for."""
+
+
+class ArtifactError(MaquetteError):
+    """A file on disk that is not what it claims to be: truncated, foreign, or of another schema."""
+
+
+class TrainingError(MaquetteError):
+    """A fit that cannot go on: a loss that is not finite, a plan that cannot run as asked."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return `' Did you mean "x"?'` for the nearest known word, or an empty string."""
+    near = get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f' Did you mean "{near[0]}"?' if near else ""

@@ -1,0 +1,36 @@
+"""The table of generative families: one file per algorithm, found by walking this package."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import nn
+
+from ..config import Config
+from ..registry import Registry
+from ..spaces import Space
+
+
+class FamilyConfig(Config):
+    """Base of every family's config; the subclass adds `kind: Literal[...]` and the family's own keys.
+
+    Attributes:
+        summary: one line for `maquette list families`.
+        reference: the paper.
+        spaces: names of the spaces it can model ("vector", "field", ...).
+        model: the class that `build` returns; its methods are the family's capabilities.
+        tolerance: what the laws may expect of it: "exact" (1e-10), "ode" (1e-3) or "estimator" (4 standard errors).
+    """
+
+    summary: ClassVar[str]
+    reference: ClassVar[str]
+    spaces: ClassVar[tuple[str, ...]]
+    model: ClassVar[type[nn.Module]]
+    tolerance: ClassVar[str] = "exact"
+
+    def build(self, space: Space, condition: Space | None = None) -> nn.Module:
+        """Return the untrained model of samples of `space` given `condition`; raises `ConfigError`."""
+        raise TypeError(f"{type(self).__name__} does not define build(space, condition).")
+
+
+families: Registry[type[FamilyConfig]] = Registry("family", package=__name__, group="maquette.families")

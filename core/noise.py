@@ -1,0 +1,185 @@
+"""Keyed, counter-based randomness: every number is a function of (seed, stream, step, sample index, name).
+
+A draw does not depend on the batch it was made in, on the number of processes, or on what was drawn before.
+The generator is Philox-4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011) in
+torch integer operations, so the same code runs on any device and inside `torch.compile`.
+
+Two objects implement the protocol `Noise`: `KeyedNoise` computes its numbers, `TapeNoise` plays back named
+tensors that the caller supplies (this is what an exported sampler reads).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+_MASK = 0xFFFFFFFF
+_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+_WEYL = (0x9E3779B9, 0xBB67AE85)
+
+
+class Noise(Protocol):
+    """A source of named random tensors, one row per sample."""
+
+    rows: int
+
+    def normal(self, name: str, shape: tuple[int, ...] = ()) -> Tensor:
+        """Standard normal draws, shape (rows, *shape)."""
+        ...
+
+    def uniform(self, name: str, shape: tuple[int, ...] = ()) -> Tensor:
+        """Draws from the open interval (0, 1), shape (rows, *shape)."""
+        ...
+
+    def fold(self, name: str) -> Noise:
+        """The same rows under a name of their own, for a part that must not share draws with another."""
+        ...
+
+
+def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, int]) -> tuple[Tensor, ...]:
+    """Philox-4x32-10: four int64 tensors holding 32-bit counters to four holding 32-bit random words."""
+    c0, c1, c2, c3 = counter
+    k0, k1 = key
+    for _ in range(10):
+        p0 = c0 * _MULTIPLIERS[0]  # 64-bit products wrap as two's complement; the bits are those of uint64
+        p1 = c2 * _MULTIPLIERS[1]
+        c0, c1, c2, c3 = (
+            ((p1 >> 32) & _MASK) ^ c1 ^ k0,
+            p1 & _MASK,
+            ((p0 >> 32) & _MASK) ^ c3 ^ k1,
+            p0 & _MASK,
+        )
+        k0, k1 = (k0 + _WEYL[0]) & _MASK, (k1 + _WEYL[1]) & _MASK
+    return c0, c1, c2, c3
+
+
+def _key(*parts: object) -> tuple[int, int]:
+    digest = hashlib.blake2b("\x1f".join(map(str, parts)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:], "little")
+
+
+@dataclass(frozen=True)
+class KeyedNoise:
+    """Noise as a function of (seed, stream, step, global sample index, name).
+
+    Args:
+        seed: the run's seed.
+        index: global sample indices, int64 of shape (rows,); decides the device of the draws.
+        stream: what the draws are for ("train", "evaluate", "generate"); streams never share numbers.
+        step: the optimiser step, 0 .. 2**32 - 1.
+        dtype: floating dtype of the draws.
+    """
+
+    seed: int
+    index: Tensor
+    stream: str = "default"
+    step: int = 0
+    dtype: torch.dtype = torch.float32
+
+    @property
+    def rows(self) -> int:
+        return len(self.index)
+
+    def fold(self, name: str) -> KeyedNoise:
+        return replace(self, stream=f"{self.stream}/{name}")
+
+    def at(self, *, step: int | None = None, index: Tensor | None = None) -> KeyedNoise:
+        """The same noise at another step or for other samples."""
+        return replace(
+            self, step=self.step if step is None else step, index=self.index if index is None else index
+        )
+
+    def _words(self, name: str, count: int) -> tuple[Tensor, ...]:
+        """Four int64 tensors of shape (rows, ceil(count / 4)) of 32-bit words."""
+        blocks = torch.arange(max(1, -(-count // 4)), device=self.index.device)
+        index = self.index[:, None]
+        low, high = index & _MASK, (index >> 32) & _MASK
+        counter = (blocks + torch.zeros_like(low), low, high, torch.full_like(low, self.step & _MASK))
+        return philox(tuple(torch.broadcast_tensors(*counter)), _key(self.seed, self.stream, name))  # type: ignore[arg-type]
+
+    def uniform(self, name: str, shape: tuple[int, ...] = ()) -> Tensor:
+        count = math.prod(shape)
+        if self.dtype == torch.float64:
+            a, b, c, d = self._words(name, 2 * count)
+            fine = ((a << 20) ^ (b >> 12), (c << 20) ^ (d >> 12))  # 52 bits each
+            flat = (torch.stack(fine, dim=-1).flatten(1).to(torch.float64) + 0.5) * 2.0**-52
+        else:
+            # 23 bits and a half step keep both ends open in float32
+            words = torch.stack(self._words(name, count), dim=-1).flatten(1)
+            flat = ((words >> 9).to(torch.float32) + 0.5) * 2.0**-23
+        return flat[:, :count].reshape(self.rows, *shape).to(self.dtype)
+
+    def normal(self, name: str, shape: tuple[int, ...] = ()) -> Tensor:
+        count = math.prod(shape)
+        exact = torch.float64 if self.dtype == torch.float64 else torch.float32
+        a, b, c, d = self._words(name, count)
+        # Box-Muller on (radius, angle) pairs; 32-bit radii reach 6.7 sigma
+        radius = torch.stack((a, c), dim=-1).to(exact).add_(0.5).mul_(2.0**-32).log_().mul_(-2).clamp_(min=0).sqrt_()
+        angle = torch.stack((b, d), dim=-1).to(exact).mul_(2 * math.pi * 2.0**-32)
+        flat = torch.stack((radius * angle.cos(), radius * angle.sin()), dim=-1).flatten(1)
+        return flat[:, :count].reshape(self.rows, *shape).to(self.dtype)
+
+
+@dataclass
+class TapeNoise:
+    """Named tensors played back as noise; the sampler of an exported model reads these as inputs.
+
+    Names are those that `KeyedNoise` was asked for, with the folds before them: `"voxels/prior"`.
+
+    Raises:
+        KeyError: a name that is not on the tape.
+    """
+
+    tensors: dict[str, Tensor]
+    prefix: str = ""
+
+    @property
+    def rows(self) -> int:
+        return next(iter(self.tensors.values())).shape[0]
+
+    def fold(self, name: str) -> TapeNoise:
+        return TapeNoise(self.tensors, f"{self.prefix}{name}/")
+
+    def _play(self, name: str) -> Tensor:
+        full = self.prefix + name
+        if full not in self.tensors:
+            raise KeyError(f'The tape holds no noise named "{full}"; it has {sorted(self.tensors)}.')
+        return self.tensors[full]
+
+    def normal(self, name: str, shape: tuple[int, ...] = ()) -> Tensor:
+        return self._play(name)
+
+    def uniform(self, name: str, shape: tuple[int, ...] = ()) -> Tensor:
+        return self._play(name)
+
+
+@dataclass
+class Recorder:
+    """Passes draws through and keeps each one, to learn which tape a sampler needs."""
+
+    inner: Noise
+    tape: dict[str, Tensor] = field(default_factory=dict)
+    laws: dict[str, str] = field(default_factory=dict)
+    prefix: str = ""
+
+    @property
+    def rows(self) -> int:
+        return self.inner.rows
+
+    def fold(self, name: str) -> Recorder:
+        return Recorder(self.inner.fold(name), self.tape, self.laws, f"{self.prefix}{name}/")
+
+    def _keep(self, name: str, law: str, value: Tensor) -> Tensor:
+        self.tape[self.prefix + name], self.laws[self.prefix + name] = value, law
+        return value
+
+    def normal(self, name: str, shape: tuple[int, ...] = ()) -> Tensor:
+        return self._keep(name, "normal", self.inner.normal(name, shape))
+
+    def uniform(self, name: str, shape: tuple[int, ...] = ()) -> Tensor:
+        return self._keep(name, "uniform", self.inner.uniform(name, shape))

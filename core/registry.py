@@ -1,0 +1,99 @@
+"""A generic table of named things: filled by decorators, by walking a package, and by entry points; lazy.
+
+A name resolves through a table alone, never through a dotted path in a config. Nothing is imported before the
+first look-up.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator
+from importlib.metadata import entry_points
+from typing import Annotated, Any, Generic, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, SerializeAsAny
+
+from .errors import ConfigError, did_you_mean
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """Named members of one sort.
+
+    Args:
+        sort: what a member is called in messages ("family", "domain").
+        package: package whose modules register members when imported; walked on the first look-up.
+        group: entry-point group through which other distributions add theirs.
+    """
+
+    def __init__(self, sort: str, *, package: str | None = None, group: str | None = None) -> None:
+        self.sort, self.package, self.group = sort, package, group
+        self._members: dict[str, T] = {}
+        self._filled = False
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Decorator that files a member under `name`.
+
+        Raises:
+            ConfigError: the name is taken by something else.
+        """
+
+        def add(member: T) -> T:
+            present = self._members.get(name)
+            if present is not None and getattr(present, "__qualname__", present) != getattr(
+                member, "__qualname__", member
+            ):
+                raise ConfigError(f'Two members of sort {self.sort} are called "{name}".')
+            self._members[name] = member
+            return member
+
+        return add
+
+    def _fill(self) -> None:
+        if self._filled:
+            return
+        self._filled = True
+        if self.package:
+            root = importlib.import_module(self.package)
+            for module in pkgutil.walk_packages(root.__path__, prefix=f"{self.package}."):
+                importlib.import_module(module.name)
+        for point in entry_points(group=self.group) if self.group else ():
+            self.register(point.name)(point.load())
+
+    def get(self, name: str) -> T:
+        """Return the member called `name`.
+
+        Raises:
+            ConfigError: there is none; the message names the nearest and all known ones.
+        """
+        self._fill()
+        if name not in self._members:
+            known = sorted(self._members)
+            raise ConfigError(
+                f'There is no {self.sort} called "{name}".{did_you_mean(name, known)} Known: {", ".join(known)}.'
+            )
+        return self._members[name]
+
+    def items(self) -> Iterator[tuple[str, T]]:
+        """All members by name, in alphabetical order."""
+        self._fill()
+        return iter(sorted(self._members.items()))
+
+
+def by_kind(registry: Registry[type[BaseModel]]) -> Any:
+    """A pydantic field type: a config whose `kind` is looked up in the registry."""
+
+    def resolve(value: Any) -> Any:
+        if isinstance(value, BaseModel):
+            return value
+        if not isinstance(value, dict) or "kind" not in value:
+            raise ValueError(f'expected a mapping with the key "kind" that names a {registry.sort}')
+        try:
+            member = registry.get(value["kind"])
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        return member.model_validate(value)
+
+    return Annotated[SerializeAsAny[BaseModel], BeforeValidator(resolve)]

@@ -1,0 +1,191 @@
+"""What one sample is to a network: a frozen description that configs, artefacts and networks share.
+
+A space holds no data. A *value* of a space is a batch: one tensor of shape `(B, *space.shape)`, or, for a
+`Product`, a dictionary of such tensors under the names of its parts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field as Described
+from torch import Tensor
+
+from .errors import SpaceError
+
+Tree = Tensor | dict[str, Tensor]
+"""A batch of samples: one tensor, or named tensors (a value of a `Product`), leading axis B."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+# --- supports: where the numbers live ---------------------------------------------------------------
+
+
+class Real(_Frozen):
+    """The whole real line."""
+
+    kind: Literal["real"] = "real"
+
+
+class Complex(_Frozen):
+    """The complex plane; tensors are complex."""
+
+    kind: Literal["complex"] = "complex"
+
+
+class Interval(_Frozen):
+    """The closed interval [low, high]."""
+
+    kind: Literal["interval"] = "interval"
+    low: float = 0.0
+    high: float = 1.0
+
+
+class Torus(_Frozen):
+    """A circle of the given period: x and x + period are the same point."""
+
+    kind: Literal["torus"] = "torus"
+    period: float = 2 * math.pi
+
+
+class Levels(_Frozen):
+    """The integers 0 .. count - 1."""
+
+    kind: Literal["levels"] = "levels"
+    count: int = Described(ge=2)
+
+
+class Binary(_Frozen):
+    """Zero or one."""
+
+    kind: Literal["binary"] = "binary"
+
+
+class Simplex(_Frozen):
+    """Non-negative numbers along the last axis that sum to one."""
+
+    kind: Literal["simplex"] = "simplex"
+
+
+Support = Annotated[Real | Complex | Interval | Torus | Levels | Binary | Simplex, Described(discriminator="kind")]
+
+
+# --- spaces -----------------------------------------------------------------------------------------
+
+
+class Vector(_Frozen):
+    """`dim` numbers without order or neighbourhood."""
+
+    kind: Literal["vector"] = "vector"
+    dim: int = Described(ge=1)
+    support: Support = Real()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.dim,)
+
+
+class Field(_Frozen):
+    """Channels on a regular grid of any dimension; each axis is periodic or not."""
+
+    kind: Literal["field"] = "field"
+    channels: int = Described(ge=1)
+    grid: tuple[int, ...]
+    periodic: tuple[bool, ...] = ()
+    support: Support = Real()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.channels, *self.grid)
+
+
+class Sequence(_Frozen):
+    """Tokens of a vocabulary, or real channels, along one ordered axis; shorter ones are padded if `variable`."""
+
+    kind: Literal["sequence"] = "sequence"
+    length: int = Described(ge=1)
+    vocabulary: int | None = None
+    channels: int | None = None
+    variable: bool = False
+    support: Support = Real()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.length,) if self.channels is None else (self.length, self.channels)
+
+
+class Graph(_Frozen):
+    """Typed nodes and typed edges, at most `max_nodes` of them; dense value: node types (max_nodes,)."""
+
+    kind: Literal["graph"] = "graph"
+    node_types: int = Described(ge=1)
+    edge_types: int = Described(ge=1)
+    max_nodes: int = Described(ge=1)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.max_nodes,)
+
+
+class Product(_Frozen):
+    """Several named spaces together; a value is a dictionary of tensors."""
+
+    kind: Literal["product"] = "product"
+    parts: dict[str, Annotated[Vector | Field | Sequence | Graph, Described(discriminator="kind")]]
+
+
+Simple = Vector | Field | Sequence | Graph
+Space = Annotated[Vector | Field | Sequence | Graph | Product, Described(discriminator="kind")]
+
+
+def size(space: Space) -> int:
+    """Number of scalars in one sample."""
+    if isinstance(space, Product):
+        return sum(size(part) for part in space.parts.values())
+    return math.prod(space.shape)
+
+
+def flatten(space: Space, value: Tree) -> Tensor:
+    """Lay a batch out as `(B, size(space))`, the parts of a product in the order the space names them."""
+    if isinstance(space, Product):
+        return torch.cat([value[name].flatten(1) for name in space.parts], dim=1)  # type: ignore[index]
+    return value.flatten(1)  # type: ignore[union-attr]
+
+
+def unflatten(space: Space, flat: Tensor) -> Tree:
+    """Inverse of `flatten`: `(B, size(space))` back to a value of the space."""
+    if isinstance(space, Product):
+        sizes = [size(part) for part in space.parts.values()]
+        pieces = flat.split(sizes, dim=1)
+        return {
+            name: piece.unflatten(1, part.shape)
+            for (name, part), piece in zip(space.parts.items(), pieces, strict=True)
+        }
+    return flat.unflatten(1, space.shape)
+
+
+def batch_size(value: Tree) -> int:
+    """Number of samples in a batch."""
+    return len(value) if isinstance(value, Tensor) else len(next(iter(value.values())))
+
+
+def check(space: Space, value: Tree, *, what: str = "value") -> None:
+    """Raise `SpaceError` unless `value` has the shape, dtype class and parts that `space` describes."""
+    if isinstance(space, Product):
+        if not isinstance(value, Mapping):
+            raise SpaceError(f"{what}: expected named tensors {sorted(space.parts)}, found one tensor.")
+        if set(value) != set(space.parts):
+            raise SpaceError(f"{what}: expected the parts {sorted(space.parts)}, found {sorted(value)}.")
+        for name, part in space.parts.items():
+            check(part, value[name], what=f"{what}.{name}")
+        return
+    if not isinstance(value, Tensor):
+        raise SpaceError(f"{what}: expected a tensor of shape (B, {', '.join(map(str, space.shape))}).")
+    if tuple(value.shape[1:]) != space.shape:
+        raise SpaceError(f"{what}: expected shape (B, *{space.shape}), found {tuple(value.shape)}.")

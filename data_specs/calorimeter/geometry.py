@@ -1,0 +1,132 @@
+"""Voxel geometry of a calorimeter: layers of cells, seen along the incident particle.
+
+A shower is a vector of `n_voxels` deposits; the layers follow one another, and within a layer the second axis
+of `Layer.grid` runs fastest. Lengths in mm, energies in MeV.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class PolarLayer:
+    """Rings and sectors around the axis; grid (n_alpha, n_r). `r_edges == (0,)` is a layer without cells."""
+
+    id: int
+    r_edges: tuple[float, ...]
+    n_alpha: int
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        return (self.n_alpha, len(self.r_edges) - 1)
+
+    @property
+    def periodic(self) -> tuple[bool, bool]:
+        return (True, False)
+
+    @property
+    def n_voxels(self) -> int:
+        return self.n_alpha * (len(self.r_edges) - 1)
+
+    @cached_property
+    def centers(self) -> tuple[Floats, Floats]:
+        """(x, y) of each voxel, mm: radius of the ring's middle, angle of the sector's middle.
+
+        A layer with one sector has no angle: its cells are at angle 0, as in the CaloChallenge.
+        """
+        r = self.radii
+        alpha = (np.arange(self.n_alpha) + 0.5) * 2 * np.pi / self.n_alpha if self.n_alpha > 1 else np.zeros(1)
+        angle = np.repeat(alpha, len(self.r_edges) - 1)
+        return r * np.cos(angle), r * np.sin(angle)
+
+    @cached_property
+    def radii(self) -> Floats:
+        """Distance of each voxel's middle from the axis, mm."""
+        edges = np.asarray(self.r_edges)
+        return np.tile((edges[1:] + edges[:-1]) / 2, self.n_alpha)
+
+
+@dataclass(frozen=True)
+class CartesianLayer:
+    """Rectangular cells; grid (n_x, n_y)."""
+
+    id: int
+    x_edges: tuple[float, ...]
+    y_edges: tuple[float, ...]
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        return (len(self.x_edges) - 1, len(self.y_edges) - 1)
+
+    @property
+    def periodic(self) -> tuple[bool, bool]:
+        return (False, False)
+
+    @property
+    def n_voxels(self) -> int:
+        return self.grid[0] * self.grid[1]
+
+    @cached_property
+    def centers(self) -> tuple[Floats, Floats]:
+        """(x, y) of each voxel, mm."""
+        x, y = np.asarray(self.x_edges), np.asarray(self.y_edges)
+        grid = np.meshgrid((x[1:] + x[:-1]) / 2, (y[1:] + y[:-1]) / 2, indexing="ij")
+        return grid[0].ravel(), grid[1].ravel()
+
+    @cached_property
+    def radii(self) -> Floats:
+        """Distance of each voxel's middle from the axis, mm."""
+        return np.hypot(*self.centers)
+
+
+Layer = PolarLayer | CartesianLayer
+
+
+@dataclass(frozen=True)
+class Medium:
+    """Effective medium of the stack, for lengths in radiation lengths and Moliere radii."""
+
+    radiation_length: float  # mm
+    moliere_radius: float  # mm
+    layer_depth: float | None = None  # mm per layer where all are alike
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """A named set of layers.
+
+    Attributes:
+        name: one of the known names, or the stem of the XML file it was read from.
+        layers: in order of depth.
+        threshold: readout threshold, MeV: smaller deposits are cut to zero before showers are judged.
+        pid: PDG number of the particle the file was made for, 0 if unknown.
+        medium: the stack's effective medium where it is known.
+    """
+
+    name: str
+    layers: tuple[Layer, ...]
+    threshold: float = 0.0
+    pid: int = 0
+    medium: Medium | None = None
+
+    @cached_property
+    def n_voxels(self) -> int:
+        return sum(layer.n_voxels for layer in self.layers)
+
+    @cached_property
+    def slices(self) -> tuple[slice, ...]:
+        """Where each layer lies in a shower."""
+        ends = np.cumsum([layer.n_voxels for layer in self.layers])
+        return tuple(slice(int(end) - layer.n_voxels, int(end)) for end, layer in zip(ends, self.layers, strict=True))
+
+    @cached_property
+    def active(self) -> tuple[int, ...]:
+        """Positions of the layers that have cells."""
+        return tuple(i for i, layer in enumerate(self.layers) if layer.n_voxels)

@@ -1,0 +1,124 @@
+"""A domain's generator: a codec (physical quantities to tensors) composed with a family of `core`."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..core import artifact
+from ..core.config import Config, parse
+from ..core.data import Batch, Source
+from ..core.families import families
+from ..core.noise import Noise
+from ..core.objective import Act, Trainable, adapt
+from ..core.registry import by_kind
+from ..core.spaces import Space, Tree
+
+
+class Codec(nn.Module):
+    """Maps physical batches to values of `space` given `condition`, and back.
+
+    What was fitted (scales, base laws) lies in buffers, so that it travels with the weights.
+    """
+
+    space: Space
+    condition: Space | None
+
+    @abstractmethod
+    def fit(self, source: Source) -> None:
+        """Learn scales from the training data; called once, before the family is built."""
+
+    @abstractmethod
+    def encode(self, batch: Batch, noise: Noise) -> Batch:
+        """Physical batch to a batch of `space` and `condition`; noise dequantises."""
+
+    @abstractmethod
+    def encode_condition(self, condition: Tree) -> Tree:
+        """Physical condition to a value of `self.condition`."""
+
+    @abstractmethod
+    def decode(self, y: Tree, condition: Tree) -> Tree:
+        """Value of `space` and *physical* condition to physical samples."""
+
+    @abstractmethod
+    def draw_condition(self, noise: Noise) -> Tree:
+        """Physical conditions drawn from the law seen in training."""
+
+
+class CodecConfig(Config):
+    """Base of a domain's codec configs."""
+
+    def build(self, description: Mapping[str, Any]) -> Codec:
+        """Return the unfitted codec for data that a domain describes as plain JSON."""
+        raise TypeError(f"{type(self).__name__} does not define build(description).")
+
+
+class GeneratorConfig(Config):
+    """Codec and family; a domain narrows `codec` to its own and may add symmetries."""
+
+    codec: CodecConfig
+    family: by_kind(families)  # type: ignore[valid-type]
+
+    def build(self, description: Mapping[str, Any], source: Source | None = None) -> Generator:
+        """Return a generator; the codec is fitted if `source` is given, else its buffers await loading."""
+        codec = self.codec.build(description)
+        if source is not None:
+            codec.fit(source)
+        return Generator(codec, self.family.build(codec.space, codec.condition), self, dict(description))
+
+
+class Generator(nn.Module):
+    """Samples physical quantities; trains its family on encoded batches."""
+
+    def __init__(
+        self, codec: Codec, family: nn.Module, config: GeneratorConfig, description: Mapping[str, Any]
+    ) -> None:
+        super().__init__()
+        self.codec, self.family, self.config, self.description = codec, family, config, description
+
+    def sample(self, n: int, condition: Tree | None = None, *, noise: Noise) -> Tree:
+        """Draw `n` physical samples given physical conditions (drawn from the training law if absent)."""
+        if condition is None:
+            condition = self.codec.draw_condition(noise.fold("condition"))
+        encoded = self.codec.encode_condition(condition)
+        return self.codec.decode(self.family.sample(n, encoded, noise=noise.fold("family")), condition)
+
+    def augment(self, batch: Batch, noise: Noise) -> Batch:
+        """Apply a random exact symmetry of the data; a domain overrides this."""
+        return batch
+
+    def _prepare(self, batch: Batch, noise: Noise) -> Batch:
+        return self.codec.encode(self.augment(batch, noise.fold("symmetry")), noise.fold("codec"))
+
+    def acts(self) -> Sequence[Act]:
+        """The acts of the family, each fed with augmented and encoded physical batches."""
+        assert isinstance(self.family, Trainable)
+        return adapt(self.family.acts(), self._prepare)
+
+    def save(self, folder: Path, **provenance: Any) -> None:
+        """Write the artefact: config, data description and weights."""
+        config = {
+            "generator": self.config.model_dump(mode="json"),
+            "description": dict(self.description),
+            **provenance,
+        }
+        artifact.save(folder, config, self.state_dict())
+
+
+def load_generator(folder: Path, config: type[GeneratorConfig]) -> Generator:
+    """Read a generator from its artefact; raises `ArtifactError` or `ConfigError`."""
+    content, tensors = artifact.load(folder)
+    generator = parse(config, content["generator"], where=str(folder)).build(content["description"])
+    artifact.restore(generator, tensors, what=str(folder))
+    return generator.eval().requires_grad_(False)
+
+
+def on_device(generator: Generator) -> torch.device:
+    """Where a generator's tensors lie."""
+    tensor: Tensor = next(generator.buffers(), None) or next(generator.parameters())
+    return tensor.device

@@ -1,0 +1,118 @@
+"""What a domain plug-in supplies, and the table of domains.
+
+The verbs of `pipelines` are written against this protocol alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from matplotlib.figure import Figure
+
+from ..core.config import Config
+from ..core.data import Source
+from ..core.statistics.estimate import Estimate
+from ..core.spaces import Tree
+from .generator import Generator, GeneratorConfig
+
+Progress = Callable[[str, int, int], None]
+"""Called as progress(what, done, total)."""
+
+
+class Dataset(Source, Protocol):
+    """Measured, simulated or generated data on disk, read by global index."""
+
+    description: Mapping[str, Any]
+    """What a codec must know of the data, as plain JSON (geometry, names of the conditions)."""
+
+    digest: str
+    """SHA-256 of the content, for provenance."""
+
+    def summary(self) -> Sequence[tuple[str, str]]:
+        """Rows (what, value with unit) that every verb prints of the data it read."""
+        ...
+
+    def rows(self, start: int, stop: int) -> Dataset:
+        """The samples start .. stop - 1 as a data set of their own."""
+        ...
+
+
+class Writer(Protocol):
+    """Appends physical samples to a file of the domain's data spec; flushed per block; resumes after a kill."""
+
+    written: int
+
+    def append(self, x: Tree, condition: Tree) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Simulator(Protocol):
+    """The embedded simulator: from nothing to physical samples."""
+
+    def simulate(self, index: Any, seed: int) -> tuple[Tree, Tree]:
+        """Return (samples, conditions) for the given global indices."""
+        ...
+
+
+@dataclass(frozen=True)
+class Published:
+    """Figures of others, printed beside one's own, with what makes them comparable or not."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What `validate` learned: figures of merit, pictures, published rows, and the verdict in one sentence."""
+
+    estimates: Mapping[str, Estimate]
+    figures: Mapping[str, Figure]
+    published: Sequence[Published]
+    verdict: str
+    notes: Sequence[str] = field(default_factory=tuple)
+
+
+class Domain(Protocol):
+    """A plug-in; one module-level instance per domain."""
+
+    name: str
+    summary: str
+    extra: str | None
+    """The pip extra that its dependencies need, if any."""
+
+    generator: type[GeneratorConfig]
+    simulator: type[Config]
+    """A config whose `build()` returns a `Simulator`, and whose keys `simulate` takes as KEY=VALUE."""
+
+    def recipes(self) -> Mapping[str, Path]:
+        """Named YAML configs."""
+        ...
+
+    def open(self, file: Path, options: Mapping[str, Any]) -> Dataset:
+        """Open and check a data file; raises `DataError`."""
+        ...
+
+    def check(self, file: Path, options: Mapping[str, Any], progress: Progress) -> Sequence[tuple[str, str]]:
+        """Read the whole file against its spec and return its summary; raises `DataError`."""
+        ...
+
+    def writer(self, file: Path, description: Mapping[str, Any], attributes: Mapping[str, Any], n: int) -> Writer:
+        """Create (or resume) a data file for n samples; raises `DataError`."""
+        ...
+
+    def parse_condition(self, values: Mapping[str, str], n: int, generator: Generator) -> Tree:
+        """Physical conditions from `condition.NAME=VALUE` words; raises `ConfigError`."""
+        ...
+
+    def evaluate(
+        self, reference: Dataset, generated: Dataset, *, seed: int, progress: Progress, effort: str = "full"
+    ) -> Evaluation:
+        """Compare generated with reference data by the domain's physics metrics."""
+        ...
