@@ -1,0 +1,22 @@
+"""Fixtures that every room of the suite shares."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """The folder of real data files: $MAQUETTE_DATA, else `shared/data` beside the repository."""
+    folder = Path(os.environ.get("MAQUETTE_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"real data are not at hand: no folder {folder} (set MAQUETTE_DATA)")
+    return folder
