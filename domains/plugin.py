@@ -53,6 +53,9 @@ class Writer(Protocol):
 class Simulator(Protocol):
     """The embedded simulator: from nothing to physical samples."""
 
+    description: Mapping[str, Any]
+    """What it simulates, as a data set of the domain would describe it; handed to `Domain.writer`."""
+
     def simulate(self, index: Any, seed: int) -> tuple[Tree, Tree]:
         """Return (samples, conditions) for the given global indices."""
         ...
@@ -93,6 +96,10 @@ class Domain(Protocol):
 
     def recipes(self) -> Mapping[str, Path]:
         """Named YAML configs."""
+        ...
+
+    def sample_path(self) -> Path:
+        """The data that come with the package, from which `maquette demo` learns."""
         ...
 
     def open(self, file: Path, options: Mapping[str, Any]) -> Dataset:
