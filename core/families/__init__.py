@@ -32,5 +32,10 @@ class FamilyConfig(Config):
         """Return the untrained model of samples of `space` given `condition`; raises `ConfigError`."""
         raise TypeError(f"{type(self).__name__} does not define build(space, condition).")
 
+    @classmethod
+    def example(cls) -> FamilyConfig:
+        """A small config, quick to build on a few numbers: what the laws are tried on."""
+        return cls()
+
 
 families: Registry[type[FamilyConfig]] = Registry("family", package=__name__, group="maquette.families")
