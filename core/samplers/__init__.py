@@ -1,0 +1,1 @@
+"""Samplers as pure functions of a model's capability and a start."""

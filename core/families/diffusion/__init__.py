@@ -1,0 +1,1 @@
+"""Models that carry noise to data along a path in time."""

@@ -1,0 +1,1 @@
+"""Normalizing flows: exact densities by change of variables."""
