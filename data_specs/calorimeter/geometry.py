@@ -108,6 +108,8 @@ class Geometry:
         threshold: readout threshold, MeV: smaller deposits are cut to zero before showers are judged.
         pid: PDG number of the particle the file was made for, 0 if unknown.
         medium: the stack's effective medium where it is known.
+        z_edges: depths of the layers' boundaries, mm, where they are known and not all alike (then
+            `medium.layer_depth` says them).
     """
 
     name: str
@@ -115,6 +117,16 @@ class Geometry:
     threshold: float = 0.0
     pid: int = 0
     medium: Medium | None = None
+    z_edges: tuple[float, ...] | None = None
+
+    @cached_property
+    def depth_edges(self) -> Floats | None:
+        """Depths of the layers' boundaries, shape (n_layers + 1,), mm; None where they are not known."""
+        if self.z_edges is not None:
+            return np.asarray(self.z_edges)
+        if self.medium is None or self.medium.layer_depth is None:
+            return None
+        return np.arange(len(self.layers) + 1, dtype=np.float64) * self.medium.layer_depth
 
     @cached_property
     def n_voxels(self) -> int:

@@ -1,0 +1,80 @@
+"""Which geometry a shower file has: what the user says, else what the file says, else what the voxel count says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+
+from ..errors import DataError
+from .geometries import NAMES, known_geometry
+from .geometry import Geometry
+from .geometry_json import geometry_from_json
+from .geometry_xml import read_geometry
+
+
+def resolve_geometry(
+    option: str | Geometry | None, attribute: str | None, n_voxels: int, *, where: str = "showers"
+) -> tuple[Geometry, str]:
+    """Return (geometry, how it was found, in words).
+
+    Args:
+        option: a known name, an XML file, `FILE.xml:PID`, or a geometry; wins over what the file says.
+        attribute: the file's own attribute: a known name, or a geometry as JSON.
+        n_voxels: deposits per shower, against which the geometry is checked.
+        where: the file, for messages.
+
+    Raises:
+        DataError: no such geometry, or one with another number of voxels.
+    """
+    if option is not None:
+        geometry, how = named_geometry(option) if isinstance(option, str) else option, "as asked"
+    elif attribute is not None:
+        geometry, how = _from_attribute(attribute, where), "from the file's attribute"
+    else:
+        geometry, how = _from_count(n_voxels, where), f"from its {n_voxels} voxels"
+    if geometry.n_voxels != n_voxels:
+        raise DataError(
+            f"{where}: the geometry {geometry.name} ({how}) has {geometry.n_voxels} voxels, but each shower has "
+            f"{n_voxels}; give the geometry it was made with (--geometry NAME or FILE.xml)."
+        )
+    return geometry, how
+
+
+def named_geometry(word: str) -> Geometry:
+    """Return the geometry of a known name, an XML file, or `FILE.xml:PID`; raises `DataError`."""
+    if word in NAMES:
+        return known_geometry(word)
+    name, separator, pid = word.rpartition(":")
+    if separator and name.lower().endswith(".xml") and pid.lstrip("-").isdigit():
+        return read_geometry(Path(name), int(pid))
+    if word.lower().endswith(".xml"):
+        return read_geometry(Path(word))
+    near = get_close_matches(word, NAMES, n=1, cutoff=0.5)
+    suggestion = f' Did you mean "{near[0]}"?' if near else ""
+    raise DataError(f'There is no geometry called "{word}".{suggestion} Known: {", ".join(NAMES)}; or an .xml file.')
+
+
+def _from_attribute(attribute: str, where: str) -> Geometry:
+    if not attribute.lstrip().startswith("{"):
+        if attribute in NAMES:  # a file must not name other files to be read
+            return known_geometry(attribute)
+        raise DataError(f'{where}: its attribute names an unknown geometry "{attribute[:60]}"; say it with --geometry.')
+    try:
+        value = json.loads(attribute)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise DataError(f"{where}: its attribute `geometry` is not readable as JSON ({error}).") from None
+    if not isinstance(value, Mapping):
+        raise DataError(f"{where}: its attribute `geometry` does not describe a voxel geometry.")
+    return geometry_from_json(value, where=f"{where}: attribute `geometry`")
+
+
+def _from_count(n_voxels: int, where: str) -> Geometry:
+    counts = {known_geometry(name).n_voxels: name for name in NAMES}
+    if n_voxels not in counts:
+        known = ", ".join(f"{name} {count}" for count, name in counts.items())
+        raise DataError(
+            f"{where}: no known geometry has {n_voxels} voxels ({known}); say which it is with --geometry FILE.xml."
+        )
+    return known_geometry(counts[n_voxels])
