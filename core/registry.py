@@ -10,13 +10,14 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar, cast
 
 from pydantic import BaseModel, BeforeValidator, SerializeAsAny
 
 from .errors import ConfigError, did_you_mean
 
 T = TypeVar("T")
+M = TypeVar("M")
 
 
 class Registry(Generic[T]):
@@ -33,20 +34,20 @@ class Registry(Generic[T]):
         self._members: dict[str, T] = {}
         self._filled = False
 
-    def register(self, name: str) -> Callable[[T], T]:
-        """Decorator that files a member under `name`.
+    def register(self, name: str) -> Callable[[M], M]:
+        """Decorator that files a member under `name` (and leaves its own type to the type checker).
 
         Raises:
             ConfigError: the name is taken by something else.
         """
 
-        def add(member: T) -> T:
+        def add(member: M) -> M:
             present = self._members.get(name)
             if present is not None and getattr(present, "__qualname__", present) != getattr(
                 member, "__qualname__", member
             ):
                 raise ConfigError(f'Two members of sort {self.sort} are called "{name}".')
-            self._members[name] = member
+            self._members[name] = cast(T, member)
             return member
 
         return add
