@@ -15,8 +15,24 @@ from torch import Tensor
 
 from .errors import ConfigError, SpaceError
 from .noise import Noise
-from .spaces import Binary, Field, Interval, Levels, Product, Real, Simple, Space, Torus, Tree, Vector
-from .spaces import batch_size, check, flatten, size, unflatten
+from .spaces import (
+    Binary,
+    Field,
+    Interval,
+    Levels,
+    Product,
+    Real,
+    Simple,
+    Space,
+    Torus,
+    Tree,
+    Vector,
+    batch_size,
+    check,
+    flatten,
+    size,
+    unflatten,
+)
 
 
 def parts(space: Space) -> Iterator[tuple[str, Simple]]:

@@ -51,7 +51,7 @@ class MLPConfig(NetworkConfig):
     summary: ClassVar[str] = "multi-layer perceptron on flattened samples"
 
     kind: Literal["mlp"] = "mlp"
-    hidden: tuple[int, ...] = Field((256, 256), description="widths of the hidden layers")
+    hidden: tuple[int, ...] = Field(default=(256, 256), description="widths of the hidden layers")
 
     def build(self, space: Space, condition: Space | None = None, *, time: bool = False) -> MLPBackbone:
         layout = Layout(space, condition)

@@ -74,9 +74,9 @@ class ResidualConfig(NetworkConfig):
     summary: ClassVar[str] = "residual MLP whose normalisation is steered by time and condition"
 
     kind: Literal["residual"] = "residual"
-    width: int = Field(256, ge=1, description="width of the residual stream")
-    depth: int = Field(3, ge=1, description="residual blocks")
-    expansion: float = Field(2.0, gt=0, description="inner width of a block over `width`")
+    width: int = Field(default=256, ge=1, description="width of the residual stream")
+    depth: int = Field(default=3, ge=1, description="residual blocks")
+    expansion: float = Field(default=2.0, gt=0, description="inner width of a block over `width`")
 
     def build(self, space: Space, condition: Space | None = None, *, time: bool = False) -> ResidualMLP:
         layout = Layout(space, condition)

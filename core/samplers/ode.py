@@ -6,6 +6,7 @@ The fixed-step ones unroll into a plain sequence of operations, so that a sample
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -27,14 +28,14 @@ def _at(x: Tensor, time: float) -> Tensor:
 
 def euler(field: Vector, x: Tensor, times: Sequence[float]) -> Tensor:
     """First order, one evaluation per step."""
-    for t, after in zip(times[:-1], times[1:], strict=True):
+    for t, after in pairwise(times):
         x = x + (after - t) * field(x, _at(x, t))
     return x
 
 
 def midpoint(field: Vector, x: Tensor, times: Sequence[float]) -> Tensor:
     """Second order, two evaluations per step; never evaluates at the last time."""
-    for t, after in zip(times[:-1], times[1:], strict=True):
+    for t, after in pairwise(times):
         half = (after - t) / 2
         middle = x + half * field(x, _at(x, t))
         x = x + 2 * half * field(middle, _at(x, t + half))
@@ -43,7 +44,7 @@ def midpoint(field: Vector, x: Tensor, times: Sequence[float]) -> Tensor:
 
 def heun(field: Vector, x: Tensor, times: Sequence[float]) -> Tensor:
     """Second order, two evaluations per step (the trapezoidal rule on an Euler guess)."""
-    for t, after in zip(times[:-1], times[1:], strict=True):
+    for t, after in pairwise(times):
         slope = field(x, _at(x, t))
         guess = x + (after - t) * slope
         x = x + (after - t) / 2 * (slope + field(guess, _at(x, after)))
@@ -52,7 +53,7 @@ def heun(field: Vector, x: Tensor, times: Sequence[float]) -> Tensor:
 
 def rk4(field: Vector, x: Tensor, times: Sequence[float]) -> Tensor:
     """Fourth order, four evaluations per step."""
-    for t, after in zip(times[:-1], times[1:], strict=True):
+    for t, after in pairwise(times):
         step, middle = after - t, _at(x, (t + after) / 2)
         k1 = field(x, _at(x, t))
         k2 = field(x + step / 2 * k1, middle)

@@ -111,10 +111,10 @@ class FlowMatchingConfig(FamilyConfig):
 
     kind: Literal["flow-matching"] = "flow-matching"
     network: by_kind(networks) = ResidualConfig()  # type: ignore[valid-type]
-    times: Literal["uniform", "logit-normal"] = Field("uniform", description="law of the training times")
-    method: Method = Field("midpoint", description="integrator of the sampler")
-    steps: int = Field(10, ge=1, description="steps of the sampler; midpoint and heun evaluate twice per step")
-    tolerance_ode: float = Field(1e-5, gt=0, description="tolerance of encode, decode and log_prob")
+    times: Literal["uniform", "logit-normal"] = Field(default="uniform", description="law of the training times")
+    method: Method = Field(default="midpoint", description="integrator of the sampler")
+    steps: int = Field(default=10, ge=1, description="steps of the sampler; midpoint and heun evaluate twice per step")
+    tolerance_ode: float = Field(default=1e-5, gt=0, description="tolerance of encode, decode and log_prob")
 
     def build(self, space: Space, condition: Space | None = None) -> FlowMatching:
         network: NetworkConfig = self.network
