@@ -172,7 +172,8 @@ def unflatten(space: Space, flat: Tensor) -> Tree:
 
 def batch_size(value: Tree) -> int:
     """Number of samples in a batch."""
-    return len(value) if isinstance(value, Tensor) else len(next(iter(value.values())))
+    first = value if isinstance(value, Tensor) else next(iter(value.values()))
+    return first.shape[0]  # len() would freeze the batch of an exported graph
 
 
 def check(space: Space, value: Tree, *, what: str = "value") -> None:
