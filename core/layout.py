@@ -103,8 +103,10 @@ class Layout:
         if condition is None:
             raise SpaceError("condition: the model was built with one; give one row per sample.")
         check(self.condition, condition, what="condition")
-        if batch_size(condition) != len(like):
-            raise SpaceError(f"condition: expected {len(like)} rows, one per sample, found {batch_size(condition)}.")
+        if batch_size(condition) != like.shape[0]:
+            raise SpaceError(
+                f"condition: expected {like.shape[0]} rows, one per sample, found {batch_size(condition)}."
+            )
         values = condition if isinstance(condition, dict) else {"": condition}
         columns = [_spread(part, values[name]).to(like.dtype) for name, part in parts(self.condition)]
         return torch.cat(columns, dim=1)

@@ -88,7 +88,7 @@ class FlowMatchingObjective(Objective):
     def forward(self, batch: Batch, noise: Noise) -> Losses:
         layout = self.model.layout
         x = layout.rows(batch.x)
-        z, t = layout.prior(len(x), noise), self._times(noise)
+        z, t = layout.prior(x.shape[0], noise), self._times(noise)
         line = torch.lerp(z, x, t[:, None])
         error = self.model.network(line, t, layout.columns(batch.condition, x)) - (x - z)
         return Losses(error.square().mean(dim=1))
