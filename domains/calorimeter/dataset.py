@@ -1,0 +1,107 @@
+"""Shower files as the rest of the house reads and writes them: batches of tensors by global index."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...core.data import Batch
+from ...data_specs.calorimeter.geometry import Geometry
+from ...data_specs.calorimeter.geometry_json import geometry_to_json
+from ...data_specs.calorimeter.showers import DTYPES, ShowerReader, Showers, content_digest
+
+MEMORY_BOUND = 4 * 2**30
+"""Bytes of deposits up to which a data set is held in memory; larger ones are read batch by batch."""
+
+
+class ShowerDataset:
+    """A shower file as a `Source`.
+
+    `fetch` answers with x (B, voxels) float32 MeV, condition {"energy": (B, 1) float32 MeV} with "particle" (B, 1)
+    int64 PDG numbers and "angle" (B, k) float32 radians where the file has them, and the row numbers *in the file* as
+    index, so that noise stays with its shower in any subset.
+
+    Args:
+        file: HDF5, see `data_specs.calorimeter.showers`.
+        geometry: known name, XML file or geometry; by default the file decides.
+        memory: bytes of deposits that may be held in memory.
+
+    Raises:
+        DataError: the file does not meet its spec.
+    """
+
+    def __init__(self, file: str | Path, geometry: str | Geometry | None = None, *, memory: int = MEMORY_BOUND) -> None:
+        self.reader = ShowerReader(file, geometry)
+        self.memory = memory
+        self.start, self.stop = 0, len(self.reader)
+
+    @property
+    def geometry(self) -> Geometry:
+        return self.reader.geometry
+
+    @cached_property
+    def description(self) -> Mapping[str, Any]:
+        """The geometry, whole, and the names of the conditions: a model that keeps this needs no file."""
+        return {"geometry": geometry_to_json(self.geometry), "conditions": list(self.reader.conditions)}
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def rows(self, start: int, stop: int) -> ShowerDataset:
+        """The showers start .. stop - 1 of this data set."""
+        part = object.__new__(ShowerDataset)
+        part.reader, part.memory = self.reader, self.memory
+        part.start, part.stop = self.start + start, min(self.start + stop, self.stop)
+        return part
+
+    def fetch(self, index: Tensor) -> Batch:
+        """Return the showers at `index` (int64, 0 .. len - 1), in that order."""
+        rows = index + self.start
+        held = self._held
+        if held is None:
+            x, condition = _tensors(self.reader.gather(rows.numpy()))
+        else:
+            x, condition = held[0][index], {name: values[index] for name, values in held[1].items()}
+        return Batch(x, condition, rows)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the content of these rows."""
+        held = self._held
+        if held is None:
+            return self.reader.digest(self.start, self.stop)
+        conditions = {name: values.numpy() for name, values in held[1].items()}
+        return content_digest([Showers(held[0].numpy(), conditions)])
+
+    def summary(self) -> Sequence[tuple[str, str]]:
+        """Rows (what, value with unit) for people."""
+        rows = list(self.reader.summary())
+        if len(self) < len(self.reader):
+            rows.append(("rows", f"{self.start:,} .. {self.stop - 1:,}"))
+        return rows
+
+    @cached_property
+    def _held(self) -> tuple[Tensor, dict[str, Tensor]] | None:
+        if 4 * len(self) * self.geometry.n_voxels > self.memory:
+            return None
+        deposits = np.empty((len(self), self.geometry.n_voxels), np.float32)
+        conditions = {
+            name: np.empty((len(self), width), DTYPES[name]) for name, width in self.reader.conditions.items()
+        }
+        for block in self.reader.blocks(self.start, self.stop):
+            place = slice(block.start - self.start, block.start - self.start + len(block.deposits))
+            deposits[place] = block.deposits
+            for name, values in block.conditions.items():
+                conditions[name][place] = values
+        return _tensors(Showers(deposits, conditions))
+
+
+def _tensors(showers: Showers) -> tuple[Tensor, dict[str, Tensor]]:
+    conditions = {name: torch.from_numpy(values) for name, values in showers.conditions.items()}
+    return torch.from_numpy(showers.deposits), conditions
