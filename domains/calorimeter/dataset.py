@@ -12,9 +12,11 @@ import torch
 from torch import Tensor
 
 from ...core.data import Batch
+from ...core.spaces import Tree
 from ...data_specs.calorimeter.geometry import Geometry
-from ...data_specs.calorimeter.geometry_json import geometry_to_json
+from ...data_specs.calorimeter.geometry_json import geometry_from_json, geometry_to_json
 from ...data_specs.calorimeter.showers import DTYPES, ShowerReader, Showers, content_digest
+from ...data_specs.calorimeter.writer import ShowerWriter
 
 MEMORY_BOUND = 4 * 2**30
 """Bytes of deposits up to which a data set is held in memory; larger ones are read batch by batch."""
@@ -100,6 +102,43 @@ class ShowerDataset:
             for name, values in block.conditions.items():
                 conditions[name][place] = values
         return _tensors(Showers(deposits, conditions))
+
+
+class ShowerFileWriter:
+    """Appends batches of tensors to a shower file; see `data_specs.calorimeter.writer` for kills and resuming.
+
+    Args:
+        file: the file to be.
+        description: as of `ShowerDataset`: the geometry of the showers.
+        attributes: kept with the file; must be the same when a stopped run goes on.
+        n: how many showers the file will hold.
+
+    Raises:
+        DataError: the file is there already or was begun with other settings.
+    """
+
+    def __init__(
+        self, file: str | Path, description: Mapping[str, Any], attributes: Mapping[str, str | int | float], n: int
+    ) -> None:
+        self._writer = ShowerWriter(file, geometry_from_json(description["geometry"]), n, attributes)
+
+    @property
+    def written(self) -> int:
+        return self._writer.written
+
+    def append(self, x: Tree, condition: Tree) -> None:
+        """Take showers (B, voxels) MeV and their conditions by name; raises `DataError` for bad ones."""
+        assert isinstance(x, Tensor)
+        assert isinstance(condition, dict)
+        self._writer.append(_array(x), {name: _array(values) for name, values in condition.items()})
+
+    def close(self) -> None:
+        """Finish the file if all showers have come; else leave the whole blocks for a later writer."""
+        self._writer.close()
+
+
+def _array(values: Tensor) -> np.ndarray[Any, Any]:
+    return values.detach().cpu().numpy()
 
 
 def _tensors(showers: Showers) -> tuple[Tensor, dict[str, Tensor]]:

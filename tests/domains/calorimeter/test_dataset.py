@@ -9,7 +9,7 @@ import pytest
 import torch
 from maquette.core.data import Subset
 from maquette.data_specs.calorimeter.geometry_json import geometry_from_json
-from maquette.domains.calorimeter.dataset import ShowerDataset
+from maquette.domains.calorimeter.dataset import ShowerDataset, ShowerFileWriter
 
 N, VOXELS = 120, 504
 
@@ -66,6 +66,17 @@ def test_the_description_is_plain_json_and_holds_the_whole_geometry(file: Path) 
     description = json.loads(json.dumps(data.description))
     assert geometry_from_json(description["geometry"]) == data.geometry
     assert description["conditions"] == ["energy", "particle"]
+
+
+def test_what_is_written_is_fetched(file: Path, tmp_path: Path) -> None:
+    data = ShowerDataset(file)
+    writer = ShowerFileWriter(tmp_path / "copy.h5", data.description, {"source": "copy"}, len(data))
+    while writer.written < len(data):
+        batch = data.fetch(torch.arange(writer.written, min(writer.written + 50, len(data))))
+        assert batch.condition is not None
+        writer.append(batch.x, batch.condition)
+    writer.close()
+    assert ShowerDataset(tmp_path / "copy.h5").digest == data.digest
 
 
 def test_real_showers(data_folder: Path) -> None:
