@@ -1,0 +1,39 @@
+"""The receiver operating characteristic of a score, with its error."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import rankdata
+
+
+def roc_auc(scores: ArrayLike, labels: ArrayLike) -> float:
+    """Area under the ROC curve: the chance that a positive scores above a negative, ties counted half.
+
+    Args:
+        scores: shape (n,), larger for label 1.
+        labels: 0 or 1, shape (n,), both present.
+    """
+    labels = np.asarray(labels, dtype=bool)
+    positive, negative = int(labels.sum()), int((~labels).sum())
+    ranks = rankdata(scores)[labels].sum()
+    return float((ranks - positive * (positive + 1) / 2) / (positive * negative))
+
+
+def auc_stderr(auc: float, positive: int, negative: int) -> float:
+    """Standard error of an AUC from numbers of positives and negatives.
+
+    Source: Hanley & McNeil, Radiology 143 (1982) 29, with exponential score distributions.
+    """
+    q1, q2 = auc / (2 - auc), 2 * auc**2 / (1 + auc)
+    spread = auc * (1 - auc) + (positive - 1) * (q1 - auc**2) + (negative - 1) * (q2 - auc**2)
+    return float(np.sqrt(max(spread, 0.0) / (positive * negative)))
+
+
+def roc_curve(scores: ArrayLike, labels: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """False and true positive rates as the cut falls from above all scores to below them; each from 0 to 1."""
+    scores, labels = np.asarray(scores), np.asarray(labels, dtype=bool)
+    order = np.argsort(-scores, kind="stable")
+    last_of_ties = np.append(np.diff(scores[order]) != 0, True)
+    true, false = np.cumsum(labels[order])[last_of_ties], np.cumsum(~labels[order])[last_of_ties]
+    return np.append(0.0, false / false[-1]), np.append(0.0, true / true[-1])

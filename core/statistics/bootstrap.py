@@ -1,0 +1,22 @@
+"""Standard errors by resampling with replacement."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def bootstrap_stderr(
+    statistic: Callable[..., float], *samples: NDArray, rng: np.random.Generator, resamples: int = 100
+) -> float:
+    """Standard error of `statistic(*samples)`, each sample being resampled along its first axis on its own.
+
+    Source: Efron, Ann. Statist. 7 (1979) 1.
+    """
+    values = [
+        statistic(*(sample[rng.integers(len(sample), size=len(sample))] for sample in samples))
+        for _ in range(resamples)
+    ]
+    return float(np.std(values, ddof=1))

@@ -1,0 +1,118 @@
+"""Classifier two-sample tests on showers, with the same test between the halves of the reference beside each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...core.statistics.classifier import NetworkLearner
+from ...core.statistics.comparison import Halves, Index
+from ...core.statistics.estimate import Estimate
+from ...core.statistics.trees import TreeLearner
+from ...core.statistics.two_sample import FOLDS, Learner, TwoSample, two_sample_test
+from .effort import EffortConfig
+
+Side = Literal["reference", "generated"]
+Rows = Callable[[Side, Index], NDArray[np.float32]]
+"""Maps a side and row numbers to classifier inputs."""
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Test:
+    """One kind of classifier test.
+
+    Attributes:
+        learner: what is trained.
+        rows: its inputs.
+        cap: showers a side at most.
+        what: named in the definition.
+        jsd: whether its Jensen-Shannon divergence is a metric, too.
+    """
+
+    learner: Learner
+    rows: Rows
+    cap: int
+    what: str
+    jsd: bool = True
+
+
+def tests(low: Rows, high: Rows, n_voxels: int, effort: EffortConfig, device: str) -> Mapping[str, Test]:
+    """The three tests by the ending of their metrics' names."""
+    network = NetworkLearner(epochs=effort.epochs, device=device)
+    small = min(effort.classifier, max(FOLDS * 4, effort.voxels // n_voxels))
+    recipe = f"a network with 2 hidden layers of 512, Adam 2e-4, batch 1,000, {effort.epochs} epochs"
+    return {
+        "low": Test(network, low, small, f"{recipe}, on the voxels / E_incident and log10 E_incident"),
+        "high": Test(network, high, effort.classifier, f"{recipe}, on the high-level features"),
+        "trees": Test(
+            TreeLearner(iterations=effort.trees),
+            high,
+            effort.classifier,
+            f"boosted trees (at most {effort.trees}) on the high-level features",
+            jsd=False,
+        ),
+    }
+
+
+def classify(
+    kinds: Mapping[str, Test], halves: Halves, effort: EffortConfig, *, seed: int, progress: Progress
+) -> tuple[dict[str, Estimate], dict[str, TwoSample]]:
+    """Run every test against each half, and between the halves.
+
+    Returns:
+        The metrics, and by kind the test against the first half (for its ROC curve).
+    """
+    estimates: dict[str, Estimate] = {}
+    shown: dict[str, TwoSample] = {}
+    for kind, test in kinds.items():
+        n = min(halves.n, test.cap)
+        folds = FOLDS if n < effort.cross_validate_below else 1
+        a, b = (part[:n] for part in halves.reference)
+        matched = [halves.generated[i][:n] for i, _ in halves.matches]
+        runs: list[tuple[Index, Side, Index]] = [
+            (a, "generated", matched[0]),
+            (b, "generated", matched[1]),
+            (a, "reference", b),
+        ]
+        results = [
+            two_sample_test(
+                test.learner,
+                test.rows("reference", real),
+                test.rows(side, other),
+                seed=seed + k,
+                folds=folds,
+                progress=lambda done, total, k=k, kind=kind: progress(
+                    f"classifier {kind}", k * total + done, 3 * total
+                ),
+            )
+            for k, (real, side, other) in enumerate(runs)
+        ]
+        how = "5-fold cross-validation" if folds == FOLDS else "split 60/20/20"
+        definition = f"{test.what}; {how}, {n:,} showers a side, floor: the same between the halves of the reference."
+        estimates[f"auc_{kind}"] = _mean(results, "auc", f"ROC AUC (0.5 is chance) of {definition}")
+        if test.jsd:
+            estimates[f"jsd_{kind}"] = _mean(
+                results, "jsd", f"Jensen-Shannon divergence, 1 - BCE / ln 2 after isotonic calibration, of {definition}"
+            )
+        shown[kind] = results[0]
+    return estimates, shown
+
+
+def _mean(results: list[TwoSample], name: str, definition: str) -> Estimate:
+    first, second, floor = ((getattr(r, name), getattr(r, f"{name}_stderr")) for r in results)
+    return Estimate(
+        value=(first[0] + second[0]) / 2,
+        stderr=math.hypot(first[1], second[1]) / 2,
+        floor=floor[0],
+        n=results[0].n,
+        unit="bit" if name == "jsd" else "",
+        better="lower",
+        definition=definition,
+        floor_stderr=floor[1],
+    )

@@ -1,0 +1,62 @@
+"""How much work an evaluation is worth: sizes only; the definitions stay the same."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from ...core.config import Config
+from ...core.errors import ConfigError, did_you_mean
+
+
+class EffortConfig(Config):
+    """Sizes of an evaluation. The defaults are those of the metrics' sources."""
+
+    showers: int = Field(default=200_000, ge=40, description="showers read from each file, at most")
+    classifier: int = Field(default=20_000, ge=20, description="showers a side in each classifier test, at most")
+    voxels: int = Field(default=1 << 28, ge=1, description="voxels a side in the low-level classifier test, at most")
+    epochs: int = Field(default=50, ge=1, description="training epochs of the network classifiers")
+    trees: int = Field(default=200, ge=1, description="boosting iterations of the tree classifier, at most")
+    cross_validate_below: int = Field(
+        default=5_000, ge=0, description="use all five folds below this many showers a side"
+    )
+    frechet_points: int = Field(default=10, ge=3, description="sample sizes of the Frechet extrapolation")
+    frechet_batches: int = Field(default=20, ge=1, description="batches at each of those sizes")
+    kernel_batches: int = Field(default=10, ge=1, description="batches of 5,000 in the kernel distance, at most")
+    neighbours: int = Field(default=4_000, ge=20, description="showers a side in the memorisation check, at most")
+
+
+EFFORTS = {
+    "full": EffortConfig(),
+    "quick": EffortConfig(
+        showers=20_000,
+        classifier=4_000,
+        voxels=1 << 22,
+        epochs=15,
+        trees=100,
+        cross_validate_below=0,
+        frechet_points=5,
+        frechet_batches=4,
+        kernel_batches=2,
+        neighbours=1_000,
+    ),
+    "smoke": EffortConfig(
+        showers=2_000,
+        classifier=500,
+        voxels=1 << 20,
+        epochs=3,
+        trees=10,
+        cross_validate_below=0,
+        frechet_points=3,
+        frechet_batches=1,
+        kernel_batches=1,
+        neighbours=200,
+    ),
+}
+
+
+def effort_called(name: str) -> EffortConfig:
+    """The sizes of that name; raises `ConfigError`."""
+    if name not in EFFORTS:
+        known = ", ".join(EFFORTS)
+        raise ConfigError(f'There is no effort called "{name}".{did_you_mean(name, EFFORTS)} Known: {known}.')
+    return EFFORTS[name]

@@ -1,0 +1,141 @@
+"""Judge generated showers by reference showers: every metric, the figures, the published rows and a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ...core.data import Source, TensorSource
+from ...core.errors import MaquetteError
+from ...core.statistics.comparison import Index, halves
+from ...data_specs.calorimeter.geometry import Geometry
+from ..plugin import Evaluation, Progress
+from . import metrics
+from .classification import Side, classify, tests
+from .effort import EffortConfig, effort_called
+from .features import Extractor, high_level, low_level, read
+
+Showers = Source | tuple[NDArray, NDArray]
+"""A data set whose batches hold x (B, V) and condition {"energy": (B, 1)}, or such arrays; MeV."""
+
+
+def evaluate(
+    reference: Showers,
+    generated: Showers,
+    geometry: Geometry,
+    *,
+    seed: int = 0,
+    progress: Progress = lambda what, done, total: None,
+    effort: str | EffortConfig = "full",
+    device: str | None = None,
+) -> Evaluation:
+    """Compare generated with reference showers.
+
+    Files are read in blocks: only features stay in memory, and of voxels what one classifier needs.
+
+    Args:
+        reference, generated: data sets, or pairs (showers (n, V), incident energies (n,) or (n, 1)), MeV.
+        geometry: of both; deposits below its threshold are cut first.
+        seed: of halves, classifiers and resampling.
+        progress: called as progress(what, done, total).
+        effort: "full", "quick", "smoke", or sizes of one's own.
+        device: where networks train; a GPU if there is one.
+
+    Raises:
+        MaquetteError: too few showers, or a voxel count that is not the geometry's.
+        ConfigError: an unknown effort.
+    """
+    sizes = effort_called(effort) if isinstance(effort, str) else effort
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    sources: dict[Side, Source] = {"reference": _source(reference), "generated": _source(generated)}
+    for side, source in sources.items():
+        _check(side, source, geometry)
+    counts: dict[Side, int] = {side: min(len(source), sizes.showers) for side, source in sources.items()}
+    parts = halves(counts["reference"], counts["generated"], np.random.default_rng(seed))
+
+    extractor = Extractor.fit(geometry, sources["reference"])
+    found = {
+        side: extractor.stream(
+            source, counts[side], lambda done, total, side=side: progress(f"features, {side}", done, total)
+        )
+        for side, source in sources.items()
+    }
+    features = {side: columns for side, (columns, _) in found.items()}
+    comparison = metrics.Comparison(features["reference"], features["generated"], parts, extractor, seed)
+
+    def low(side: Side, rows: Index) -> NDArray[np.float32]:
+        return low_level(*read(sources[side], rows, geometry.threshold))
+
+    matrices = {side: high_level(columns, extractor.angular) for side, columns in features.items()}
+
+    estimates, _ = classify(
+        tests(low, lambda side, rows: matrices[side][rows], geometry.n_voxels, sizes, device),
+        parts,
+        sizes,
+        seed=seed,
+        progress=progress,
+    )
+    for name, group in (
+        ("separations", metrics.separations),
+        ("response", metrics.response),
+        ("profiles", metrics.profiles),
+        ("lines", metrics.lines),
+    ):
+        progress(name, 0, 1)
+        estimates |= group(comparison)
+        progress(name, 1, 1)
+    estimates |= metrics.physics_distances(
+        comparison, sizes, lambda done, total: progress("physics distances", done, total)
+    )
+    progress("memorisation", 0, 1)
+    estimates |= metrics.memorisation(comparison, low, sizes)
+    progress("memorisation", 1, 1)
+    return Evaluation(
+        estimates=estimates,
+        figures={},
+        published=(),
+        verdict=metrics.verdict(estimates, parts.n),
+        notes=_notes(sources, counts, parts.n, geometry, effort),
+    )
+
+
+def _source(showers: Showers) -> Source:
+    if not isinstance(showers, tuple):
+        return showers
+    x, energy = (torch.from_numpy(np.asarray(array, dtype=np.float32)) for array in showers)
+    return TensorSource(x, {"energy": energy.reshape(-1, 1)})
+
+
+def _check(side: str, source: Source, geometry: Geometry) -> None:
+    if not len(source):
+        raise MaquetteError(f"The {side} sample holds no showers; give at least 40 reference and 20 generated ones.")
+    x = source.fetch(torch.zeros(1, dtype=torch.int64)).x
+    if not isinstance(x, torch.Tensor) or x.shape[1:] != (geometry.n_voxels,):
+        found = tuple(x.shape[1:]) if isinstance(x, torch.Tensor) else "named tensors"
+        raise MaquetteError(
+            f'The {side} showers have shape {found}, the geometry "{geometry.name}" has {geometry.n_voxels} voxels; '
+            "compare files of one geometry, or name the right one."
+        )
+
+
+def _notes(
+    sources: dict[Side, Source], counts: dict[Side, int], n: int, geometry: Geometry, effort: str | EffortConfig
+) -> Sequence[str]:
+    notes = [
+        f"Deposits below {1000 * geometry.threshold:g} keV were cut to zero on both sides.",
+        f"Each half of the reference and each part of the generated sample has {n:,} showers.",
+    ]
+    notes += [
+        f"Of the {side} sample only the first {counts[side]:,} of {len(source):,} showers were read."
+        for side, source in sources.items()
+        if counts[side] < len(source)
+    ]
+    if effort != "full":
+        name = effort if isinstance(effort, str) else "of its own sizes"
+        notes.append(
+            f"Effort {name}: fewer showers and epochs than the metrics' sources use; quote figures of full effort only."
+        )
+    return notes

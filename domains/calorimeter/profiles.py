@@ -1,0 +1,69 @@
+"""Shape of the mean shower: depth of its maximum in radiation lengths, radius of 90 % in Moliere radii."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import least_squares
+from scipy.special import gammainc
+
+from ...data_specs.calorimeter.geometry import Geometry, PolarLayer
+
+MIN_LAYERS = 10
+
+
+def depths(geometry: Geometry) -> NDArray[np.float64] | None:
+    """Boundaries of the layers in X0, or None where layers are too few or their depths are not known."""
+    edges = geometry.depth_edges
+    if edges is None or geometry.medium is None or len(geometry.active) < MIN_LAYERS:
+        return None
+    return edges / geometry.medium.radiation_length
+
+
+def resolves_radius(geometry: Geometry) -> bool:
+    """Whether every cell is smaller than half a Moliere radius across the axis, in at least ten layers."""
+    if geometry.medium is None or len(geometry.active) < MIN_LAYERS:
+        return False
+    for i in geometry.active:
+        layer = geometry.layers[i]
+        steps = [layer.r_edges] if isinstance(layer, PolarLayer) else [layer.x_edges, layer.y_edges]
+        if max(np.diff(step).max() for step in steps) >= geometry.medium.moliere_radius / 2:
+            return False
+    return True
+
+
+def shower_maximum(energy: ArrayLike, edges: ArrayLike) -> float:
+    """Depth of the maximum of a gamma function fitted to layer energies, in the unit of the edges.
+
+    dE/dt ~ t^(a-1) exp(-b t) has its maximum at (a - 1) / b; the fit compares its integral over each layer with
+    the layer's share of the energy (Longo & Sestili, Nucl. Instrum. Meth. 128 (1975) 283).
+
+    Args:
+        energy: (L,), any unit.
+        edges: boundaries of the layers, (L + 1,).
+    """
+    energy, edges = np.asarray(energy, dtype=np.float64), np.asarray(edges, dtype=np.float64)
+    share = energy / energy.sum()
+    middle = (edges[1:] + edges[:-1]) / 2
+    mean = (share * middle).sum()
+    variance = (share * (middle - mean) ** 2).sum()
+
+    def misfit(p: NDArray[np.float64]) -> NDArray[np.float64]:
+        norm, a, b = np.exp(p)
+        return norm * np.diff(gammainc(a, b * edges)) - share
+
+    start = np.log([1.0, mean**2 / variance, mean / variance])
+    _, a, b = np.exp(least_squares(misfit, start).x)
+    return float((a - 1) / b)
+
+
+def containment_radius(energy: ArrayLike, edges: ArrayLike, fraction: float = 0.9) -> float:
+    """Radius that holds a fraction of the energy, interpolated linearly within rings, in the unit of the edges.
+
+    Args:
+        energy: in each ring, (R,).
+        edges: of the rings, (R + 1,).
+        fraction: of the energy in all rings.
+    """
+    inside = np.concatenate([[0.0], np.cumsum(np.asarray(energy, dtype=np.float64))])
+    return float(np.interp(fraction, inside / inside[-1], np.asarray(edges, dtype=np.float64)))
