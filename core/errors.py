@@ -26,6 +26,12 @@ class TrainingError(MaquetteError):
     """A fit that cannot go on: a loss that is not finite, a plan that cannot run as asked."""
 
 
+class Interrupted(TrainingError):
+    """A fit that a signal ended after its state was saved; a command exits with `EXIT_CODE` (EX_TEMPFAIL)."""
+
+    EXIT_CODE = 75
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return `' Did you mean "x"?'` for the nearest known word, or an empty string."""
     near = get_close_matches(word, list(known), n=1, cutoff=0.5)

@@ -26,7 +26,10 @@ _WEYL = (0x9E3779B9, 0xBB67AE85)
 class Noise(Protocol):
     """A source of named random tensors, one row per sample."""
 
-    rows: int
+    @property
+    def rows(self) -> int:
+        """Number of samples that draws are for."""
+        ...
 
     def normal(self, name: str, shape: tuple[int, ...] = ()) -> Tensor:
         """Standard normal draws, shape (rows, *shape)."""

@@ -17,53 +17,61 @@ class OptimizerConfig(Config):
     """How one role descends."""
 
     kind: Literal["adamw", "adam", "sgd", "lbfgs"] = "adamw"
-    lr: float = Field(1e-3, gt=0, description="peak learning rate")
-    betas: tuple[float, float] = (0.9, 0.99)
-    weight_decay: float = Field(0.0, ge=0)
-    warmup: int = Field(0, ge=0, description="steps of linear warm-up")
+    lr: float = Field(default=1e-3, gt=0, description="peak learning rate")
+    betas: tuple[float, float] = Field(
+        default=(0.9, 0.99), description="decay of the running moments; sgd takes the first as its momentum"
+    )
+    weight_decay: float = Field(default=0.0, ge=0)
+    warmup: int = Field(default=0, ge=0, description="steps of linear warm-up")
     schedule: Literal["constant", "cosine"] = "cosine"
-    final: float = Field(0.01, ge=0, le=1, description="learning rate at the last step, as a fraction of the peak")
-    clip: float | None = Field(None, gt=0, description="largest norm of the gradient")
+    final: float = Field(
+        default=0.01, ge=0, le=1, description="learning rate at the last step, as a fraction of the peak"
+    )
+    clip: float | None = Field(default=None, gt=0, description="largest norm of the gradient")
 
 
 class ActConfig(Config):
     """Options of one act; what is not set is taken from `TrainingConfig`."""
 
-    steps: int | None = Field(None, ge=1)
-    batch_size: int | None = Field(None, ge=1)
+    steps: int | None = Field(default=None, ge=1)
+    batch_size: int | None = Field(default=None, ge=1)
     optimizer: OptimizerConfig | None = None
     optimizers: dict[str, OptimizerConfig] = Field(default_factory=dict, description="by role, before `optimizer`")
-    average: float | None = Field(None, ge=0, lt=1, description="decay of the averaged weights; 0 for none")
+    average: float | None = Field(default=None, ge=0, lt=1, description="decay of the averaged weights; 0 for none")
 
 
 class ParallelConfig(Config):
     """How networks are laid over processes."""
 
     kind: Literal["ddp", "fsdp"] = "ddp"
-    compile: bool = Field(False, description="compile networks in place (not those with double backward)")
+    compile: bool = Field(default=False, description="compile networks in place (not those with double backward)")
     precision: Literal["float32", "bfloat16", "float64"] = "float32"
 
 
 class CheckpointConfig(Config):
     """When the state of a fit is saved."""
 
-    every: int = Field(500, ge=1, description="steps between checkpoints")
-    keep: int = Field(2, ge=1, description="number of checkpoints kept")
+    every: int = Field(default=500, ge=1, description="steps between checkpoints")
+    keep: int = Field(default=2, ge=1, description="number of checkpoints kept")
 
 
 class TrainingConfig(Config):
     """How a model is fitted."""
 
-    steps: int = Field(1000, ge=1, description="optimiser steps of each act that does not say otherwise")
-    batch_size: int = Field(256, ge=1, description="global batch: samples per step over all processes")
-    micro_batch: int | None = Field(None, ge=1, description="largest number of samples per process and backward")
+    steps: int = Field(default=1000, ge=1, description="optimiser steps of each act that does not say otherwise")
+    batch_size: int = Field(default=256, ge=1, description="global batch: samples per step over all processes")
+    micro_batch: int | None = Field(
+        default=None, ge=1, description="largest number of samples per process and backward"
+    )
     optimizer: OptimizerConfig = OptimizerConfig()
-    average: float = Field(0.0, ge=0, lt=1, description="decay of the averaged weights (EMA); 0 for none")
+    average: float = Field(default=0.0, ge=0, lt=1, description="decay of the averaged weights (EMA); 0 for none")
     acts: dict[str, ActConfig] = Field(default_factory=dict, description="options by act")
     parallel: ParallelConfig = ParallelConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
-    log_every: int = Field(10, ge=1, description="steps between rows of the loss file")
-    max_minutes: float | None = Field(None, gt=0, description="stop early after this long; recorded as a step")
+    log_every: int = Field(default=10, ge=1, description="steps between rows of the loss file")
+    max_minutes: float | None = Field(
+        default=None, gt=0, description="stop early after this long; acts share it in proportion to steps"
+    )
 
     def plan(self, acts: Sequence[Act]) -> Plan:
         """Give each act its options; raises `ConfigError` for options of an act or role that is not there."""

@@ -1,0 +1,37 @@
+"""A budget of minutes, shared out over the acts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+
+class Clock:
+    """Counts the seconds of a fit over all its resumes and says when an act's share is spent.
+
+    Each act gets what is left of the budget in proportion to its steps among those still planned, so that a later
+    act is never starved by an earlier one.
+
+    Args:
+        minutes: the budget, or None for as long as it takes.
+        spent: seconds used before this process started.
+    """
+
+    def __init__(self, minutes: float | None, spent: float = 0.0) -> None:
+        self.minutes = minutes
+        self.deadline: float | None = None
+        self._start = time.monotonic() - spent
+
+    @property
+    def spent(self) -> float:
+        return time.monotonic() - self._start
+
+    def begin(self, steps: Sequence[int]) -> None:
+        """Set the deadline of the first of the acts that are still to come, given their planned steps."""
+        if self.minutes is not None:
+            spent = self.spent
+            self.deadline = spent + max(0.0, 60 * self.minutes - spent) * steps[0] / sum(steps)
+
+    @property
+    def over(self) -> bool:
+        return self.deadline is not None and self.spent >= self.deadline

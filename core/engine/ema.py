@@ -1,0 +1,48 @@
+"""Exponentially averaged weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from .parallel import local
+
+
+class Average:
+    """Running average of parameters, a <- d a + (1 - d) p with d = min(decay, (1 + n) / (10 + n)) after n updates.
+
+    The warm-up of the decay lets the average forget the initial weights. Works on shards (DTensor) as on whole
+    tensors; buffers are not averaged.
+    """
+
+    def __init__(self, parameters: Sequence[nn.Parameter], decay: float) -> None:
+        self.parameters, self.decay = list(parameters), decay
+        self.tensors: list[Tensor] = [parameter.detach().clone() for parameter in self.parameters]
+
+    @torch.no_grad()
+    def update(self, count: int) -> None:
+        """Take the current parameters in; `count` is the number of updates before this one."""
+        decay = min(self.decay, (1 + count) / (10 + count))
+        current = [local(parameter.detach()) for parameter in self.parameters]
+        torch._foreach_lerp_([local(tensor) for tensor in self.tensors], current, 1 - decay)  # pyright: ignore[reportPrivateImportUsage]
+
+    @torch.no_grad()
+    def adopt(self) -> None:
+        """Make the average the parameters' value."""
+        for parameter, tensor in zip(self.parameters, self.tensors, strict=True):
+            parameter.copy_(tensor)
+
+    @contextmanager
+    def swapped(self) -> Iterator[None]:
+        """Lend the average to the networks, then give them their own weights back."""
+        kept = [parameter.detach().clone() for parameter in self.parameters]
+        try:
+            self.adopt()
+            yield
+        finally:
+            with torch.no_grad():
+                for parameter, tensor in zip(self.parameters, kept, strict=True):
+                    parameter.copy_(tensor)

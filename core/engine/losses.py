@@ -1,0 +1,54 @@
+"""The loss file: one JSON object per line, with nothing in it that differs between a resumed fit and a whole one."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import TrainingError
+
+FILE = "losses.jsonl"
+
+
+class LossFile:
+    """Rows of a fit, written by the first process alone; a row is on disk before anyone hears of it.
+
+    Args:
+        file: where.
+        length: bytes to keep of what is there (the rows up to the checkpoint that is resumed).
+
+    Raises:
+        TrainingError: the file is shorter than that.
+    """
+
+    def __init__(self, file: Path, length: int) -> None:
+        found = file.stat().st_size if file.exists() else 0
+        if found < length:
+            raise TrainingError(
+                f"{file}: expected at least the {length} bytes it had at the checkpoint, found {found}; "
+                "put the file back, or fit anew in another folder."
+            )
+        self.file = file
+        self._stream = file.open("ab")
+        self._stream.truncate(length)
+        self.length = length
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        """Append a row and flush it; raises `TrainingError` if the disk does not take it."""
+        line = json.dumps(row).encode() + b"\n"
+        try:
+            self._stream.write(line)
+            self._stream.flush()
+        except OSError as error:
+            raise TrainingError(f"{self.file}: a row could not be written ({error}); free some space.") from error
+        self.length += len(line)
+
+    def sync(self) -> None:
+        """Force all rows to the disk, so that no checkpoint remembers more than the file holds."""
+        os.fsync(self._stream.fileno())
+
+    def close(self) -> None:
+        self._stream.close()

@@ -1,0 +1,198 @@
+"""Processes that train together: joining them, laying networks over them, sums and decisions they share.
+
+`torchrun` or `srun` give each process its place by the variables RANK, WORLD_SIZE, LOCAL_RANK and MASTER_ADDR. Two
+layouts exist. Under `ddp` every process holds all weights. Under `fsdp` each network is cut over the processes (FSDP2,
+Zhao et al., "PyTorch FSDP", VLDB 2023); with one process there is nothing to cut and both are the same.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor
+from torch.nn.parallel import DistributedDataParallel
+
+from ..errors import TrainingError
+from ..objective import Objective
+from .plan import Plan
+
+T = TypeVar("T")
+_LOST = (
+    "onnection closed",
+    "onnection reset",
+    "onnection refused",
+    "Broken pipe",
+    "imed out",
+    "imeout",
+    "NCCL",
+    "gloo",
+)
+
+
+@dataclass(frozen=True)
+class World:
+    """This process's place among all; the methods are collectives, and do nothing where it is alone."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def first(self) -> bool:
+        return self.rank == 0
+
+    def add(self, tensor: Tensor) -> Tensor:
+        """Sum a tensor over all processes, in place."""
+        if self.size > 1:
+            dist.all_reduce(tensor)
+        return tensor
+
+    def any(self, *flags: bool) -> list[bool]:
+        """For each flag, whether it is set on any process; goes over the CPU, so no device is waited for."""
+        if self.size == 1:
+            return list(flags)
+        tensor = torch.tensor(flags, dtype=torch.int32)
+        dist.all_reduce(tensor, dist.ReduceOp.MAX)
+        return [bool(flag) for flag in tensor.tolist()]
+
+    def gather(self, value: T) -> list[T]:
+        """The value of every process, in the order of ranks."""
+        values: list[T] = [value] * self.size
+        if self.size > 1:
+            dist.all_gather_object(values, value)
+        return values
+
+    def decide(self, value: T) -> T:
+        """The value that the first process holds."""
+        box = [value]
+        if self.size > 1:
+            dist.broadcast_object_list(box, 0)
+        return box[0]
+
+    def barrier(self) -> None:
+        self.any(False)
+
+
+@contextmanager
+def joined(device: torch.device | str = "cpu", *, timeout: timedelta = timedelta(minutes=10)) -> Iterator[World]:
+    """Join the processes that a launcher started, and yield this one's `World`; nested uses join once.
+
+    A peer that is killed closes its connections and is noticed at once; `timeout` is for one that hangs.
+
+    Raises:
+        TrainingError: a peer went away.
+    """
+    if dist.is_initialized():
+        yield World(dist.get_rank(), dist.get_world_size())
+        return
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield World()
+        return
+    cuda = torch.device(device).type == "cuda"
+    if cuda:
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    with peers_alive():
+        dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=timeout)
+        yield World(dist.get_rank(), dist.get_world_size())
+    dist.destroy_process_group()  # not after an error: the peers may be gone, and a farewell would wait for them
+
+
+@contextmanager
+def peers_alive() -> Iterator[None]:
+    """Turn the backends' many ways of reporting a lost connection into one sentence."""
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error, dist.DistError) or any(mark in str(error) for mark in _LOST):
+            raise TrainingError(
+                "Another process of this fit is gone or does not answer: look for its error above, then start all of "
+                f"them again with --resume. ({str(error).splitlines()[0]})"
+            ) from error
+        raise
+
+
+def shard(plan: Plan, world: World, device: torch.device) -> list[FSDPModule]:
+    """Cut the networks of a plan over all processes, in place, if it asks for `fsdp`; return what was cut.
+
+    Raises:
+        TrainingError: networks with double backward that lie within one another, or an optimiser that needs all
+            gradients at once.
+    """
+    if plan.training.parallel.kind != "fsdp" or world.size == 1:
+        return []
+    mesh = init_device_mesh(device.type, (world.size,))
+    cut: dict[int, FSDPModule] = {}
+    for stage in plan.stages:
+        double = any(role.objective.double_backward for role in stage.act.roles)
+        for role in stage.act.roles:
+            where = f'act "{stage.act.name}", role "{role.name}"'
+            if stage.optimizers[role.name].kind == "lbfgs":
+                raise TrainingError(f"{where}: lbfgs needs whole gradients; use training.parallel.kind=ddp.")
+            # inner networks first: FSDP2 cuts from the leaves to the root
+            for network in sorted(role.networks, key=lambda network: sum(1 for _ in network.modules())):
+                if double and any(id(part) in cut for part in network.modules() if part is not network):
+                    raise TrainingError(
+                        f"{where}: its act differentiates through gradients, and a network of it lies within another, "
+                        "which FSDP cannot unshard for that; give only the outer network to the role, or use "
+                        "training.parallel.kind=ddp."
+                    )
+                if id(network) not in cut:
+                    cut[id(network)] = fully_shard(network, mesh=mesh, reshard_after_forward=True)
+                if double:
+                    cut[id(network)].set_reshard_after_backward(False)
+    return list(cut.values())
+
+
+def replicate(objective: Objective, plan: Plan, world: World) -> nn.Module:
+    """Wrap an objective so that its backward averages gradients over processes, if the plan asks for `ddp`.
+
+    Call it while the parameters of all other roles are frozen. Looking for unused parameters also keeps the layout
+    of the buckets fixed: DDP otherwise changes it after its first step, and sums of more than two terms would then
+    differ in their last bits between a resumed fit and one that was never interrupted. Buffers are replicated, not
+    broadcast: the first process must not overwrite the others' chains.
+    """
+    if plan.training.parallel.kind != "ddp" or world.size == 1:
+        return objective
+    return DistributedDataParallel(
+        objective, broadcast_buffers=False, find_unused_parameters=True, gradient_as_bucket_view=True
+    )
+
+
+def deferred(module: nn.Module) -> AbstractContextManager[None]:
+    """Within this, backward adds gradients up without summing them over processes, where the layout can wait."""
+    return module.no_sync() if isinstance(module, DistributedDataParallel) else nullcontext()
+
+
+def gathered(module: nn.Module) -> dict[str, Tensor]:
+    """Return the state of a module, every tensor whole and on the CPU.
+
+    All processes must call it; where there are several, the first gets the tensors and the others nothing.
+    """
+    state = get_model_state_dict(module, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
+    return {name: tensor for name, tensor in state.items() if isinstance(tensor, Tensor)}
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """The whole of a tensor that may be a shard."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def local(tensor: Tensor) -> Tensor:
+    """This process's part of a tensor that may be a shard; shares its memory."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def reshard(networks: Sequence[FSDPModule]) -> None:
+    """Drop gathered copies of the weights, which an optimiser step or an average has made stale."""
+    for network in networks:
+        network.reshard()

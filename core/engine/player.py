@@ -1,0 +1,250 @@
+"""A role at work: its objective, its optimiser, and one optimiser step over a global batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+
+from ..data import Batch, Source
+from ..errors import TrainingError
+from ..noise import KeyedNoise
+from ..objective import Losses, Role
+from . import optimizers
+from .order import share
+from .parallel import World, deferred, local, replicate, whole
+from .plan import Plan, Stage
+from .watch import Watch
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.float32, "float64": torch.float64}
+"""Dtype of weights, data and noise; under bfloat16 only the operations that torch's autocast picks are in it."""
+
+
+@dataclass
+class Tally:
+    """Weighted sums over the samples of a step; on the device until someone asks.
+
+    Attributes:
+        names: of the sums after the first one: "loss", then the metrics.
+        sums: sum of weights, then of weight x figure; float64, shape (1 + names,).
+        statistics: what the objective wants to be summed.
+    """
+
+    names: list[str] = field(default_factory=list)
+    sums: Tensor | None = None
+    statistics: dict[str, Tensor] = field(default_factory=dict)
+
+    def add(self, out: Losses, counts: bool) -> None:
+        """Take a micro-batch in; one that does not count adds zeros, so that all processes hold the same names."""
+        with torch.no_grad():
+            assert out.weights is not None
+            figures = {"loss": out.losses, **out.metrics}
+            weights = out.weights.double() * counts
+            sums = torch.stack([weights.sum(), *((weights * figure).sum() for figure in figures.values())])
+            self.names = list(figures)
+            self.sums = sums if self.sums is None else self.sums + sums
+            for name, tensor in out.statistics.items():
+                part = tensor.detach() * counts
+                self.statistics[name] = self.statistics[name] + part if name in self.statistics else part
+
+    def share(self, world: World) -> None:
+        """Sum over all processes."""
+        assert self.sums is not None
+        world.add(self.sums)
+        for name in sorted(self.statistics):
+            world.add(self.statistics[name])
+
+    @property
+    def weight(self) -> Tensor:
+        assert self.sums is not None
+        return self.sums[0]
+
+    @property
+    def loss(self) -> Tensor:
+        assert self.sums is not None
+        return self.sums[1] / self.sums[0]
+
+    def means(self) -> dict[str, float]:
+        """Weighted means by name; waits for the device."""
+        assert self.sums is not None
+        return dict(zip(self.names, (self.sums[1:] / self.sums[0]).tolist(), strict=True))
+
+    def dump(self) -> dict[str, Any]:
+        """Names and sums as plain JSON, for a checkpoint between two turns of a step."""
+        return {"names": self.names, "sums": None if self.sums is None else self.sums.tolist()}
+
+    @classmethod
+    def parse(cls, content: Mapping[str, Any]) -> Self:
+        """Undo `dump`."""
+        sums = content["sums"]
+        return cls(content["names"], None if sums is None else torch.tensor(sums, dtype=torch.float64))
+
+
+class Player:
+    """Takes the optimiser steps of one role of a stage.
+
+    Gradients are summed over samples, micro-batches and processes and divided by the global weight, so that uneven
+    batches are exact.
+
+    Args:
+        stage: where the role plays.
+        role: what it minimises.
+        plan: options that all stages share.
+        world: this process's place.
+        device: of the networks.
+        seed: the run's seed.
+
+    Raises:
+        TrainingError: the role has nothing to train, or cannot train as the plan asks.
+    """
+
+    def __init__(self, stage: Stage, role: Role, plan: Plan, world: World, device: torch.device, seed: int) -> None:
+        self.role, self.stage, self.world, self.device, self.seed = role, stage, world, device, seed
+        self.where = f'act "{stage.act.name}", role "{role.name}"'
+        self.stream = f"train/{stage.act.name}/{role.name}"
+        self.options = stage.optimizers[role.name]
+        self.micro_batch = plan.training.micro_batch
+        self.precision = plan.training.parallel.precision
+        self.dtype = DTYPES[self.precision]
+        self.parameters = trainable(role)
+        self._refuse_what_cannot_work()
+        self.optimizer = optimizers.build(self.options, self.parameters)
+        self.watch = Watch(self.where, device, world)
+        self.tally = Tally()
+        self._plan = plan
+        self._wrapped: nn.Module | None = None
+
+    def _refuse_what_cannot_work(self) -> None:
+        inside = {id(parameter) for parameter in self.role.objective.parameters()}
+        if not self.parameters:
+            raise TrainingError(f"{self.where}: its networks have no parameters to train.")
+        if any(id(parameter) not in inside for parameter in self.parameters):
+            raise TrainingError(f"{self.where}: the objective must hold the networks of its role as submodules.")
+        if not self.role.objective.coupled:
+            return
+        if self.micro_batch is not None and self.micro_batch < self.stage.batch_size:
+            raise TrainingError(
+                f"{self.where}: its loss couples the samples of a batch, so {self.stage.batch_size} samples cannot be "
+                f"split into micro-batches of {self.micro_batch}; unset training.micro_batch or lower batch_size."
+            )
+        if self.world.size > 1:
+            raise TrainingError(
+                f"{self.where}: its loss couples the samples of a batch, which {self.world.size} processes would cut "
+                "apart; start one process, or choose an objective without batch statistics."
+            )
+
+    def step(self, source: Source, index: Tensor, number: int, step: int) -> None:
+        """Take one optimiser step.
+
+        Args:
+            source: of the samples.
+            index: global indices of the batch, int64 on the CPU; the same on all processes.
+            number: of this optimiser step in the stage, from 0; keys the noise.
+            step: of the stage, from 0; decides the learning rate.
+
+        Raises:
+            NotFinite: a loss or gradient that is not finite.
+        """
+        pieces = share(index, self.world.rank, self.world.size, self.micro_batch)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate(step)
+        evaluations = 0
+
+        def closure() -> Tensor:
+            nonlocal evaluations
+            tally, seen = self._gradients(source, pieces, number)
+            norm = self._norm()
+            self.watch.look(step + 1, tally.loss, norm, seen, changed=evaluations > 0)
+            if self.options.clip is not None:
+                clip_grads_with_norm_(self.parameters, self.options.clip, norm)
+            if evaluations == 0:
+                self.tally = tally
+            evaluations += 1
+            return tally.loss
+
+        self.optimizer.step(closure)  # type: ignore[arg-type]
+        with torch.no_grad():
+            self.role.objective.update(self.tally.statistics)
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step of the stage."""
+        return optimizers.rate(self.options, step, self.stage.steps)
+
+    def _gradients(
+        self, source: Source, pieces: list[tuple[Tensor, bool]], number: int
+    ) -> tuple[Tally, list[tuple[Tensor, Tensor]]]:
+        """Fill the gradients of the global mean loss; return sums, and (indices, losses) of each micro-batch."""
+        self.optimizer.zero_grad(set_to_none=True)
+        tally, seen = Tally(), []
+        forward, alone = self._forward(), len(pieces) == 1
+        for k, (rows, counts) in enumerate(pieces):
+            batch = self._move(source.fetch(rows))
+            noise = KeyedNoise(self.seed, batch.index, self.stream, number, self.dtype)
+            last = k == len(pieces) - 1
+            with nullcontext() if last else deferred(forward), torch.enable_grad():
+                with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+                    out: Losses = forward(batch, noise)
+                tally.add(out, counts)
+                if alone:  # the weight is known before backward, which saves a pass over the gradients
+                    tally.share(self.world)
+                assert out.weights is not None
+                total = (out.weights * out.losses).sum().to(self.dtype) * counts
+                # both layouts average over processes: the factor makes it a sum
+                (total * self.world.size / (tally.weight if alone else 1)).backward()
+            seen.append((batch.index, out.losses.detach()))
+        if not alone:
+            tally.share(self.world)
+            gradients = [local(parameter.grad) for parameter in self.parameters if parameter.grad is not None]
+            torch._foreach_div_(gradients, tally.weight)  # pyright: ignore[reportPrivateImportUsage]
+        return tally, seen
+
+    def _forward(self) -> nn.Module:
+        if self._wrapped is None:  # only now are all other roles frozen
+            self._wrapped = replicate(self.role.objective, self._plan, self.world)
+        return self._wrapped
+
+    def _norm(self) -> Tensor:
+        gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
+        return whole(get_total_norm(gradients)).to(self.device)
+
+    def _move(self, batch: Batch) -> Batch:
+        if self.device.type == "cpu":
+            return batch.to(self.device, self.dtype)
+        pinned = batch.map(lambda tensor: tensor if tensor.is_cuda else tensor.pin_memory())
+
+        def move(tensor: Tensor) -> Tensor:
+            return tensor.to(self.device, self.dtype if tensor.is_floating_point() else None, non_blocking=True)
+
+        return replace(pinned.map(move), index=batch.index.to(self.device))
+
+
+def trainable(role: Role) -> list[nn.Parameter]:
+    """The parameters that a role owns, each once."""
+    own = {id(parameter): parameter for network in role.networks for parameter in network.parameters()}
+    return [parameter for parameter in own.values() if parameter.requires_grad]
+
+
+def give_turn(players: Sequence[Player], player: Player) -> None:
+    """Freeze whatever the stage's objectives hold but the player's own parameters."""
+    own = {id(parameter) for parameter in player.parameters}
+    for other in players:
+        for parameter in other.role.objective.parameters():
+            parameter.requires_grad_(id(parameter) in own)
+
+
+@contextmanager
+def turns_taken(players: Sequence[Player]) -> Iterator[None]:
+    """Afterwards, every parameter needs or does not need gradients as it did before the turns."""
+    flags = [
+        (parameter, parameter.requires_grad) for player in players for parameter in player.role.objective.parameters()
+    ]
+    try:
+        yield
+    finally:
+        for parameter, flag in flags:
+            parameter.requires_grad_(flag)

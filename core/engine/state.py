@@ -1,0 +1,122 @@
+"""What a checkpoint holds: the names of all tensors of a fit, and the rest of an optimiser's state as plain JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+from torch.optim import Optimizer
+
+from .plan import Plan
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far a fit has come: in which stage, after how many steps of it and turns of the next step."""
+
+    stage: int = 0
+    step: int = 0
+    turn: int = 0
+
+    @property
+    def fresh(self) -> bool:
+        """The stage has not begun."""
+        return self.step == 0 and self.turn == 0
+
+
+def model_tensors(plan: Plan) -> dict[str, Tensor]:
+    """All parameters and persistent buffers that the plan's objectives and networks hold.
+
+    A tensor that several roles share is listed once, under the name of the first.
+    """
+    named: dict[str, Tensor] = {}
+    known: set[int] = set()
+    for stage in plan.stages:
+        for role in stage.act.roles:
+            for place, module in enumerate((role.objective, *role.networks)):
+                for name, tensor in module.state_dict(keep_vars=True).items():
+                    if isinstance(tensor, Tensor) and id(tensor) not in known:
+                        known.add(id(tensor))
+                        named[f"model/{stage.act.name}/{role.name}/{place}/{name}"] = tensor
+    return named
+
+
+def digest(plan: Plan, seed: int, samples: int) -> str:
+    """Fingerprint of what decides a fit's numbers: what may change between two parts of one fit is left out.
+
+    Left out are the layout over processes, the size of micro-batches, when checkpoints are taken, and the budget
+    of minutes.
+    """
+    training = plan.training
+    stages = [
+        {
+            "act": stage.act.name,
+            "roles": [(role.name, role.turns) for role in stage.act.roles],
+            "steps": stage.steps,
+            "batch_size": stage.batch_size,
+            "average": stage.average,
+            "optimizers": {name: options.model_dump(mode="json") for name, options in stage.optimizers.items()},
+        }
+        for stage in plan.stages
+    ]
+    shared = {"precision": training.parallel.precision, "log_every": training.log_every}
+    content = json.dumps([seed, samples, shared, stages], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def pack(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
+    """Split nested state in two: tensors go into `tensors` by name, the rest is returned as JSON that names them."""
+    if isinstance(value, Tensor):
+        tensors[name] = value
+        return {"tensor": name}
+    if isinstance(value, Mapping):
+        return {"map": [[key, pack(item, f"{name}/{key}", tensors)] for key, item in value.items()]}
+    if isinstance(value, list | tuple):
+        return {"list": [pack(item, f"{name}/{i}", tensors) for i, item in enumerate(value)]}
+    return {"value": value}
+
+
+def unpack(packed: Any, tensor: Callable[[str], Tensor]) -> Any:
+    """Undo `pack`; `tensor` finds tensors by name."""
+    kind, content = next(iter(packed.items()))
+    if kind == "tensor":
+        return tensor(content)
+    if kind == "map":
+        return {key: unpack(item, tensor) for key, item in content}
+    return [unpack(item, tensor) for item in content] if kind == "list" else content
+
+
+def optimizer_tensors(packed: Any, parameters: Sequence[nn.Parameter], index: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Make room for an optimiser's saved tensors: what has the shape of a cut parameter is cut alike.
+
+    Args:
+        packed: what `pack` returned for the optimiser's state, whose keys are the positions of parameters.
+        parameters: of the optimiser, in its order.
+        index: the checkpoint's list of tensors, with "size" and "dtype" of each.
+    """
+    room: dict[str, Tensor] = {}
+    for position, content in packed["map"]:
+        like = parameters[position]
+
+        def make(name: str, like: nn.Parameter = like) -> Tensor:
+            size, dtype = index[name]["size"], getattr(torch, index[name]["dtype"].removeprefix("torch."))
+            cut = isinstance(like, DTensor) and size == list(like.shape)
+            room[name] = (
+                torch.empty_like(like, dtype=dtype) if cut else torch.empty(size, dtype=dtype, device=like.device)
+            )
+            return room[name]
+
+        unpack(content, make)
+    return {name: tensor.detach() for name, tensor in room.items()}
+
+
+def load_optimizer(optimizer: Optimizer, packed: Any, tensors: Mapping[str, Tensor]) -> None:
+    """Give an optimiser its saved state; its options stay those of the config."""
+    state = unpack(packed, lambda name: tensors[name])
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

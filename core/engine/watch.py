@@ -1,0 +1,82 @@
+"""Losses and gradients that are not finite: noticed before they can spoil a checkpoint."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..errors import TrainingError
+from .parallel import World
+
+_NEVER = 2**62
+
+
+class NotFinite(TrainingError):
+    """A loss or gradient that is not finite.
+
+    Attributes:
+        spoilt: weights were changed after the fault, so the state in memory must not be saved.
+    """
+
+    def __init__(self, message: str, *, spoilt: bool) -> None:
+        super().__init__(message)
+        self.spoilt = spoilt
+
+
+class Watch:
+    """Looks at every step of one role.
+
+    On a CPU a look costs nothing, so the fault is raised before the optimiser steps, with the samples at fault. On an
+    accelerator a look would wait for the device, so the device itself notes the first step at fault, and `settle`
+    reads the note when rows or checkpoints are due; the checkpoint before is then the last good state.
+
+    Args:
+        where: act and role, for the message.
+        device: where losses are computed.
+        world: all processes see the same figures and raise together.
+    """
+
+    def __init__(self, where: str, device: torch.device, world: World) -> None:
+        self.where, self.world, self.immediate = where, world, device.type == "cpu"
+        self.first = torch.full((), _NEVER, dtype=torch.int64, device=device)
+
+    def look(self, step: int, loss: Tensor, norm: Tensor, seen: list[tuple[Tensor, Tensor]], changed: bool) -> None:
+        """Check the figures of one step, which are the same on all processes.
+
+        Args:
+            step: number of the step, from 1.
+            loss: global mean loss, a scalar.
+            norm: global norm of the gradient, a scalar.
+            seen: indices and losses of this process's micro-batches.
+            changed: weights have moved since the step began (an optimiser that evaluates more than once).
+
+        Raises:
+            NotFinite: at once on a CPU.
+        """
+        fine = torch.isfinite(loss) & torch.isfinite(norm)
+        if not self.immediate:
+            note = torch.where(fine, torch.full_like(self.first, _NEVER), step)
+            self.first = torch.minimum(self.first, note)
+        elif not fine:
+            mine = [i for index, losses in seen for i in index[~torch.isfinite(losses)].tolist()]
+            bad = sorted({i for part in self.world.gather(mine) for i in part})
+            if bad:
+                more = f" and {len(bad) - 8} more" if len(bad) > 8 else ""
+                what = f"the loss is not finite for the samples {bad[:8]}{more} (global indices)"
+            elif torch.isfinite(loss):
+                what = "the gradient is not finite although every loss is"
+            else:
+                what = "the mean loss is not finite although every loss is (do the weights sum to zero?)"
+            raise NotFinite(f"{self.where}, step {step}: {what}. {_ADVICE}", spoilt=changed)
+
+    def settle(self) -> None:
+        """Read the device's note; raises `NotFinite` if there is one."""
+        if not self.immediate and (first := int(self.first)) != _NEVER:
+            what = "the loss or its gradient is not finite"
+            raise NotFinite(f"{self.where}, step {first}: {what}. {_ADVICE}", spoilt=True)
+
+
+_ADVICE = (
+    "Check those samples for NaN and extreme values, or lower the learning rate, or clip gradients "
+    "(optimizer.clip); the last good state is kept."
+)
