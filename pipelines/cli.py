@@ -1,0 +1,343 @@
+"""The command line. Each verb is a few lines around a function of its own module, imported when it is called."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from .. import __version__
+from .failure import BAD_INPUT, FAILED, INTERRUPTED, told
+
+if TYPE_CHECKING:
+    from .generate import Generated
+    from .screen import Lines, Silent, Terminal
+
+HELP = f"""Fast, trustworthy surrogates of expensive simulations and measurements.
+
+Exit codes: 0 done, {FAILED} the work failed, {BAD_INPUT} bad input (command line, config, data or model),
+{INTERRUPTED} interrupted with the state saved (the same command with --resume goes on), 130 stopped from the keyboard.
+"""
+
+
+class Verbs(TyperGroup):
+    """Commands whose errors are told in a sentence."""
+
+    def invoke(self, ctx: typer.Context) -> Any:
+        with told():
+            return super().invoke(ctx)
+
+
+def _group(help: str) -> typer.Typer:
+    return typer.Typer(help=help, no_args_is_help=True, add_completion=False)
+
+
+app = typer.Typer(
+    cls=Verbs,
+    help=HELP,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+lists, configs, datas = _group("What is there."), _group("Look at configs."), _group("Look at data.")
+app.add_typer(lists, name="list")
+app.add_typer(configs, name="config")
+app.add_typer(datas, name="data")
+
+DomainName = Annotated[str, typer.Argument(metavar="DOMAIN", help="a domain, see `maquette list domains`")]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="folder of a run")]
+Assignments = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", show_default=False)]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:NUMBER")]
+Seed = Annotated[int, typer.Option(help="the same seed gives the same result", min=0)]
+BatchSize = Annotated[int | None, typer.Option(help="samples made at once", min=1)]
+Recipe = Annotated[str | None, typer.Option(help="named config of the domain, or a YAML file; quick if not given")]
+GeometryOption = Annotated[str | None, typer.Option("--geometry", help="name or file, where the data do not say")]
+NoTracking = Annotated[bool, typer.Option("--no-tracking", help="do not log to MLflow")]
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"maquette {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="print the version and leave")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="show tracebacks")] = False,
+) -> None:
+    if debug:
+        os.environ["MAQUETTE_DEBUG"] = "1"
+
+
+@app.command()
+def demo(
+    domain: DomainName,
+    out: Annotated[Path, typer.Option(help="folder for everything the demo makes")] = Path("demo"),
+) -> None:
+    """Fit, generate and validate on data that come with the package; some minutes on two cores."""
+    from .demo import demo as run_demo
+
+    with _screen() as screen:
+        page = run_demo(domain, out=out, screen=screen)
+        screen.say(f"report: {page.resolve().as_uri()}")
+        _where(screen, out / "run")
+
+
+@app.command()
+def simulate(
+    domain: DomainName,
+    n: Annotated[int, typer.Option("--n", help="number of samples", min=1)],
+    out: Annotated[Path, typer.Option(help="file to write")],
+    assignments: Assignments = None,
+    seed: Seed = 0,
+    batch_size: BatchSize = None,
+) -> None:
+    """Make data with the domain's embedded simulator; KEY=VALUE sets the simulator's options."""
+    from .simulate import BATCH
+    from .simulate import simulate as run_simulate
+
+    with _screen() as screen:
+        size = batch_size or BATCH
+        _made(
+            run_simulate(domain, n=n, seed=seed, out=out, overrides=assignments or [], batch_size=size, screen=screen),
+            screen,
+        )
+
+
+@app.command()
+def fit(
+    domain: DomainName,
+    data: Annotated[Path, typer.Option(help="data file to learn from")],
+    out: Annotated[Path, typer.Option(metavar="RUN", help="folder of the run")],
+    assignments: Assignments = None,
+    recipe: Recipe = None,
+    resume: Annotated[bool, typer.Option("--resume", help="go on with an unfinished run")] = False,
+    device: Device = "auto",
+    geometry: GeometryOption = None,
+    no_tracking: NoTracking = False,
+) -> None:
+    """Fit a generator; also under torchrun. KEY=VALUE overrides the recipe, such as training.steps=500."""
+    from .fit import fit as run_fit
+
+    words = list(assignments or [])
+    words += [f"data.options.geometry={geometry}"] if geometry else []
+    words += ["tracking=none"] if no_tracking else []
+    with _screen() as screen:
+        fitted = run_fit(
+            domain, data=data, out=out, recipe=recipe, overrides=words, resume=resume, device=device, screen=screen
+        )
+        if fitted.already:
+            screen.say(f"{out}: this run is finished already; there is nothing to resume.")
+        _where(screen, out)
+
+
+@app.command()
+def generate(
+    run: RunFolder,
+    out: Annotated[Path, typer.Option(help="file to write")],
+    conditions: Annotated[
+        list[str] | None, typer.Argument(metavar="[condition.NAME=VALUE]...", show_default=False)
+    ] = None,
+    n: Annotated[int | None, typer.Option("--n", help="number of samples", min=1)] = None,
+    seed: Seed = 0,
+    conditions_from: Annotated[Path | None, typer.Option(help="data file whose conditions are taken")] = None,
+    conditions_rows: Annotated[str | None, typer.Option(help="START:STOP of that file")] = None,
+    batch_size: BatchSize = None,
+    device: Device = "auto",
+) -> None:
+    """Draw samples from a run's model; conditions follow the training data if none are given."""
+    from .generate import condition_words
+    from .generate import generate as run_generate
+
+    with _screen() as screen:
+        done = run_generate(
+            run,
+            n=n,
+            seed=seed,
+            out=out,
+            conditions_from=conditions_from,
+            conditions_rows=conditions_rows,
+            conditions=condition_words(conditions or []),
+            batch_size=batch_size,
+            device=device,
+            screen=screen,
+        )
+        _made(done, screen)
+        _where(screen, run)
+
+
+@app.command()
+def validate(
+    domain: DomainName,
+    reference: Annotated[Path, typer.Option(help="data file to hold against")],
+    generated: Annotated[Path, typer.Option(help="data file to judge, whoever made it")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="folder for metrics.json, report.html and figures")],
+    reference_rows: Annotated[str | None, typer.Option(help="START:STOP of the reference")] = None,
+    generated_rows: Annotated[str | None, typer.Option(help="START:STOP of the generated file")] = None,
+    effort: Annotated[str, typer.Option(help="full, or quick for fewer samples and epochs")] = "full",
+    seed: Seed = 0,
+    geometry: GeometryOption = None,
+    run: Annotated[Path | None, typer.Option(help="run whose model generated; else looked for around DIR")] = None,
+    no_tracking: NoTracking = False,
+) -> None:
+    """Compare generated with reference data: physics metrics with errors and floors, figures, a report."""
+    from .validate import table
+    from .validate import validate as run_validate
+
+    with _screen() as screen:
+        done = run_validate(
+            domain,
+            reference=reference,
+            generated=generated,
+            out=out,
+            reference_rows=reference_rows,
+            generated_rows=generated_rows,
+            effort=effort,
+            seed=seed,
+            options={"geometry": geometry} if geometry else {},
+            run=run,
+            track=not no_tracking,
+            screen=screen,
+        )
+        screen.table("metrics", ("metric", "value", "floor", "beyond floor"), table(done.evaluation))
+        screen.say(f"verdict: {done.evaluation.verdict}")
+        screen.say(f"report: {(out / 'report.html').resolve().as_uri()}")
+        _where(screen, done.run.folder if done.run else out)
+
+
+@app.command()
+def report(run: RunFolder) -> None:
+    """Rebuild a run's report from what its folder holds."""
+    from .report import report as run_report
+
+    with _screen() as screen:
+        screen.say(f"report: {run_report(run).resolve().as_uri()}")
+        _where(screen, run)
+
+
+@app.command()
+def export(
+    run: RunFolder,
+    format: Annotated[str, typer.Option(help="onnx or libtorch")],
+    out: Annotated[Path, typer.Option(help="file to write")],
+) -> None:
+    """Write a run's generator as a file that C++ frameworks read."""
+    from .export import export as run_export
+
+    with _screen() as screen:
+        run_export(run, format=format, out=out)
+        screen.say(f"exported: {out}")
+        _where(screen, run)
+
+
+@app.command()
+def doctor() -> None:
+    """Look whether this machine has what Maquette needs."""
+    from .doctor import examine
+
+    with _screen() as screen:
+        checks = examine()
+        screen.table("doctor", ("what", "found", "remedy"), [check[:3] for check in checks])
+        if any(check.needed and check.remedy for check in checks):
+            raise typer.Exit(FAILED)
+
+
+@lists.command("families")
+def list_families() -> None:
+    """Generative families: what they can do, which spaces they model, and their papers."""
+    from .listing import families_table
+
+    with _screen() as screen:
+        screen.table("families", *families_table())
+
+
+@lists.command("domains")
+def list_domains() -> None:
+    """Domains that are installed."""
+    from .listing import domains_table
+
+    with _screen() as screen:
+        screen.table("domains", *domains_table())
+
+
+@lists.command("recipes")
+def list_recipes(domain: DomainName) -> None:
+    """Named configs of a domain."""
+    from .listing import recipes_table
+
+    with _screen() as screen:
+        screen.table(f"recipes of {domain}", *recipes_table(domain))
+
+
+@configs.command("show")
+def config_show(domain: DomainName, assignments: Assignments = None, recipe: Recipe = None) -> None:
+    """Print a recipe with every value resolved, as YAML."""
+    from ..domains import domains
+    from .config import DEFAULT_RECIPE, resolve
+
+    typer.echo(resolve(domains.get(domain), recipe or DEFAULT_RECIPE, assignments or []).to_yaml(), nl=False)
+
+
+@configs.command("schema")
+def config_schema(domain: DomainName) -> None:
+    """Print the JSON schema of a domain's configs, for editors."""
+    from ..domains import domains
+    from .config import schema
+
+    typer.echo(schema(domains.get(domain)))
+
+
+@configs.command("validate")
+def config_validate(file: Annotated[Path, typer.Argument(metavar="FILE", help="YAML file")]) -> None:
+    """Say whether a config can be used."""
+    from ..domains import domains
+    from .config import domain_name, read_config
+
+    config = read_config(file, domains.get(domain_name(file)))
+    typer.echo(f"{file}: a valid config of the domain {config.domain} (hash {config.digest()[:12]}).")
+
+
+@datas.command("check")
+def data_check(
+    domain: DomainName,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="data file")],
+    geometry: GeometryOption = None,
+) -> None:
+    """Read a whole data file against its spec."""
+    from ..domains import domains
+
+    plugin = domains.get(domain)
+    with _screen() as screen:
+        rows = plugin.check(file, {"geometry": geometry} if geometry else {}, screen.progress)
+        screen.table(f"data: {file}", ("what", "value"), rows)
+        screen.say(f"{file}: meets the data spec of {domain}.")
+
+
+def _screen() -> Terminal | Lines | Silent:
+    from .screen import screen
+
+    return screen()
+
+
+def _made(done: Generated, screen: Terminal | Lines | Silent) -> None:
+    screen.say(str(done.throughput))
+    screen.say(f"file: {done.file} ({done.n:,} samples)")
+
+
+def _where(screen: Terminal | Lines | Silent, folder: Path) -> None:
+    from .tracking import how_to_open
+
+    screen.say(f"run: {folder}")
+    screen.say(f"MLflow: {how_to_open()}")
+
+
+def main() -> None:
+    """Entry point of `maquette` and of `python -m maquette`."""
+    app(prog_name="maquette")

@@ -1,0 +1,76 @@
+"""`maquette doctor`: what this machine has, what is missing, and the exact line that mends it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from .tracking import connect, store_uri
+
+EXTRAS = {
+    "export": ("onnx", "onnxscript", "onnxruntime"),
+    "molecules": ("rdkit", "torch_geometric", "selfies"),
+    "cosmology": ("astropy",),
+    "mri": ("sigpy", "ismrmrd", "nibabel"),
+    "microstructure": ("pymatgen", "tifffile"),
+    "cluster": ("psutil",),
+}
+"""Modules that each optional extra brings."""
+
+_LEAST_DISK = 2 * 2**30
+
+
+class Check(NamedTuple):
+    """One line of the examination; `remedy` is empty where all is well, `needed` if nothing works without it."""
+
+    what: str
+    found: str
+    remedy: str
+    needed: bool
+
+
+def examine() -> list[Check]:
+    """Look at Python, PyTorch, devices, threads, disk, the tracking store and the optional extras."""
+    return [*_machine(), _disk(Path.cwd()), _store(), *_extras()]
+
+
+def _machine() -> Iterator[Check]:
+    old = sys.version_info < (3, 11)
+    yield Check("python", platform.python_version(), "install Python 3.11 or later" if old else "", True)
+    yield Check("torch", torch.__version__, "", True)
+    names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
+    yield Check("devices", ", ".join(["cpu", *names]), "", False)
+    yield Check("threads", f"{torch.get_num_threads()} of {os.cpu_count()} cores", "", False)
+
+
+def _disk(folder: Path) -> Check:
+    free = shutil.disk_usage(folder).free
+    writable = os.access(folder, os.W_OK)
+    remedy = "" if free >= _LEAST_DISK else "free some space, or work on another disk"
+    if not writable:
+        remedy = "change to a folder that you may write to"
+    return Check("disk", f"{free / 2**30:.1f} GiB free in {folder}", remedy, not writable)
+
+
+def _store() -> Check:
+    try:
+        connect("Default")
+    except Exception as error:  # MLflow and its databases raise whatever they like
+        remedy = "set MLFLOW_TRACKING_URI to a store that answers, or fit with tracking=none"
+        return Check("mlflow store", f"{store_uri()}: {str(error).splitlines()[0]}", remedy, False)
+    return Check("mlflow store", store_uri(), "", False)
+
+
+def _extras() -> Iterator[Check]:
+    for extra, modules in EXTRAS.items():
+        missing = [module for module in modules if find_spec(module) is None]
+        found = f"missing: {', '.join(missing)}" if missing else "present"
+        yield Check(f"extra {extra}", found, f'pip install "maquette[{extra}]"' if missing else "", False)

@@ -1,0 +1,148 @@
+"""`maquette fit`: from a data file and a recipe to a run: a model, its losses, and where both come from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..core.engine.listeners import Listener
+from ..core.engine.loop import fit as train
+from ..core.engine.parallel import World, joined
+from ..core.errors import ConfigError
+from ..domains import domains
+from ..domains.plugin import Dataset, Domain
+from .config import DEFAULT_RECIPE, RunConfig, difference, read_config, resolve
+from .devices import resolve_device
+from .ledger import Ledger, earlier
+from .paths import Run, new_run
+from .report import report
+from .rows import select
+from .screen import Screen, Silent
+from .tracking import Tracker
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A finished run.
+
+    Attributes:
+        run: its folder.
+        already: it had been finished before, and nothing was done.
+    """
+
+    run: Run
+    already: bool = False
+
+
+def fit(
+    domain: str,
+    *,
+    data: str | Path,
+    out: str | Path,
+    recipe: str | None = None,
+    overrides: Sequence[str] = (),
+    resume: bool = False,
+    device: str = "auto",
+    screen: Screen | None = None,
+) -> Fitted:
+    """Fit a generator; under torchrun, call it on every rank.
+
+    Args:
+        domain: name of the domain.
+        data: a data file that meets the domain's data spec.
+        out: the run's folder.
+        recipe: a named config of the domain, or a YAML file; `quick` if not given.
+        overrides: KEY=VALUE words, such as `training.steps=500`.
+        resume: go on with an unfinished run of the same config and data; start it if it is not there.
+        device: "auto", "cpu", "cuda" or "cuda:NUMBER".
+
+    Raises:
+        ConfigError, DataError: bad input; nothing is written.
+        TrainingError: the fit failed; `Interrupted` if a signal stopped it and its state was saved.
+    """
+    screen, where = screen or Silent(), resolve_device(device)
+    plugin, run = domains.get(domain), new_run(out)
+    with joined(where) as world:
+        config = _config(plugin, run, recipe, overrides, resume)
+        world.barrier()  # all have looked at the folder before the first process writes there
+        if resume and earlier(run).get("status") == "finished":
+            return Fitted(run, already=True)
+        source = plugin.open(Path(data), config.data.options)
+        screen.table(f"data: {data}", ("what", "value"), source.summary())
+        training = _training(select(source, config.data.rows, what=str(data)), config.data.validation)
+        torch.manual_seed(config.seed)  # initial weights are torch's own draws, alike on every rank
+        generator = config.generator.build(source.description, training)
+        plan = config.training.plan(generator.acts())
+        if not world.first:
+            train(plan, training, run.folder, seed=config.seed, device=where, resume=resume)
+            return Fitted(run)
+        ledger = Ledger(run, config, _facts(data, source, training, generator, world), where)
+        ledger.begin()
+        listeners: list[Listener] = [ledger, _Shown(screen)]
+        with ExitStack() as stack:
+            if config.tracking == "mlflow":
+                listeners.append(stack.enter_context(Tracker(run, config, ledger.record, screen)))
+            train(plan, training, run.folder, seed=config.seed, device=where, resume=resume, listeners=listeners)
+            generator.save(run.model, domain=plugin.name, config_hash=config.digest())
+            ledger.end()
+            report(run.folder)
+    return Fitted(run)
+
+
+def _config(plugin: Domain, run: Run, recipe: str | None, overrides: Sequence[str], resume: bool) -> RunConfig:
+    """The config to fit with: the one asked for, which on resuming must be the one the run began with."""
+    if not run.config.is_file():
+        return resolve(plugin, recipe or DEFAULT_RECIPE, overrides)
+    if not resume:
+        raise ConfigError(
+            f"{run.folder}: there is a run here already. Add --resume to go on with it, or give another --out."
+        )
+    stored = read_config(run.config, plugin)
+    if recipe is None and not overrides:
+        return stored
+    asked = resolve(plugin, recipe or stored.recipe, overrides)
+    if asked.digest() != stored.digest():
+        raise ConfigError(
+            f"{run.folder}: a run goes on with the config it began with; these differ (begun with, asked for): "
+            f"{difference(stored, asked)}. Leave recipe and overrides out, or give another --out."
+        )
+    return stored
+
+
+def _training(data: Dataset, held_out: int) -> Dataset:
+    """All rows but the last `held_out` ones."""
+    if held_out >= len(data):
+        raise ConfigError(f"data.validation: {held_out} rows cannot be held out of {len(data)}.")
+    return data.rows(0, len(data) - held_out) if held_out else data
+
+
+def _facts(
+    data: str | Path, source: Dataset, training: Dataset, generator: torch.nn.Module, world: World
+) -> dict[str, Any]:
+    return {
+        "data": {"file": str(data), "sha256": source.digest, "rows": len(source), "training_rows": len(training)},
+        "parameters": sum(p.numel() for p in generator.parameters()),
+        "world_size": world.size,
+    }
+
+
+class _Shown:
+    """Shows how far the fit is: a listener of the engine."""
+
+    def __init__(self, screen: Screen) -> None:
+        self.screen, self.steps = screen, {}
+
+    def stage(self, name: str, steps: int) -> None:
+        self.steps[name] = steps
+
+    def row(self, row: Mapping[str, Any]) -> None:
+        act = str(row["act"])
+        self.screen.progress(f"fit {act}", int(row["step"]), self.steps.get(act, 0), f"loss {row['loss']:.4g}")
+
+    def checkpoint(self, step: int) -> None:
+        pass

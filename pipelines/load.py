@@ -1,0 +1,114 @@
+"""A fitted model in memory: `load("runs/x").sample(1000, seed=7)`."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..core import artifact
+from ..core.data import map_tree
+from ..core.errors import ArtifactError, ConfigError
+from ..core.noise import KeyedNoise
+from ..core.spaces import Tree
+from ..core.spaces import batch_size as rows_of
+from ..domains import domains
+from ..domains.generator import Generator, load_generator
+from ..domains.plugin import Domain
+from .devices import resolve_device
+from .paths import existing_run
+
+
+class Model:
+    """A generator with its domain, on a device.
+
+    Sample i is a function of the seed, i and its condition alone: whatever the batch size, the same showers.
+
+    Attributes:
+        generator: codec and family.
+        domain: the plug-in it belongs to.
+        folder: where the artefact lies.
+        provenance: what the fit wrote beside the weights.
+    """
+
+    def __init__(self, generator: Generator, domain: Domain, device: torch.device, folder: Path) -> None:
+        self.generator, self.domain, self.device, self.folder = generator.to(device), domain, device, folder
+        self.provenance: dict[str, Any] = artifact.read_config(folder / artifact.CONFIG)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the weights on disk."""
+        with (self.folder / artifact.WEIGHTS).open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+
+    def sample(
+        self, n: int, condition: Tree | None = None, *, seed: int = 0, batch_size: int = 1000, first: int = 0
+    ) -> Tree:
+        """Draw physical samples.
+
+        Args:
+            n: how many.
+            condition: physical conditions with n rows; drawn from the law seen in training if not given.
+            seed: the same seed gives the same samples.
+            batch_size: how many are drawn at once.
+            first: index of the first sample, to go on where an earlier call ended.
+
+        Returns:
+            A tensor (or named tensors) of n rows on the CPU, in the units of the domain's data spec.
+
+        Raises:
+            ConfigError: a number of samples below one, or conditions with another number of rows.
+        """
+        if n < 1 or batch_size < 1:
+            raise ConfigError(f"expected at least one sample and a batch of at least one, found {n} and {batch_size}.")
+        if condition is not None and rows_of(condition) != n:
+            raise ConfigError(f"expected one condition per sample ({n}), found {rows_of(condition)}.")
+        parts = []
+        for start in range(0, n, batch_size):
+            stop = min(start + batch_size, n)
+            index = torch.arange(first + start, first + stop)
+            piece = None if condition is None else map_tree(lambda t, a=start, b=stop: t[a:b], condition)
+            parts.append(self.draw(index, seed, piece)[0])
+        if isinstance(parts[0], Tensor):
+            return torch.cat(parts)
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    @torch.no_grad()
+    def draw(self, index: Tensor, seed: int, condition: Tree | None = None) -> tuple[Tree, Tree]:
+        """One batch: (samples, conditions) of the given global indices, both physical and on the CPU."""
+        noise = KeyedNoise(seed, index.to(self.device), stream="generate")
+        if condition is None:
+            condition = self.generator.codec.draw_condition(noise.fold("condition"))
+        condition = map_tree(lambda tensor: tensor.to(self.device), condition)
+        x = self.generator.sample(len(index), condition, noise=noise)
+        return map_tree(Tensor.cpu, x), map_tree(Tensor.cpu, condition)
+
+
+def load(run: str | Path, device: str = "cpu") -> Model:
+    """Read a fitted model from a run's folder, or from the folder of an artefact itself.
+
+    Args:
+        run: the folder.
+        device: "cpu", "cuda", "cuda:1" or "auto".
+
+    Raises:
+        ArtifactError: not a run or artefact, or a damaged one; pickles are never read.
+        ConfigError: a domain that is not installed, or a device that is not there.
+    """
+    folder = Path(run)
+    if not (folder / artifact.CONFIG).is_file():
+        folder = existing_run(folder).model
+        if not folder.is_dir():
+            raise ArtifactError(f"{run}: this run holds no model yet; finish it with `maquette fit ... --resume`.")
+    if not (folder / artifact.CONFIG).is_file():
+        raise ArtifactError(f"{folder}: expected a fitted model, found no {artifact.CONFIG}; fit again.")
+    content = artifact.read_config(folder / artifact.CONFIG)
+    if not isinstance(content.get("domain"), str):
+        raise ArtifactError(f"{folder}: the artefact does not say which domain it belongs to; fit again.")
+    domain = domains.get(content["domain"])
+    generator = load_generator(folder, domain.generator)
+    return Model(generator, domain, resolve_device(device), folder)

@@ -1,0 +1,98 @@
+"""The folder of a run: where it may lie, what is in it, and how to tell it from any other folder."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..core.errors import ArtifactError, ConfigError
+
+_NAME = re.compile(r"\w[\w.+=@,-]{0,99}")
+
+
+@dataclass(frozen=True)
+class Run:
+    """The files of one run below its folder."""
+
+    folder: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved config; its presence makes a folder a run."""
+        return self.folder / "config.yaml"
+
+    @property
+    def provenance(self) -> Path:
+        return self.folder / "run.json"
+
+    @property
+    def model(self) -> Path:
+        """The artefact: `config.json` and `weights.safetensors`."""
+        return self.folder / "model"
+
+    @property
+    def losses(self) -> Path:
+        return self.folder / "losses.jsonl"
+
+    @property
+    def tracking(self) -> Path:
+        """Which MLflow run the fit is logged in."""
+        return self.folder / "tracking.json"
+
+    @property
+    def figures(self) -> Path:
+        return self.folder / "figures"
+
+    @property
+    def report(self) -> Path:
+        return self.folder / "report.html"
+
+
+def new_run(name: str | Path) -> Run:
+    """The run that `--out` names, which may or may not be there yet.
+
+    Raises:
+        ConfigError: a name that leaves its folder or would not survive a shell, a URL or another file system;
+            a file, or a folder that holds something else.
+    """
+    path = Path(name)
+    if ".." in path.parts:
+        raise ConfigError(f'"{name}": a run name may not climb out of its folder with "..".')
+    if not _NAME.fullmatch(path.name):
+        raise ConfigError(
+            f'"{name}": a run name begins with a letter, digit or "_", goes on with those or any of . + = @ , - '
+            "and has at most 100 characters."
+        )
+    run = Run(path)
+    if path.exists() and not path.is_dir():
+        raise ConfigError(f"{path}: there is a file of this name; choose another folder for the run.")
+    if path.is_dir() and any(path.iterdir()) and not run.config.is_file():
+        raise ConfigError(f"{path}: this folder holds other files and is no run; choose another one.")
+    return run
+
+
+def existing_run(path: str | Path) -> Run:
+    """The run at `path`.
+
+    Raises:
+        ArtifactError: nothing is there, or something else.
+    """
+    run = Run(Path(path))
+    if not run.folder.exists():
+        raise ArtifactError(f"{path}: there is no such run; `maquette fit ... --out {path}` makes one.")
+    if not run.config.is_file():
+        raise ArtifactError(
+            f"{path}: expected the folder of a run (with config.yaml and a model in safetensors), found "
+            f"{'a folder without them' if run.folder.is_dir() else 'a file; files are never unpickled'}."
+        )
+    return run
+
+
+def enclosing_run(*places: Path) -> Run | None:
+    """The first run that is one of the places, or holds one directly or one level deeper; None if none does."""
+    for place in places:
+        for folder in (place, place.parent, place.parent.parent):
+            if Run(folder).config.is_file() and Run(folder).provenance.is_file():
+                return Run(folder)
+    return None

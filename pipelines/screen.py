@@ -1,0 +1,139 @@
+"""Where a verb shows what it does: a terminal, plain lines in a log, or nowhere.
+
+Results go to standard output; progress and warnings go to standard error.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+SECONDS_BETWEEN_LINES = 10.0
+LOG_WIDTH = 200  # columns; what can be copied from a log should not be folded
+
+
+class Screen(Protocol):
+    """What a verb may show."""
+
+    def say(self, text: str) -> None:
+        """A line of result."""
+        ...
+
+    def warn(self, text: str) -> None:
+        """A line about something that went wrong but does not end the verb."""
+        ...
+
+    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None: ...
+
+    def progress(self, what: str, done: int, total: int, note: str = "") -> None:
+        """How far a piece of work is; `note` is a short figure such as a loss or a rate."""
+        ...
+
+
+class Silent:
+    """Shows nothing: Python callers, and all ranks but the first."""
+
+    def __enter__(self) -> Silent:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def say(self, text: str) -> None:
+        pass
+
+    def warn(self, text: str) -> None:
+        pass
+
+    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        pass
+
+    def progress(self, what: str, done: int, total: int, note: str = "") -> None:
+        pass
+
+
+class _Shown:
+    """What a terminal and a log have in common."""
+
+    def __init__(self, width: int | None = None) -> None:
+        self.out = Console(highlight=False, width=width)
+        self.err = Console(highlight=False, width=width, stderr=True)
+
+    def say(self, text: str) -> None:
+        self.out.print(text, markup=False, soft_wrap=True)
+
+    def warn(self, text: str) -> None:
+        self.err.print(f"warning: {text}", markup=False, soft_wrap=True, style="yellow")
+
+    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        table = Table(title=Text(title), title_justify="left", title_style="bold", box=None, pad_edge=False)
+        for position, column in enumerate(columns):
+            table.add_column(Text(column), overflow="fold", no_wrap=position == 0)
+        for row in rows:
+            table.add_row(*(Text(str(cell)) for cell in row))
+        self.out.print(table)
+
+
+class Terminal(_Shown):
+    """Bars that move."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._bars = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}", markup=False),
+            console=self.err,
+        )
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    def progress(self, what: str, done: int, total: int, note: str = "") -> None:
+        if what not in self._tasks:
+            self._bars.start()
+            self._tasks[what] = self._bars.add_task(what, total=total, note=note)
+        self._bars.update(self._tasks[what], completed=done, total=total, note=note)
+        if all(task.finished for task in self._bars.tasks):
+            self._bars.stop()
+
+
+class Lines(_Shown):
+    """A plain line every ten seconds and at the end of each piece of work."""
+
+    def __init__(self) -> None:
+        super().__init__(width=LOG_WIDTH)
+        self._last = time.monotonic()
+
+    def __enter__(self) -> Lines:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def progress(self, what: str, done: int, total: int, note: str = "") -> None:
+        now = time.monotonic()
+        if done >= total or now - self._last >= SECONDS_BETWEEN_LINES:
+            self._last = now
+            self.err.print(f"{what}: {done}/{total}{'  ' + note if note else ''}", markup=False, soft_wrap=True)
+
+
+def screen() -> Terminal | Lines | Silent:
+    """The screen of this process: bars if standard error is a terminal, else lines; only the first rank speaks."""
+    if os.environ.get("RANK", "0") != "0":
+        return Silent()
+    return Terminal() if sys.stderr.isatty() else Lines()

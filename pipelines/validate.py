@@ -1,0 +1,165 @@
+"""`maquette validate`: any file that meets the spec against reference data, whoever made it."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from ..core.errors import ConfigError
+from ..core.statistics.estimate import Estimate
+from ..domains import domains
+from ..domains.plugin import Dataset, Evaluation
+from .atomic import write_json
+from .paths import Run, enclosing_run, existing_run
+from .provenance import gather
+from .report import EVALUATION, write_report
+from .rows import select
+from .screen import Screen, Silent
+from .tracking import log_evaluation
+from .wording import sigmas, with_error
+
+METRICS = "metrics.json"
+SCHEMA = 1
+SIGMAS = 3.0
+
+
+@dataclass(frozen=True)
+class Validated:
+    """What came out, and where it lies."""
+
+    folder: Path
+    evaluation: Evaluation
+    run: Run | None
+
+
+def validate(
+    domain: str,
+    *,
+    reference: str | Path,
+    generated: str | Path,
+    out: str | Path,
+    reference_rows: str | None = None,
+    generated_rows: str | None = None,
+    effort: str = "full",
+    seed: int = 0,
+    options: dict[str, Any] | None = None,
+    run: str | Path | None = None,
+    track: bool = True,
+    screen: Screen | None = None,
+) -> Validated:
+    """Compare generated with reference data by the domain's physics metrics.
+
+    Writes `metrics.json`, `evaluation.json` (the same with everything a report needs), `figures/*.png` and
+    `report.html` below `out`.
+
+    Args:
+        domain: name of the domain.
+        reference: data file the generated one is held against.
+        generated: data file to judge.
+        out: folder for what is written.
+        reference_rows: START:STOP of the reference; all if not given.
+        generated_rows: START:STOP of the generated file; all if not given.
+        effort: "full" (metrics as published) or "quick" (fewer samples and epochs, said beside each).
+        seed: of splits, classifiers and bootstraps.
+        options: what the domain's reader needs to be told, such as `{"geometry": "ds2"}`.
+        track: log to MLflow.
+        run: the run whose model generated; found by itself where one of the folders lies in a run.
+
+    Raises:
+        ConfigError, DataError: bad input; nothing is written.
+    """
+    screen = screen or Silent()
+    plugin, folder = domains.get(domain), Path(out)
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{folder}: there is a file of this name; choose another folder.")
+    sides = {}
+    for what, file, rows in (("reference", reference, reference_rows), ("generated", generated, generated_rows)):
+        data = plugin.open(Path(file), options or {})
+        screen.table(f"{what}: {file}", ("what", "value"), data.summary())
+        sides[what] = select(data, rows, what=str(file))
+    owner = existing_run(run) if run else enclosing_run(folder, Path(generated))
+    evaluation = plugin.evaluate(
+        sides["reference"], sides["generated"], seed=seed, progress=screen.progress, effort=effort
+    )
+    inputs = {
+        "reference": _input(reference, reference_rows, sides["reference"]),
+        "generated": _input(generated, generated_rows, sides["generated"]),
+        "effort": effort,
+        "seed": seed,
+    }
+    _write(folder, plugin.name, evaluation, inputs)
+    write_report(folder, owner)
+    if track:
+        log_evaluation(evaluation, plugin.name, folder, owner, screen)
+    return Validated(folder, evaluation, owner)
+
+
+def metrics_json(domain: str, evaluation: Evaluation, n_reference: int, n_generated: int) -> dict[str, Any]:
+    """The content of `metrics.json`; what could not be measured is null."""
+    keys = ("value", "stderr", "floor", "unit", "better", "definition")
+    metrics = {name: {key: one.to_json()[key] for key in keys} for name, one in evaluation.estimates.items()}
+    counts = {"n_reference": n_reference, "n_generated": n_generated}
+    return {"schema": SCHEMA, "domain": domain, **counts, "metrics": metrics}
+
+
+def _input(file: str | Path, rows: str | None, data: Dataset) -> dict[str, Any]:
+    return {"file": str(file), "rows": rows or "all", "n": len(data), "sha256": data.digest}
+
+
+def _write(folder: Path, domain: str, evaluation: Evaluation, inputs: dict[str, Any]) -> None:
+    (folder / "figures").mkdir(parents=True, exist_ok=True)
+    figures = [
+        {"file": _save(folder / "figures", name, figure), "caption": caption(name, figure)}
+        for name, figure in evaluation.figures.items()
+    ]
+    n_reference, n_generated = inputs["reference"]["n"], inputs["generated"]["n"]
+    write_json(folder / METRICS, metrics_json(domain, evaluation, n_reference, n_generated))
+    content = {
+        "schema": SCHEMA,
+        "domain": domain,
+        "verdict": evaluation.verdict,
+        "notes": list(evaluation.notes),
+        "estimates": {name: _judged(one) for name, one in evaluation.estimates.items()},
+        "published": [asdict(table) for table in evaluation.published],
+        "figures": figures,
+        "inputs": inputs,
+        "provenance": gather(),
+    }
+    write_json(folder / EVALUATION, content)
+
+
+def _judged(one: Estimate) -> dict[str, Any]:
+    """An estimate with how far it lies beyond its floor, and whether that is within 3 standard errors."""
+    excess = one.excess()
+    judged = {"excess": excess if math.isfinite(excess) else None}
+    return one.to_json() | judged | {"passes": None if math.isnan(excess) else excess <= SIGMAS}
+
+
+def _save(folder: Path, name: str, figure: Figure) -> str:
+    file = folder / (re.sub(r"[^\w.-]+", "_", name).strip("._") + ".png")
+    figure.savefig(file, dpi=150, bbox_inches="tight")
+    return f"figures/{file.name}"
+
+
+def caption(name: str, figure: Figure) -> str:
+    """What stands below a figure: its label if it has one, else its name in words."""
+    label = figure.get_label()
+    return str(label) if label else name.replace("_", " ").capitalize() + "."
+
+
+def table(evaluation: Evaluation) -> list[tuple[str, str, str, str]]:
+    """Rows (metric, value, floor, beyond floor) as people read them."""
+    return [
+        (
+            name,
+            with_error(one.value, one.stderr, one.unit),
+            with_error(one.floor, one.floor_stderr, one.unit),
+            sigmas(_judged(one)),
+        )
+        for name, one in evaluation.estimates.items()
+    ]

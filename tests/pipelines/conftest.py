@@ -1,0 +1,62 @@
+"""The toy domain, a data file of it, and the command line in a folder of its own."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+HERE = Path(__file__).parent
+_spec = importlib.util.spec_from_file_location("toy", HERE / "toy.py")
+assert _spec
+assert _spec.loader
+sys.modules["toy"] = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(sys.modules["toy"])
+
+from maquette.pipelines.cli import app  # noqa: E402 - the toy registers itself first
+from maquette.pipelines.simulate import simulate  # noqa: E402
+
+Command = Callable[..., Result]
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """900 points."""
+    file = tmp_path_factory.mktemp("data") / "points.h5"
+    simulate("toy", n=900, seed=3, out=file)
+    return file
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder of a test, with a tracking store of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def maquette(folder: Path) -> Command:
+    """The command line in this process."""
+    return lambda *words: CliRunner().invoke(app, [str(word) for word in words])
+
+
+@pytest.fixture
+def start(folder: Path) -> Callable[..., subprocess.Popen[str]]:
+    """The command line in a process of its own."""
+
+    def begin(*words: object, **environment: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, str(HERE / "toy.py"), *map(str, words)],
+            cwd=folder,
+            env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return begin
