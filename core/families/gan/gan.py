@@ -1,0 +1,142 @@
+"""Conditional generative adversarial network: a generator of noise against a critic of samples.
+
+Goodfellow et al., arXiv:1406.2661; the losses are in `losses.py`. Noise lives in the space of the samples, so that
+any backbone can be the generator, and any backbone with a linear read-out the critic.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from ...data import Batch
+from ...layout import Layout
+from ...nets import NetworkConfig, networks
+from ...nets.residual import ResidualConfig
+from ...nets.spectral import normalize
+from ...noise import Noise
+from ...objective import Act, Losses, Objective, Role
+from ...registry import by_kind
+from ...spaces import Space, Tree
+from .. import FamilyConfig, families
+from .losses import Loss, NonSaturating
+
+
+class Critic(nn.Module):
+    """Scores rows (B, D), with the condition (B, C), as (B,): a linear read-out of a backbone.
+
+    With `diversity` the read-out also sees the spread of the batch (after Karras et al., arXiv:1710.10196, 3).
+    """
+
+    def __init__(self, body: nn.Module, width: int, *, diversity: bool) -> None:
+        super().__init__()
+        self.body, self.diversity = body, diversity
+        self.readout = nn.Linear(width + diversity, 1)
+
+    def forward(self, x: Tensor, condition: Tensor | None) -> Tensor:
+        features = self.body(x, None, condition)
+        if self.diversity:
+            spread = (x.var(dim=0, correction=0) + 1e-8).sqrt().mean()
+            features = torch.cat((features, spread.expand(x.shape[0], 1)), dim=1)
+        return self.readout(features).squeeze(1)
+
+
+class GAN(nn.Module):
+    """Generator and critic; only the generator is used after training."""
+
+    def __init__(self, config: GANConfig, layout: Layout, generator: nn.Module, critic: Critic) -> None:
+        super().__init__()
+        self.config, self.layout, self.generator, self.critic = config, layout, generator, critic
+
+    def sample(self, n: int, condition: Tree | None = None, *, noise: Noise) -> Tree:
+        """Draw n samples; reads the noise "prior" (D,)."""
+        z = self.layout.prior(n, noise)
+        return self.layout.value(self.generator(z, None, self.layout.columns(condition, z)))
+
+    def acts(self) -> list[Act]:
+        critic = Role("critic", CriticObjective(self), (self.critic,), self.config.critic_turns)
+        return [Act("fit", (critic, Role("generator", GeneratorObjective(self), (self.generator,))))]
+
+
+class CriticObjective(Objective):
+    """Tells real samples from generated ones."""
+
+    def __init__(self, model: GAN) -> None:
+        super().__init__()
+        self.model, self.loss = model, model.config.loss
+        self.coupled, self.double_backward = model.config.diversity, model.config.loss.penalised
+
+    def forward(self, batch: Batch, noise: Noise) -> Losses:
+        layout, critic = self.model.layout, self.model.critic
+        real = layout.rows(batch.x)
+        columns = layout.columns(batch.condition, real)
+        with torch.no_grad():
+            fake = self.model.generator(layout.prior(real.shape[0], noise), None, columns)
+        real_score, fake_score = critic(real, columns), critic(fake, columns)
+        losses = self.loss.critic(real_score, fake_score)
+        metrics = {"real": real_score.detach(), "fake": fake_score.detach()}
+        penalty = self.loss.penalty(lambda x: critic(x, columns), real, fake, noise)
+        if penalty is not None:
+            losses, metrics["penalty"] = losses + penalty, penalty.detach()
+        return Losses(losses, metrics=metrics)
+
+    @torch.no_grad()
+    def update(self, statistics: dict[str, Tensor]) -> None:
+        """Clip the critic's parameters: the projection that follows each step of Wasserstein's critic.
+
+        It stands here, not in the forward pass, because a clamped weight there has no gradient and never comes
+        back; it is elementwise and alike in all processes, sharded or not.
+        """
+        if self.loss.bound is not None:
+            for parameter in self.model.critic.parameters():
+                parameter.clamp_(-self.loss.bound, self.loss.bound)
+
+
+class GeneratorObjective(Objective):
+    """Makes samples that the critic takes as real."""
+
+    def __init__(self, model: GAN) -> None:
+        super().__init__()
+        self.model, self.coupled = model, model.config.diversity
+
+    def forward(self, batch: Batch, noise: Noise) -> Losses:
+        layout = self.model.layout
+        z = layout.prior(len(batch), noise)
+        columns = layout.columns(batch.condition, z)
+        score = self.model.critic(self.model.generator(z, None, columns), columns)
+        return Losses(self.model.config.loss.generator(score))
+
+
+@families.register("gan")
+class GANConfig(FamilyConfig):
+    """Generative adversarial network."""
+
+    summary: ClassVar[str] = "a generator of noise against a critic of samples"
+    reference: ClassVar[str] = "Goodfellow et al., arXiv:1406.2661; CaloGAN, arXiv:1712.10321"
+    spaces: ClassVar[tuple[str, ...]] = ("vector", "field", "product")
+    model: ClassVar[type[nn.Module]] = GAN
+
+    kind: Literal["gan"] = "gan"
+    generator: by_kind(networks) = ResidualConfig()  # type: ignore[valid-type]
+    critic: by_kind(networks) = ResidualConfig()  # type: ignore[valid-type]
+    loss: Loss = NonSaturating()
+    spectral: bool = Field(default=False, description="spectral normalisation of the critic")
+    diversity: bool = Field(default=False, description="the critic sees the spread of its batch; couples samples")
+    critic_turns: int = Field(default=1, ge=1, description="steps of the critic per step of the generator")
+
+    def build(self, space: Space, condition: Space | None = None) -> GAN:
+        layout = Layout(space, condition)
+        generator_config: NetworkConfig = self.generator
+        critic_config: NetworkConfig = self.critic
+        critic = Critic(critic_config.build(space, condition), layout.width, diversity=self.diversity)
+        if self.spectral:
+            normalize(critic)
+        return GAN(self, layout, generator_config.build(space, condition), critic)
+
+    @classmethod
+    def example(cls) -> GANConfig:
+        small = ResidualConfig(width=16, depth=1)
+        return cls(generator=small, critic=small, loss=NonSaturating(r1=0.1), spectral=True)

@@ -1,0 +1,151 @@
+"""One convolutional stream per field of a product, each looking at the one before it.
+
+After LAGAN and CaloGAN (de Oliveira, Paganini & Nachman, arXiv:1701.05927, 1705.02355; Paganini et al., 1712.10321):
+calorimeter layers are images of different grids, and a learned gate mixes, cell by cell, what a stream would write
+with what the previous stream wrote, resampled to its grid. Serves as generator (of noise fields) and as the body of
+a critic alike.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field as Described
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..errors import ConfigError
+from ..layout import Layout, parts
+from ..spaces import Field, Space, Vector, size
+from . import NetworkConfig, networks
+from .embeddings import Conditioner, Modulation, zero
+
+CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+
+
+def overlaps(before: int, after: int) -> Tensor:
+    """Matrix (after, before) that averages `before` equal cells of an interval onto `after` equal cells."""
+    fine, coarse = torch.arange(before + 1) / before, torch.arange(after + 1) / after
+    low = torch.maximum(coarse[:-1, None], fine[None, :-1])
+    high = torch.minimum(coarse[1:, None], fine[None, 1:])
+    return (high - low).clamp(min=0) * after
+
+
+class Convolution(nn.Module):
+    """A convolution of side 3 that keeps the grid: periodic axes wrap, the others are padded with zeros."""
+
+    def __init__(self, field: Field, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.periodic = field.periodic or (False,) * len(field.grid)
+        self.inner = CONVOLUTIONS[len(field.grid)](inputs, outputs, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, *grid) to (B, outputs, *grid)."""
+        for axis, periodic in enumerate(self.periodic, start=2):
+            if periodic:
+                x = torch.cat((x.narrow(axis, x.shape[axis] - 1, 1), x, x.narrow(axis, 0, 1)), dim=axis)
+        # F.pad names axes from the last to the first
+        return self.inner(F.pad(x, [0 if periodic else 1 for periodic in self.periodic[::-1] for _ in range(2)]))
+
+
+class Gate(nn.Module):
+    """g * own + (1 - g) * previous, with a gate g in (0, 1) for every cell, seen from both."""
+
+    resample: Tensor
+
+    def __init__(self, before: Field, after: Field) -> None:
+        super().__init__()
+        self.grid = after.grid
+        matrix = torch.ones(1, 1)
+        for old, new in zip(before.grid, after.grid, strict=True):
+            matrix = torch.kron(matrix, overlaps(old, new))
+        self.register_buffer("resample", matrix, persistent=False)
+        self.carry = nn.Linear(before.channels, after.channels, bias=False)
+        self.gate = Convolution(after, 2 * after.channels, after.channels)
+
+    def forward(self, own: Tensor, previous: Tensor) -> Tensor:
+        """own (B, C, *grid) and previous (B, C', *grid') to (B, C, *grid)."""
+        cells = previous.flatten(2) @ self.resample.T
+        resampled = self.carry(cells.transpose(1, 2)).transpose(1, 2).unflatten(2, self.grid)
+        gate = torch.sigmoid(self.gate(torch.cat((own, resampled), dim=1)))
+        return torch.lerp(resampled, own, gate)
+
+
+class Stream(nn.Module):
+    """Residual convolutions over one field, steered by shared features."""
+
+    def __init__(self, field: Field, before: Field | None, features: int, channels: int, depth: int) -> None:
+        super().__init__()
+        self.enter = Convolution(field, field.channels, channels)
+        self.modulation = Modulation(features, channels, 3 * depth)
+        self.blocks = nn.ModuleList(Convolution(field, channels, channels) for _ in range(depth))
+        self.leave = zero(nn.Linear(channels, field.channels))
+        self.gate = None if before is None else Gate(before, field)
+
+    def forward(self, x: Tensor, features: Tensor, previous: Tensor | None) -> Tensor:
+        """x (B, C, *grid), features (B, F), what the previous stream wrote, to (B, C, *grid)."""
+        spread = (...,) + (None,) * (x.ndim - 2)
+        steering = [tensor[spread] for tensor in self.modulation(features)]
+        hidden = self.enter(x)
+        for i, block in enumerate(self.blocks):
+            shift, scale, gate = steering[3 * i : 3 * i + 3]
+            hidden = hidden + gate * block(F.silu(F.group_norm(hidden, 1) * (1 + scale) + shift))
+        own = self.leave(F.silu(hidden).movedim(1, -1)).movedim(-1, 1)
+        return own if self.gate is None or previous is None else self.gate(own, previous)
+
+
+class Streams(nn.Module):
+    """The network: rows (B, D) to rows (B, D) given time (B,) and condition (B, C).
+
+    Vector parts are written from the features that all streams share.
+    """
+
+    def __init__(self, space: Space, context: int, config: StreamsConfig, *, time: bool) -> None:
+        super().__init__()
+        self.named = dict(parts(space))
+        fields = {name: part for name, part in self.named.items() if isinstance(part, Field)}
+        vectors = [part for part in self.named.values() if isinstance(part, Vector)]
+        self.sizes = [size(part) for part in self.named.values()]
+        self.conditioner = Conditioner(context, config.width, time=time)
+        self.survey = nn.Linear(sum(self.sizes), config.width)
+        self.mix = nn.Linear(config.width, config.width)
+        before = [None, *fields.values()]
+        self.streams = nn.ModuleList(
+            Stream(field, previous, config.width, config.channels, config.depth)
+            for field, previous in zip(fields.values(), before, strict=False)
+        )
+        self.vectors = nn.ModuleList(zero(nn.Linear(config.width, part.dim)) for part in vectors)
+
+    def forward(self, x: Tensor, time: Tensor | None = None, condition: Tensor | None = None) -> Tensor:
+        """x (B, D), time (B,), condition (B, C) to (B, D)."""
+        features = self.conditioner(x, time, condition) + F.silu(self.survey(x))
+        features = F.silu(self.mix(features))
+        streams, vectors = iter(self.streams), iter(self.vectors)
+        previous, rows = None, []
+        for part, piece in zip(self.named.values(), x.split(self.sizes, dim=1), strict=True):
+            if isinstance(part, Field):
+                previous = next(streams)(piece.unflatten(1, part.shape), features, previous)
+                rows.append(previous.flatten(1))
+            else:
+                rows.append(next(vectors)(features))
+        return torch.cat(rows, dim=1)
+
+
+@networks.register("streams")
+class StreamsConfig(NetworkConfig):
+    """Streams with layer-to-layer attention."""
+
+    summary: ClassVar[str] = "one convolutional stream per field, each gated with the one before"
+
+    kind: Literal["streams"] = "streams"
+    channels: int = Described(default=24, ge=1, description="channels of a stream")
+    depth: int = Described(default=2, ge=1, description="residual convolutions of a stream")
+    width: int = Described(default=128, ge=1, description="features that all streams share")
+
+    def build(self, space: Space, condition: Space | None = None, *, time: bool = False) -> Streams:
+        layout = Layout(space, condition)
+        axes = sorted({len(part.grid) for _, part in parts(space) if isinstance(part, Field)})
+        if len(axes) != 1 or axes[0] not in CONVOLUTIONS:
+            raise ConfigError(f"streams: expected fields of one, two or three axes, all alike, found axes {axes}.")
+        return Streams(space, layout.context, self, time=time)
