@@ -38,7 +38,9 @@ def save(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor])
         temporary.mkdir()
         text = json.dumps({"schema": SCHEMA, **config}, indent=2, sort_keys=True)
         (temporary / CONFIG).write_text(text + "\n", encoding="utf-8")
-        save_file({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}, temporary / WEIGHTS)
+        save_file(
+            {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}, temporary / WEIGHTS
+        )
         for name in (CONFIG, WEIGHTS):
             sync(temporary / name)
         replace(temporary, folder)
@@ -104,7 +106,9 @@ def restore(module: torch.nn.Module, tensors: Mapping[str, Tensor], *, what: str
         raise ArtifactError(f"{what}: weights do not fit the config (missing {missing[:3]}, foreign {foreign[:3]}).")
     for name, tensor in wanted.items():
         if tensor.shape != tensors[name].shape:
-            raise ArtifactError(f"{what}: {name} has shape {tuple(tensors[name].shape)}, expected {tuple(tensor.shape)}.")
+            raise ArtifactError(
+                f"{what}: {name} has shape {tuple(tensors[name].shape)}, expected {tuple(tensor.shape)}."
+            )
     module.load_state_dict(dict(tensors))
 
 

@@ -41,7 +41,7 @@ def _sentence(config: type[BaseModel], fault: Any, where: str) -> str:
     name = ".".join([where, *path])
     if fault["type"] == "extra_forbidden":
         known = _fields_at(config, path[:-1])
-        return f'{name}: there is no such key.{did_you_mean(path[-1], known)} Known: {", ".join(sorted(known))}.'
+        return f"{name}: there is no such key.{did_you_mean(path[-1], known)} Known: {', '.join(sorted(known))}."
     if fault["type"] == "missing":
         return f"{name}: this key is required."
     message = fault["msg"].removeprefix("Value error, ")

@@ -93,9 +93,7 @@ class KeyedNoise:
 
     def at(self, *, step: int | None = None, index: Tensor | None = None) -> KeyedNoise:
         """The same noise at another step or for other samples."""
-        return replace(
-            self, step=self.step if step is None else step, index=self.index if index is None else index
-        )
+        return replace(self, step=self.step if step is None else step, index=self.index if index is None else index)
 
     def _words(self, name: str, count: int) -> tuple[Tensor, ...]:
         """Four int64 tensors of shape (rows, ceil(count / 4)) of 32-bit words."""

@@ -124,9 +124,7 @@ def adapt(acts: Sequence[Act], transform: Callable[[Batch, Noise], Batch], *, pr
     return [
         Act(
             prefix + act.name,
-            tuple(
-                Role(role.name, Adapted(transform, role.objective), role.networks, role.turns) for role in act.roles
-            ),
+            tuple(Role(role.name, Adapted(transform, role.objective), role.networks, role.turns) for role in act.roles),
             act.prepare,
         )
         for act in acts
