@@ -14,10 +14,10 @@ from torch import Tensor
 
 from ..capabilities import Velocity
 from ..noise import Noise
-from ..samplers.ode import Vector, dopri5
+from ..samplers.ode import VectorField, dopri5
 from ..spaces import Tree
 
-Divergence = Callable[[Vector, Tensor, Tensor], tuple[Tensor, Tensor]]
+Divergence = Callable[[VectorField, Tensor, Tensor], tuple[Tensor, Tensor]]
 """divergence(field, x (B, D), t (B,)) -> (field at x, its divergence (B,))."""
 
 
@@ -26,7 +26,7 @@ def normal_log_density(z: Tensor) -> Tensor:
     return -0.5 * (z.square() + math.log(2 * math.pi)).sum(dim=1)
 
 
-def exact_divergence(field: Vector, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+def exact_divergence(field: VectorField, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
     """Trace of the Jacobian, one backward pass per dimension."""
     with torch.enable_grad():
         keep = torch.is_grad_enabled() and x.requires_grad
@@ -45,7 +45,7 @@ def exact_divergence(field: Vector, x: Tensor, t: Tensor) -> tuple[Tensor, Tenso
 def hutchinson(probe: Tensor) -> Divergence:
     """Unbiased estimate with one random probe (B, D) of unit covariance: e^T (dv/dx) e, arXiv:1810.01367."""
 
-    def divergence(field: Vector, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+    def divergence(field: VectorField, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         with torch.enable_grad():
             x = x.detach().requires_grad_()
             v = field(x, t)
@@ -55,7 +55,7 @@ def hutchinson(probe: Tensor) -> Divergence:
     return divergence
 
 
-def ode_log_prob(field: Vector, x: Tensor, *, divergence: Divergence, tolerance: float) -> Tensor:
+def ode_log_prob(field: VectorField, x: Tensor, *, divergence: Divergence, tolerance: float) -> Tensor:
     """Log-density (B,) of rows x (B, D) under the flow of `field` from a standard normal at t = 0 to t = 1."""
 
     def augmented(state: Tensor, t: Tensor) -> Tensor:

@@ -12,10 +12,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-Vector = Callable[[Tensor, Tensor], Tensor]
+VectorField = Callable[[Tensor, Tensor], Tensor]
 """A field: f(x of shape (B, ...), t of shape (B,)) -> dx/dt of x's shape."""
 
-Integrator = Callable[[Vector, Tensor, Sequence[float]], Tensor]
+Integrator = Callable[[VectorField, Tensor, Sequence[float]], Tensor]
 """integrate(field, x, times) -> x at the last time; times may fall as well as rise."""
 
 
@@ -26,14 +26,14 @@ def _at(x: Tensor, time: float) -> Tensor:
     return x.new_full((x.shape[0],), time)
 
 
-def euler(field: Vector, x: Tensor, times: Sequence[float]) -> Tensor:
+def euler(field: VectorField, x: Tensor, times: Sequence[float]) -> Tensor:
     """First order, one evaluation per step."""
     for t, after in pairwise(times):
         x = x + (after - t) * field(x, _at(x, t))
     return x
 
 
-def midpoint(field: Vector, x: Tensor, times: Sequence[float]) -> Tensor:
+def midpoint(field: VectorField, x: Tensor, times: Sequence[float]) -> Tensor:
     """Second order, two evaluations per step; never evaluates at the last time."""
     for t, after in pairwise(times):
         half = (after - t) / 2
@@ -42,7 +42,7 @@ def midpoint(field: Vector, x: Tensor, times: Sequence[float]) -> Tensor:
     return x
 
 
-def heun(field: Vector, x: Tensor, times: Sequence[float]) -> Tensor:
+def heun(field: VectorField, x: Tensor, times: Sequence[float]) -> Tensor:
     """Second order, two evaluations per step (the trapezoidal rule on an Euler guess)."""
     for t, after in pairwise(times):
         slope = field(x, _at(x, t))
@@ -51,7 +51,7 @@ def heun(field: Vector, x: Tensor, times: Sequence[float]) -> Tensor:
     return x
 
 
-def rk4(field: Vector, x: Tensor, times: Sequence[float]) -> Tensor:
+def rk4(field: VectorField, x: Tensor, times: Sequence[float]) -> Tensor:
     """Fourth order, four evaluations per step."""
     for t, after in pairwise(times):
         step, middle = after - t, _at(x, (t + after) / 2)
@@ -63,7 +63,7 @@ def rk4(field: Vector, x: Tensor, times: Sequence[float]) -> Tensor:
     return x
 
 
-def dopri5(field: Vector, x: Tensor, times: Sequence[float], *, tolerance: float = 1e-5) -> Tensor:
+def dopri5(field: VectorField, x: Tensor, times: Sequence[float], *, tolerance: float = 1e-5) -> Tensor:
     """Adaptive fifth order (Dormand & Prince 1980) from the first time to the last; differentiable.
 
     The step is chosen for the whole batch, so a row depends on its neighbours within the tolerance.

@@ -7,6 +7,7 @@ Lipman et al., arXiv:2210.02747; Liu et al., arXiv:2209.03003; logit-normal time
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import torch
@@ -21,7 +22,7 @@ from ...nets.residual import ResidualConfig
 from ...noise import Noise
 from ...objective import Act, Losses, Objective, Role
 from ...registry import by_kind
-from ...samplers.ode import INTEGRATORS, Method, dopri5, grid
+from ...samplers.ode import INTEGRATORS, Method, VectorField, dopri5, grid
 from ...spaces import Space, Tree
 from .. import FamilyConfig, families
 
@@ -30,7 +31,7 @@ class FlowMatching(nn.Module):
     """Velocity field on rows (B, D), and the sampler, code and density that its ODE gives.
 
     `sample` follows the ODE with the configured fixed steps; `encode`, `decode` and `log_prob` follow it exactly (up
-    to `tolerance`), the latter with D backward passes per evaluation.
+    to `precision`), the latter with D backward passes per evaluation.
     """
 
     def __init__(self, config: FlowMatchingConfig, layout: Layout, network: nn.Module) -> None:
@@ -41,38 +42,43 @@ class FlowMatching(nn.Module):
         """dx/dt (B, D) at rows x (B, D) and times t (B,) in [0, 1]."""
         return self.network(x, t, self.layout.columns(condition, x))
 
-    def transport(self, z: Tensor, columns: Tensor | None) -> Tensor:
-        """Noise rows (B, D) to data rows by the configured sampler; columns (B, C) as from `Layout.columns`."""
-        integrate = INTEGRATORS[self.config.method]
-        return integrate(lambda x, t: self.network(x, t, columns), z, grid(0.0, 1.0, self.config.steps))
+    def times(self) -> list[float]:
+        """Times of the sampler, from noise to data."""
+        return grid(0.0, 1.0, self.config.steps)
+
+    def start(self, z: Tensor) -> Tensor:
+        """Where the sampler puts standard normal rows (B, D)."""
+        return z
+
+    def field(self, columns: Tensor | None) -> VectorField:
+        """The velocity at condition columns (B, C), as from `Layout.columns`."""
+        return lambda x, t: self.network(x, t, columns)
+
+    def follow(self, x: Tensor, times: Sequence[float], columns: Tensor | None) -> Tensor:
+        """Integrate rows x (B, D) along some of the sampler's times."""
+        return INTEGRATORS[self.config.method](self.field(columns), x, times)
 
     def sample(self, n: int, condition: Tree | None = None, *, noise: Noise) -> Tree:
         """Draw n samples; reads the noise "prior" (D,)."""
         z = self.layout.prior(n, noise)
-        return self.layout.value(self.transport(z, self.layout.columns(condition, z)))
+        return self.layout.value(self.follow(self.start(z), self.times(), self.layout.columns(condition, z)))
 
     def encode(self, x: Tree, condition: Tree | None = None) -> Tensor:
         """The noise (B, D) that the ODE carries to x."""
         rows = self.layout.rows(x)
-        columns = self.layout.columns(condition, rows)
-        return dopri5(lambda x, t: self.network(x, t, columns), rows, (1.0, 0.0), tolerance=self.config.tolerance_ode)
+        field = self.field(self.layout.columns(condition, rows))
+        return dopri5(field, rows, (1.0, 0.0), tolerance=self.config.precision)
 
     def decode(self, z: Tensor, condition: Tree | None = None) -> Tree:
         """The sample that the exact ODE makes of noise z (B, D)."""
-        columns = self.layout.columns(condition, z)
-        rows = dopri5(lambda x, t: self.network(x, t, columns), z, (0.0, 1.0), tolerance=self.config.tolerance_ode)
-        return self.layout.value(rows)
+        field = self.field(self.layout.columns(condition, z))
+        return self.layout.value(dopri5(field, z, (0.0, 1.0), tolerance=self.config.precision))
 
     def log_prob(self, x: Tree, condition: Tree | None = None) -> Tensor:
         """Log-density of the exact ODE, shape (B,), nats."""
         rows = self.layout.rows(x)
-        columns = self.layout.columns(condition, rows)
-        return ode_log_prob(
-            lambda x, t: self.network(x, t, columns),
-            rows,
-            divergence=exact_divergence,
-            tolerance=self.config.tolerance_ode,
-        )
+        field = self.field(self.layout.columns(condition, rows))
+        return ode_log_prob(field, rows, divergence=exact_divergence, tolerance=self.config.precision)
 
     def acts(self) -> list[Act]:
         return [Act("fit", (Role("model", FlowMatchingObjective(self), (self.network,)),))]
@@ -114,7 +120,9 @@ class FlowMatchingConfig(FamilyConfig):
     times: Literal["uniform", "logit-normal"] = Field(default="uniform", description="law of the training times")
     method: Method = Field(default="midpoint", description="integrator of the sampler")
     steps: int = Field(default=10, ge=1, description="steps of the sampler; midpoint and heun evaluate twice per step")
-    tolerance_ode: float = Field(default=1e-5, gt=0, description="tolerance of encode, decode and log_prob")
+    precision: float = Field(
+        default=1e-5, gt=0, description="of the adaptive integrator behind encode, decode and log_prob"
+    )
 
     def build(self, space: Space, condition: Space | None = None) -> FlowMatching:
         network: NetworkConfig = self.network

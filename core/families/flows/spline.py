@@ -51,6 +51,7 @@ class SplineTransform(Transform):
         count = self.bins + 1
         k = (value.unsqueeze(-2) >= knots[..., 1:-1, :]).sum(dim=-2, keepdim=True)
         index = torch.cat([k + offset for start in (0, count, 2 * count) for offset in (start, start + 1)], dim=-2)
+        table = table.expand(*index.shape[:-2], *table.shape[-2:])  # parameters may be shared by the whole batch
         x0, x1, y0, y1, d0, d1 = table.gather(-2, index).unbind(dim=-2)
         return x0, x1 - x0, y0, y1 - y0, d0, d1
 
