@@ -130,27 +130,33 @@ def shard(plan: Plan, world: World, device: torch.device) -> list[FSDPModule]:
     """
     if plan.training.parallel.kind != "fsdp" or world.size == 1:
         return []
+    units = _units(plan)
     mesh = init_device_mesh(device.type, (world.size,))
-    cut: dict[int, FSDPModule] = {}
+    cut = [fully_shard(network, mesh=mesh, reshard_after_forward=True) for network, _ in units]
+    for network, (_, double) in zip(cut, units, strict=True):
+        network.set_reshard_after_backward(not double)
+    return cut
+
+
+def _units(plan: Plan) -> list[tuple[nn.Module, bool]]:
+    """Networks to cut, the inner ones first as FSDP2 wants them, and whether double backward goes through them."""
+    units: dict[int, tuple[nn.Module, bool]] = {}
     for stage in plan.stages:
         double = any(role.objective.double_backward for role in stage.act.roles)
         for role in stage.act.roles:
             where = f'act "{stage.act.name}", role "{role.name}"'
             if stage.optimizers[role.name].kind == "lbfgs":
                 raise TrainingError(f"{where}: lbfgs needs whole gradients; use training.parallel.kind=ddp.")
-            # inner networks first: FSDP2 cuts from the leaves to the root
-            for network in sorted(role.networks, key=lambda network: sum(1 for _ in network.modules())):
-                if double and any(id(part) in cut for part in network.modules() if part is not network):
+            for network in role.networks:
+                inner = {id(part) for part in network.modules() if part is not network}
+                if double and any(id(other) in inner for other in role.networks):
                     raise TrainingError(
                         f"{where}: its act differentiates through gradients, and a network of it lies within another, "
                         "which FSDP cannot unshard for that; give only the outer network to the role, or use "
                         "training.parallel.kind=ddp."
                     )
-                if id(network) not in cut:
-                    cut[id(network)] = fully_shard(network, mesh=mesh, reshard_after_forward=True)
-                if double:
-                    cut[id(network)].set_reshard_after_backward(False)
-    return list(cut.values())
+                units[id(network)] = (network, double or units.get(id(network), (network, False))[1])
+    return sorted(units.values(), key=lambda unit: sum(1 for _ in unit[0].modules()))
 
 
 def replicate(objective: Objective, plan: Plan, world: World) -> nn.Module:

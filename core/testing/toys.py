@@ -1,0 +1,128 @@
+"""Small plans that exercise all that the engine promises; the laws of training are tested on them.
+
+Each `*_plan(parallel)` builds the same weights whenever it is called, and each `*_source()` the same samples.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ..data import Batch, TensorSource
+from ..engine.plan import CheckpointConfig, OptimizerConfig, ParallelConfig, Plan, TrainingConfig
+from ..noise import KeyedNoise, Noise
+from ..objective import Act, Losses, Objective, Role
+
+SAMPLES = 45
+"""Four batches of 11 and one of a single sample, which leaves one of two processes without any."""
+
+
+def _network(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(inputs, 9), nn.SiLU(), nn.Linear(9, outputs))
+
+
+def _training(parallel: ParallelConfig, micro_batch: int | None, steps: int) -> TrainingConfig:
+    return TrainingConfig(
+        steps=steps,
+        batch_size=11,
+        micro_batch=micro_batch,
+        optimizer=OptimizerConfig(lr=1e-2, clip=1.0, warmup=3),
+        average=0.9,
+        log_every=1,
+        checkpoint=CheckpointConfig(every=10),
+        parallel=parallel,
+    )
+
+
+class Denoising(Objective):
+    """Weighted denoising loss with a running scale that changes only in `update`."""
+
+    scale: Tensor
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("scale", torch.ones(()))
+
+    def forward(self, batch: Batch, noise: Noise) -> Losses:
+        assert isinstance(batch.x, Tensor)
+        residual = self.network(batch.x + noise.normal("x", (3,))) - batch.x
+        losses = residual.square().mean(1)
+        statistics = {"square": residual.square().sum(), "count": torch.tensor(float(residual.numel()))}
+        return Losses(losses / self.scale, 0.5 + noise.uniform("weight"), {"rms": losses.sqrt()}, statistics)
+
+    def update(self, statistics: dict[str, Tensor]) -> None:
+        self.scale.lerp_((statistics["square"] / statistics["count"]).to(self.scale), 0.1)
+
+
+class Imitation(Objective):
+    """Regression of one network onto another, which stays as it is."""
+
+    def __init__(self, teacher: nn.Module, student: nn.Module) -> None:
+        super().__init__()
+        self.teacher, self.student = teacher, student
+
+    def forward(self, batch: Batch, noise: Noise) -> Losses:
+        x = noise.normal("x", (3,))
+        return Losses((self.student(x) - 0.5 * self.teacher(x)).square().mean(1))
+
+
+def denoiser_plan(parallel: ParallelConfig, micro_batch: int | None = 3) -> Plan:
+    """Two acts of 25 steps: a network learns to denoise, then a copy of it learns to halve what it says."""
+    torch.manual_seed(1)
+    teacher, student = _network(3, 3), _network(3, 3)
+
+    def prepare() -> None:
+        student.load_state_dict(teacher.state_dict())
+
+    acts = (
+        Act("fit", (Role("model", Denoising(teacher), (teacher,)),)),
+        Act("halve", (Role("student", Imitation(teacher, student), (student,)),), prepare),
+    )
+    return _training(parallel, micro_batch, 25).plan(acts)
+
+
+def denoiser_source() -> TensorSource:
+    """Normal vectors, shape (45, 3)."""
+    return TensorSource(KeyedNoise(5, torch.arange(SAMPLES), dtype=torch.float64).normal("x", (3,)))
+
+
+class _Critic(Objective):
+    """Wasserstein critic with gradient penalty (Gulrajani et al., arXiv:1704.00028, eq. 3)."""
+
+    double_backward = True
+
+    def __init__(self, critic: nn.Module, generator: nn.Module) -> None:
+        super().__init__()
+        self.critic, self.generator = critic, generator
+
+    def forward(self, batch: Batch, noise: Noise) -> Losses:
+        assert isinstance(batch.x, Tensor)
+        with torch.no_grad():
+            made = self.generator(noise.normal("z", (2,)))
+        share = noise.uniform("share", (1,))
+        between = (share * batch.x + (1 - share) * made).requires_grad_(True)
+        (slope,) = torch.autograd.grad(self.critic(between).sum(), between, create_graph=True)
+        distance = (self.critic(batch.x) - self.critic(made)).squeeze(1)
+        return Losses(10 * (slope.norm(dim=1) - 1).square() - distance, metrics={"distance": distance})
+
+
+class _Generator(Objective):
+    def __init__(self, critic: nn.Module, generator: nn.Module) -> None:
+        super().__init__()
+        self.critic, self.generator = critic, generator
+
+    def forward(self, batch: Batch, noise: Noise) -> Losses:
+        made = self.generator(noise.normal("z", (2,)))
+        return Losses(0.1 * (made - batch.x).square().mean(1) - self.critic(made).squeeze(1))
+
+
+def wasserstein_plan(parallel: ParallelConfig, micro_batch: int | None = None) -> Plan:
+    """One act of 50 steps with two adversaries: the critic takes two turns and differentiates through a gradient."""
+    torch.manual_seed(2)
+    critic, generator = _network(3, 1), _network(2, 3)
+    roles = (
+        Role("critic", _Critic(critic, generator), (critic,), turns=2),
+        Role("generator", _Generator(critic, generator), (generator,)),
+    )
+    return _training(parallel, micro_batch, 50).plan([Act("fit", roles)])

@@ -1,0 +1,185 @@
+"""The laws of training, for anyone's plan: neither the number of processes nor an interruption changes a fit.
+
+A case is a pair of functions at the top level of a file, so that fresh processes can find them: `make_plan(parallel)`
+builds the plan with the same weights at every call, `make_source()` the samples. Fits run in float64.
+
+    def test_my_family_trains_alike_on_two_processes(tmp_path):
+        assert_world_size_does_not_matter(make_plan, make_source, tmp_path)
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import Self
+
+import torch
+from safetensors.torch import load_file
+
+from ..engine.losses import FILE
+from .worker import WEIGHTS, Job, MakePlan, MakeSource, reference, run
+
+KINDS = ("ddp", "fsdp")
+
+
+class Crew:
+    """Processes that run fits together, started once and used for many; a context manager.
+
+    Args:
+        processes: how many.
+        timeout: seconds to wait for one fit.
+    """
+
+    def __init__(self, processes: int = 2, *, timeout: float = 120) -> None:
+        self.processes, self.timeout = processes, timeout
+        self._started: list[subprocess.Popen[str]] = []
+
+    def __enter__(self) -> Self:
+        self._said = tempfile.TemporaryFile("w+")
+        self._started = [
+            subprocess.Popen(
+                [sys.executable, "-m", f"{__package__}.worker"],
+                env=environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._said,
+                text=True,
+            )
+            for environment in environments(self.processes)
+        ]
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        for process in self._started:
+            if failure[0] is not None:
+                process.kill()
+            process.communicate()
+        self._said.close()
+
+    def run(self, *jobs: Job) -> None:
+        """Run jobs one after another; raises `AssertionError` with what was said if one fails or hangs."""
+        for job in jobs:
+            line = json.dumps(asdict(job)) + "\n"
+            for process in self._started:
+                assert process.stdin is not None
+                process.stdin.write(line)
+                process.stdin.flush()
+            for process in self._started:
+                assert process.stdout is not None
+                ready, _, _ = select.select([process.stdout], [], [], self.timeout)
+                answer = process.stdout.readline().strip() if ready else "no answer"
+                if answer != "done":
+                    self._said.seek(0)
+                    raise AssertionError(f"{job}: {answer}\n{self._said.read()[-3000:]}")
+
+
+def assert_world_size_does_not_matter(
+    make_plan: MakePlan,
+    make_source: MakeSource,
+    folder: Path,
+    *,
+    crew: Crew | None = None,
+    kinds: Sequence[str] = KINDS,
+    rtol: float = 1e-9,
+) -> None:
+    """Several processes give the loss curve of one, under each layout, to a relative `rtol`."""
+    plan, source = reference(make_plan), reference(make_source)
+    run(Job(plan, source, str(folder / "one")))
+    with _crew(crew) as several:
+        several.run(*(Job(plan, source, str(folder / kind), kind) for kind in kinds))
+    for kind in kinds:
+        _assert_close(folder / "one", folder / kind, rtol, f"several processes ({kind}) and one")
+
+
+def assert_resume_equals_uninterrupted(
+    make_plan: MakePlan,
+    make_source: MakeSource,
+    folder: Path,
+    *,
+    stops: Sequence[int],
+    crew: Crew | None = None,
+    kind: str = "ddp",
+) -> None:
+    """A fit stopped after each of the given steps and resumed ends with the same bytes: loss file and weights.
+
+    Without a crew it is a fit of one process.
+    """
+    plan, source = reference(make_plan), reference(make_source)
+    whole, parts = str(folder / "whole"), str(folder / "parts")
+    jobs = [Job(plan, source, whole, kind)]
+    jobs += [Job(plan, source, parts, kind, resume=number > 0, stop=stop) for number, stop in enumerate(stops)]
+    jobs += [Job(plan, source, parts, kind, resume=True)]
+    if crew is None:
+        for job in jobs:
+            run(job)
+    else:
+        crew.run(*jobs)
+    for name in (FILE, WEIGHTS):
+        first, second = (folder / "whole" / name).read_bytes(), (folder / "parts" / name).read_bytes()
+        assert first == second, f"{name} of a fit stopped at {list(stops)} differs from that of a whole one"
+
+
+def assert_reshard(
+    make_plan: MakePlan,
+    make_source: MakeSource,
+    folder: Path,
+    *,
+    stop: int,
+    crew: Crew | None = None,
+    kinds: Sequence[str] = KINDS,
+    rtol: float = 1e-9,
+) -> None:
+    """A fit saved by several processes and resumed by one equals an uninterrupted fit by one, under each layout."""
+    plan, source = reference(make_plan), reference(make_source)
+    run(Job(plan, source, str(folder / "one")))
+    with _crew(crew) as several:
+        several.run(*(Job(plan, source, str(folder / kind), kind, stop=stop) for kind in kinds))
+    for kind in kinds:
+        assert len(rows(folder / kind)) < len(rows(folder / "one")), "the fit was not stopped before its end"
+        run(Job(plan, source, str(folder / kind), kind, resume=True))
+        _assert_close(
+            folder / "one", folder / kind, rtol, f"a fit resharded from several processes ({kind}) and a whole one"
+        )
+
+
+def _crew(crew: Crew | None) -> AbstractContextManager[Crew]:
+    return Crew() if crew is None else nullcontext(crew)
+
+
+def environments(processes: int) -> list[dict[str, str]]:
+    """The variables by which a launcher tells each process its place, as `torchrun` does on one machine."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    shared = {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    return [
+        {**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank), "OMP_NUM_THREADS": "1"}
+        for rank in range(processes)
+    ]
+
+
+def rows(folder: Path) -> list[dict[str, float | str]]:
+    """The loss file of a fit."""
+    return [json.loads(line) for line in (folder / FILE).read_text().splitlines()]
+
+
+def _assert_close(first: Path, second: Path, rtol: float, what: str) -> None:
+    ours, theirs = rows(first), rows(second)
+    assert [row["step"] for row in ours] == [row["step"] for row in theirs], f"{what}: other rows"
+    for mine, other in zip(ours, theirs, strict=True):
+        for name, value in mine.items():
+            same = value == other[name] if isinstance(value, str) else abs(value - other[name]) <= rtol * abs(value)  # type: ignore[operator]
+            assert same, f"{what}: {name} of {mine['act']}, step {mine['step']} is {value} and {other[name]}"
+    one, two = load_file(first / WEIGHTS), load_file(second / WEIGHTS)
+    for name, tensor in one.items():
+        # weights near zero are compared against the size of their tensor
+        assert torch.allclose(tensor, two[name], rtol=rtol, atol=rtol * float(tensor.abs().max())), f"{what}: {name}"

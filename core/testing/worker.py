@@ -1,0 +1,125 @@
+"""One process of a fit that the laws of training start: `python -m maquette.core.testing.worker`.
+
+It joins its peers, then reads jobs from its standard input, one JSON object per line, and answers each with a line:
+"done", or the error. `training.Crew` is the other end.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from inspect import getfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from ..data import Source
+from ..engine.loop import fit
+from ..engine.parallel import joined, whole
+from ..engine.plan import ParallelConfig, Plan
+from ..engine.state import model_tensors
+from ..errors import Interrupted
+
+WEIGHTS = "weights.safetensors"
+MakePlan = Callable[[ParallelConfig], Plan]
+MakeSource = Callable[[], Source]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A fit, described so that a fresh process can run it.
+
+    Attributes:
+        plan: file and name of a top-level function from layout to plan, with the same weights at every call.
+        source: file and name of a top-level function that returns the samples.
+        folder: of the fit; `weights.safetensors` is written there when it ends.
+        kind: layout over processes.
+        resume: go on from the newest checkpoint.
+        stop: step (over all acts) after whose row the fit gets SIGTERM.
+    """
+
+    plan: tuple[str, str]
+    source: tuple[str, str]
+    folder: str
+    kind: str = "ddp"
+    resume: bool = False
+    stop: int | None = None
+
+
+def reference(function: Callable[..., Any]) -> tuple[str, str]:
+    """File and name of a function; raises `ValueError` if it is not at the top level of its file."""
+    if "." in function.__qualname__ or "<" in function.__qualname__:
+        raise ValueError(f"{function.__qualname__}: expected a function at the top level of a file.")
+    return getfile(function), function.__qualname__
+
+
+def _resolve(place: tuple[str, str]) -> Callable[..., Any]:
+    file, name = place
+    if Path(file).parent == Path(__file__).parent:  # the toys: part of this package, with relative imports
+        return getattr(importlib.import_module(f"{__package__}.{Path(file).stem}"), name)
+    specification = importlib.util.spec_from_file_location(f"maquette_case_{abs(hash(file))}", file)
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return getattr(module, name)
+
+
+class _Stop:
+    """Sends SIGTERM to this process after the row of a step."""
+
+    def __init__(self, step: int) -> None:
+        self.step, self.rows = step, 0
+
+    def stage(self, name: str, steps: int) -> None:
+        self.before = getattr(self, "after", 0)
+        self.after = self.before + steps
+
+    def row(self, row: Mapping[str, Any]) -> None:
+        if self.before + row["step"] == self.step:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def checkpoint(self, step: int) -> None:
+        pass
+
+
+def run(job: Job) -> None:
+    """Run a job in this process, as part of whatever processes it has joined."""
+    parallel = ParallelConfig.model_validate({"kind": job.kind, "precision": "float64"})
+    plan: Plan = _resolve(job.plan)(parallel)
+    listeners = () if job.stop is None else (_Stop(job.stop),)
+    with joined() as world:
+        try:
+            fit(plan, _resolve(job.source)(), job.folder, seed=3, resume=job.resume, listeners=listeners)
+        except Interrupted:
+            if job.stop is None:
+                raise
+        weights = {name: whole(tensor.detach()).contiguous() for name, tensor in model_tensors(plan).items()}
+        if world.first:
+            save_file(weights, Path(job.folder) / WEIGHTS)
+
+
+def main() -> None:
+    """Join the other processes and run jobs until the input ends."""
+    torch.set_num_threads(1)
+    with joined(timeout=timedelta(seconds=60)):
+        for line in sys.stdin:
+            try:
+                run(Job(**json.loads(line)))
+            except Exception as error:
+                print(repr(error), flush=True)
+                raise
+            print("done", flush=True)
+
+
+if __name__ == "__main__":
+    main()
