@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from ..core import artifact
+from ..core.capabilities import Density
 from ..core.config import Config, parse
 from ..core.data import Batch, Source
 from ..core.families import families
 from ..core.noise import Noise
 from ..core.objective import Act, Trainable, adapt
 from ..core.registry import by_kind
-from ..core.spaces import Space, Tree
+from ..core.spaces import Space, Tree, batch_size
+
+Symmetry = Callable[[Batch, Noise], Batch]
 
 
 class Codec(nn.Module):
@@ -34,8 +37,16 @@ class Codec(nn.Module):
         """Learn scales from the training data; called once, before the family is built."""
 
     @abstractmethod
+    def encode_with_volume(self, batch: Batch, noise: Noise) -> tuple[Batch, Tensor]:
+        """Physical batch to a batch of `space` and `condition`, and the volume (B,) of the map; noise dequantises.
+
+        The volume is log |dy / d(x, noise)| - log q(noise): log p(x) >= log p(y) + volume, with equality for a
+        codec that needs no noise. The codec names the base measure of x.
+        """
+
     def encode(self, batch: Batch, noise: Noise) -> Batch:
-        """Physical batch to a batch of `space` and `condition`; noise dequantises."""
+        """`encode_with_volume` without the volume."""
+        return self.encode_with_volume(batch, noise)[0]
 
     @abstractmethod
     def encode_condition(self, condition: Tree) -> Tree:
@@ -69,17 +80,27 @@ class GeneratorConfig(Config):
         codec = self.codec.build(description)
         if source is not None:
             codec.fit(source)
-        return Generator(codec, self.family.build(codec.space, codec.condition), self, dict(description))
+        family = self.family.build(codec.space, codec.condition)
+        kind = BoundedGenerator if isinstance(family, Density) else Generator
+        return kind(codec, family, self, description)
+
+    def symmetry(self, codec: Codec) -> Symmetry | None:
+        """A random exact symmetry of the data, applied to training batches; None for none."""
+        return None
 
 
 class Generator(nn.Module):
     """Samples physical quantities; trains its family on encoded batches."""
 
+    codec: Codec
+    family: Any
+
     def __init__(
         self, codec: Codec, family: nn.Module, config: GeneratorConfig, description: Mapping[str, Any]
     ) -> None:
         super().__init__()
-        self.codec, self.family, self.config, self.description = codec, family, config, description
+        self.codec, self.family, self.config, self.description = codec, family, config, dict(description)
+        self.symmetry = config.symmetry(codec)
 
     def sample(self, n: int, condition: Tree | None = None, *, noise: Noise) -> Tree:
         """Draw `n` physical samples given physical conditions (drawn from the training law if absent)."""
@@ -88,12 +109,10 @@ class Generator(nn.Module):
         encoded = self.codec.encode_condition(condition)
         return self.codec.decode(self.family.sample(n, encoded, noise=noise.fold("family")), condition)
 
-    def augment(self, batch: Batch, noise: Noise) -> Batch:
-        """Apply a random exact symmetry of the data; a domain overrides this."""
-        return batch
-
     def _prepare(self, batch: Batch, noise: Noise) -> Batch:
-        return self.codec.encode(self.augment(batch, noise.fold("symmetry")), noise.fold("codec"))
+        if self.symmetry is not None:
+            batch = self.symmetry(batch, noise.fold("symmetry"))
+        return self.codec.encode(batch, noise.fold("codec"))
 
     def acts(self) -> Sequence[Act]:
         """The acts of the family, each fed with augmented and encoded physical batches."""
@@ -102,12 +121,20 @@ class Generator(nn.Module):
 
     def save(self, folder: Path, **provenance: Any) -> None:
         """Write the artefact: config, data description and weights."""
-        config = {
-            "generator": self.config.model_dump(mode="json"),
-            "description": dict(self.description),
-            **provenance,
-        }
+        config = {"generator": self.config.model_dump(mode="json"), "description": self.description, **provenance}
         artifact.save(folder, config, self.state_dict())
+
+
+class BoundedGenerator(Generator):
+    """A generator whose family knows its density: a lower bound on the physical one follows."""
+
+    direction: Literal["lower"] = "lower"
+
+    def log_bound(self, x: Tree, condition: Tree | None = None, *, noise: Noise) -> Tensor:
+        """One-draw lower bound on log p(x | condition), shape (B,), nats, in the base measure the codec names."""
+        index = torch.arange(batch_size(x))
+        encoded, volume = self.codec.encode_with_volume(Batch(x, condition, index), noise.fold("codec"))
+        return self.family.log_prob(encoded.x, encoded.condition) + volume
 
 
 def load_generator(folder: Path, config: type[GeneratorConfig]) -> Generator:
@@ -116,9 +143,3 @@ def load_generator(folder: Path, config: type[GeneratorConfig]) -> Generator:
     generator = parse(config, content["generator"], where=str(folder)).build(content["description"])
     artifact.restore(generator, tensors, what=str(folder))
     return generator.eval().requires_grad_(False)
-
-
-def on_device(generator: Generator) -> torch.device:
-    """Where a generator's tensors lie."""
-    tensor: Tensor = next(generator.buffers(), None) or next(generator.parameters())
-    return tensor.device

@@ -49,8 +49,8 @@ class ShowerDataset:
 
     @cached_property
     def description(self) -> Mapping[str, Any]:
-        """The geometry, whole, and the names of the conditions: a model that keeps this needs no file."""
-        return {"geometry": geometry_to_json(self.geometry), "conditions": list(self.reader.conditions)}
+        """The geometry, whole, and the width of each condition: a model that keeps this needs no file."""
+        return {"geometry": geometry_to_json(self.geometry), "conditions": dict(self.reader.conditions)}
 
     def __len__(self) -> int:
         return self.stop - self.start

@@ -65,7 +65,7 @@ def test_the_description_is_plain_json_and_holds_the_whole_geometry(file: Path) 
     data = ShowerDataset(file)
     description = json.loads(json.dumps(data.description))
     assert geometry_from_json(description["geometry"]) == data.geometry
-    assert description["conditions"] == ["energy", "particle"]
+    assert description["conditions"] == {"energy": 1, "particle": 1}
 
 
 def test_what_is_written_is_fetched(file: Path, tmp_path: Path) -> None:

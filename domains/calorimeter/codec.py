@@ -1,0 +1,353 @@
+"""Showers as tensors in two stages: how much energy and how many hits each layer has, then where they are.
+
+Stage one, the part `layers`, is a vector for the L layers that have cells:
+
+* total response u0 = E_total / (f E_incident), as a logit; f is fitted, for deposits may exceed the incident energy;
+* layer ratios 1 .. L-1: ratio k is the share of layer k-1 in the energy of that layer and all behind it, as a logit.
+  Where layer k-1 or everything behind it is empty the ratio is 0, 1 or 0/0: it then carries no information and its
+  coordinate is filled with noise;
+* the hit count of every layer, dequantised to a standard normal through its empirical law. A count of zero is the
+  explicit outcome "empty".
+
+Stage two has a coordinate per voxel, a standard normal over the data (`marginals`): above the voxel's boundary it is
+hit, with a height log(1 + w) that grows with the excess w = e / cut - 1 above the readout threshold; below it the
+voxel is empty and the coordinate is noise. On the way back the count's worth of largest heights in a layer become
+hits, and their excesses are scaled until they sum to the layer's energy: sums and counts are exact, and no hit falls
+below the threshold. As the common scale of a layer's excesses says nothing, noise (the gauge) stands in for it.
+
+After Krause & Shih, arXiv:2106.05285 (two stages) and Ernst et al., arXiv:2312.09290 (layer ratios).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+import torch
+from pydantic import Field as Described
+from torch import Tensor
+from torch.nn import functional as F
+
+from ...core.data import Batch, Source
+from ...core.noise import Noise
+from ...core.spaces import Levels, Product, Simple, Tree, Vector
+from ...data_specs.calorimeter.geometry import Geometry
+from ...data_specs.calorimeter.geometry_json import geometry_from_json
+from ...data_specs.errors import DataError
+from ..generator import Codec, CodecConfig
+from .marginals import HeightHistogram, Marginals
+from .padding import Padding
+
+PARTICLES = (22, 11, -11, 13, -13, 111, 211, -211, 130, 321, -321, 2112, 2212)
+"""PDG numbers that a conditioned model can tell apart."""
+
+_KEPT_CONDITIONS = 4096
+_EDGE = 8.0  # standard normal quantile beyond which nothing is drawn
+_TINY = 1e-15
+_BLOCK = 4096
+
+
+class ShowerCodec(Codec):
+    """The codec of one geometry; what it fits lies in its buffers."""
+
+    cut: Tensor  # (), MeV: what a hit is
+    excess: Tensor  # (), f: the largest E_total / E_incident there can be
+    energy_scale: Tensor  # (2,): mean and standard deviation of log E_incident
+    layer_scale: Tensor  # (2, L): of the logits of stage one
+    count_edges: Tensor  # (L, N + 2): standard normal quantiles between which a count lies
+    law: Tensor  # (M, 1 + ...): conditions seen in training, ordered by energy
+
+    def __init__(self, config: ShowerCodecConfig, geometry: Geometry, conditions: Mapping[str, int]) -> None:
+        super().__init__()
+        self.config, self.geometry, self.conditions = config, geometry, dict(conditions)
+        self.padding = Padding(geometry)
+        layers, most = self.padding.layers, self.padding.most
+        self.register_buffer("cut", torch.tensor(1.0))
+        self.register_buffer("excess", torch.tensor(1.0))
+        self.register_buffer("energy_scale", torch.tensor([0.0, 1.0]))
+        self.register_buffer("layer_scale", torch.stack((torch.zeros(layers), torch.ones(layers))))
+        self.register_buffer("count_edges", torch.zeros(layers, most + 2))
+        self.marginals = Marginals((layers, most))
+        self.register_buffer("law", torch.zeros(_KEPT_CONDITIONS, sum(conditions.values())))
+        self.space = Product(parts={"layers": Vector(dim=2 * layers), **self.padding.fields()})
+        self.condition = Product(parts={name: self._condition_part(name) for name in self.conditions})
+
+    def _condition_part(self, name: str) -> Simple:
+        if name == "particle":
+            return Vector(dim=1, support=Levels(count=len(PARTICLES)))
+        return Vector(dim=self.conditions[name])
+
+    # --- fitting ------------------------------------------------------------------------------------
+
+    def fit(self, source: Source) -> None:
+        """Fit the cut, f, the laws of counts and the scales, in two passes over blocks of the source.
+
+        Raises:
+            DataError: no shower has a deposit above the threshold.
+        """
+        smallest, largest, law = math.inf, 0.0, []
+        spread = _Moments(())
+        for batch in _blocks(source):
+            x, energy = _shower(batch), _energy(batch.condition)
+            if (x > self.geometry.threshold).any():
+                smallest = min(smallest, x[x > self.geometry.threshold].min().item())
+            ratio = x.double().sum(1) / energy[:, 0].double()
+            largest = max(largest, ratio.max().item())
+            spread.add(ratio, torch.ones_like(ratio, dtype=torch.bool))
+            law.append(torch.cat([batch.condition[name].float() for name in self.conditions], dim=1))  # type: ignore[index]
+        if not math.isfinite(smallest):
+            raise DataError("The training showers hold no deposit above the readout threshold; check file and units.")
+        self.cut.fill_(self.geometry.threshold or smallest)
+        # a tenth of a standard deviation beyond the largest response seen keeps its logit finite
+        self.excess.fill_(largest + max(0.1 * spread.std.item(), 1e-4))
+        self._fit_law(torch.cat(law))
+        self._fit_scales(source)
+
+    def _fit_law(self, rows: Tensor) -> None:
+        rows = rows[rows[:, 0].argsort()]
+        kept = torch.linspace(0, len(rows) - 1, _KEPT_CONDITIONS, dtype=torch.float64).round().long()
+        self.law.copy_(rows[kept])
+        log_energy = rows[:, 0].double().log()
+        self.energy_scale.copy_(torch.stack((log_energy.mean(), log_energy.std().clamp(min=1e-3))))
+
+    def _fit_scales(self, source: Source) -> None:
+        layers, most = self.padding.layers, self.padding.most
+        logits = _Moments((layers,))
+        brightest = self.excess.item() * self.law[:, 0].max().item() / self.cut.item()
+        heights = HeightHistogram((layers, most), top=math.log1p(2 * brightest))
+        tally = torch.full((layers, most + 1), 1e-2, dtype=torch.float64)  # no count is impossible
+        tally[torch.arange(most + 1) > self.padding.sizes[:, None]] = 0
+        for batch in _blocks(source):
+            deposits = self._deposits(batch)
+            value, defined = self._logits(deposits, _energy(batch.condition))
+            logits.add(value, defined)
+            hit = deposits > 0
+            heights.add(self._excess(deposits).log1p(), hit)
+            for layer, counts in enumerate(hit.sum(2).T):
+                tally[layer] += torch.bincount(counts, minlength=most + 1)
+        self.layer_scale.copy_(torch.stack((logits.mean, logits.std.clamp(min=1e-3))))
+        self.marginals.fit(heights)
+        cumulative = F.pad(tally.cumsum(1) / tally.sum(1, keepdim=True), (1, 0)).clamp(0, 1)
+        self.count_edges.copy_(torch.special.ndtri(cumulative).clamp(-_EDGE, _EDGE))
+
+    # --- physical to tensor -------------------------------------------------------------------------
+
+    def encode(self, batch: Batch, noise: Noise) -> Batch:
+        """Showers (B, voxels) MeV to `layers` and the fields; noise fills what carries no information."""
+        return self.encode_with_volume(batch, noise)[0]
+
+    def encode_with_volume(self, batch: Batch, noise: Noise) -> tuple[Batch, Tensor]:
+        """`encode`, and log |dy / d(x, noise)| - log q(noise), shape (B,).
+
+        With it, log p(x) >= log p(y) + volume for one draw of the noise. The base measure of x is Lebesgue's (MeV)
+        on every hit and counting on which voxels are hit. The coordinates that hits, energies and counts share (one
+        per hit layer, and the counts) are redundant: the noise that takes their place in the map cancels against q.
+        Thresholding on the way back is not part of the density.
+        """
+        deposits, energy = self._deposits(batch), _energy(batch.condition)
+        hit = deposits > 0
+        counts = hit.sum(2)
+        logits, defined = self._logits(deposits, energy)
+        filling = noise.normal("ratio", (self.padding.layers,))
+        mean, std = self.layer_scale
+        ratios = torch.where(defined, (logits - mean) / std, filling)
+        heights, count_volume = self._dequantise(counts, noise)
+
+        gauge = noise.normal("gauge", (self.padding.layers,))
+        excess = self._excess(deposits) * (self.config.gauge * gauge[:, :, None]).exp()
+        empty = noise.uniform("empty", (self.padding.layers, self.padding.most))
+        voxels, slopes = self.marginals.coordinate(excess.log1p(), hit, empty)
+        fields = self.padding.to_fields(voxels)
+
+        volume = (
+            self._energy_volume(deposits, logits, defined).sum(1)
+            - torch.where(defined, std.log(), _log_normal(filling)).sum(1)
+            + count_volume.sum(1)
+            + self._layer_volume(deposits, gauge).sum(1)
+            + ((slopes + self._hit_volume(deposits, excess)) * self.padding.mask).sum((1, 2))
+        )
+        x = {"layers": torch.cat((ratios, heights), dim=1), **fields}
+        assert batch.condition is not None
+        return Batch(x, self.encode_condition(batch.condition), batch.index), volume
+
+    def encode_condition(self, condition: Tree) -> Tree:
+        """Energy (B, 1) MeV to a standardised logarithm; particles to their place in `PARTICLES`.
+
+        Raises:
+            DataError: a particle that the model cannot tell apart.
+        """
+        mean, std = self.energy_scale
+        encoded: dict[str, Tensor] = {}
+        for name in self.conditions:
+            value = condition[name]  # type: ignore[index]
+            if name == "energy":
+                encoded[name] = (value.log() - mean) / std
+            elif name == "particle":
+                same = value[:, :, None] == torch.tensor(PARTICLES, device=value.device)
+                if not same.any(-1).all():
+                    raise DataError(f"Unknown particle number {value[~same.any(-1)][0].item()}; known: {PARTICLES}.")
+                encoded[name] = same.long().argmax(-1)
+            else:
+                encoded[name] = value
+        return encoded
+
+    # --- tensor to physical -------------------------------------------------------------------------
+
+    def decode(self, y: Tree, condition: Tree) -> Tensor:
+        """`layers` and fields, and the physical condition, to showers (B, voxels) MeV."""
+        assert isinstance(y, dict)
+        ratios, heights = y["layers"].split(self.padding.layers, dim=1)
+        counts = (heights[:, :, None] >= self.count_edges[:, 1:-1]).sum(2)
+        mean, std = self.layer_scale
+        energies = self._energies(ratios * std + mean, counts > 0, _energy(condition))
+        heights = self.marginals.height(self.padding.from_fields(y)).masked_fill(~self.padding.mask, -math.inf)
+        return self.padding.join(self._hits(heights, torch.minimum(counts, self.padding.sizes), energies))
+
+    def _energies(self, logits: Tensor, hit: Tensor, energy: Tensor) -> Tensor:
+        """Energy of every layer (B, L), MeV."""
+        total = self.excess * energy * torch.sigmoid(logits[:, :1])
+        behind = hit.flip(1).cumsum(1).flip(1) - hit.long() > 0  # is any layer behind this one hit?
+        one, zero = torch.ones_like(total), torch.zeros_like(total)
+        logit = torch.cat((logits[:, 1:], zero), dim=1)
+        share = torch.where(hit, torch.where(behind, torch.sigmoid(logit), one), zero)
+        passed = torch.where(hit, torch.where(behind, F.logsigmoid(-logit), zero), zero)
+        before = passed.cumsum(1) - passed
+        return total * share * before.exp()
+
+    def _hits(self, heights: Tensor, counts: Tensor, energies: Tensor) -> Tensor:
+        """Deposits (B, L, N): the largest heights of a layer, their excesses scaled to the layer's energy.
+
+        A layer too faint for its count loses hits; one below the readout threshold is empty.
+        """
+        units = energies[:, :, None] / self.cut
+        counts = torch.minimum(counts[:, :, None], (units * (1 + 1e-6)).floor().long())
+        rank = heights.argsort(2, descending=True).argsort(2)
+        on = (rank < counts).to(heights.dtype)
+        # the largest hit takes the energy that nobody wants
+        excess = on * (torch.expm1(heights.clamp(0, 40)) + (rank == 0) * 1e-6)
+        scale = (units - counts).clamp(min=0) / excess.sum(2, keepdim=True).clamp(min=1e-12)
+        return self.cut * (on + excess * scale)
+
+    def draw_condition(self, noise: Noise) -> Tree:
+        """Conditions from those seen in training; energies between two neighbours."""
+        place = noise.uniform("law") * (len(self.law) - 1)
+        low = place.floor().long().clamp(max=len(self.law) - 2)
+        rows = self.law[low]
+        energy = torch.lerp(rows[:, :1], self.law[low + 1, :1], (place - low)[:, None])
+        drawn = torch.cat((energy, rows[:, 1:]), dim=1).split(list(self.conditions.values()), dim=1)
+        return {
+            name: value.long() if name == "particle" else value
+            for name, value in zip(self.conditions, drawn, strict=True)
+        }
+
+    # --- pieces -------------------------------------------------------------------------------------
+
+    def _deposits(self, batch: Batch) -> Tensor:
+        """Deposits (B, L, N), those below the cut set to zero."""
+        x = self.padding.split(_shower(batch))
+        return torch.where(x >= self.cut, x, torch.zeros_like(x))
+
+    def _excess(self, deposits: Tensor) -> Tensor:
+        """e / cut - 1 of hits, at least a millionth."""
+        return (deposits / self.cut - 1).clamp(min=1e-6)
+
+    def _logits(self, deposits: Tensor, energy: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of u0 and of the ratios 1 .. L-1 (B, L), and where they are defined."""
+        layers = deposits.sum(2)
+        behind = F.pad(layers.flip(1).cumsum(1).flip(1)[:, 1:], (0, 1))
+        total = layers[:, 0] + behind[:, 0]
+        room = (self.excess * energy[:, 0] - total).clamp(min=1e-6 * energy[:, 0])
+        numerator = torch.cat((total[:, None], layers[:, :-1]), dim=1)
+        denominator = torch.cat((room[:, None], behind[:, :-1]), dim=1)
+        defined = (numerator > 0) & (denominator > 0)
+        ratio = torch.where(defined, numerator, 1.0) / torch.where(defined, denominator, 1.0)
+        return ratio.log(), defined
+
+    def _dequantise(self, counts: Tensor, noise: Noise) -> tuple[Tensor, Tensor]:
+        """Counts (B, L) to standard normals between their edges, and log |dy / du| of the uniform that chose."""
+        edges = self.count_edges.double().expand(len(counts), -1, -1)
+        low = torch.special.ndtr(edges.gather(2, counts[:, :, None])[:, :, 0])
+        high = torch.special.ndtr(edges.gather(2, counts[:, :, None] + 1)[:, :, 0])
+        u = noise.uniform("count", (counts.shape[1],)).double()
+        height = torch.special.ndtri((low + u * (high - low)).clamp(_TINY, 1 - _TINY))
+        volume = (high - low).clamp(min=_TINY).log() - _log_normal(height)
+        return height.to(self.layer_scale.dtype), volume.to(self.layer_scale.dtype)
+
+    def _energy_volume(self, deposits: Tensor, logits: Tensor, defined: Tensor) -> Tensor:
+        """Terms (B, L) of log |d(logit u0, logits of ratios) / d(energies of hit layers)|."""
+        left = deposits.sum(2).flip(1).cumsum(1).flip(1)  # energy of a layer and all behind it
+        of = torch.cat((left[:, :1], left[:, :-1]), dim=1)
+        # d logit(u0) / dE = 1 / (E (1 - u0)); d logit(v) = 1 / (v (1 - v)) dv and dv = 1 / E(left) dE
+        own = torch.cat((torch.zeros_like(left[:, :1]), F.logsigmoid(logits[:, 1:])), dim=1)
+        slope = -torch.where(defined, of, 1.0).log() - F.logsigmoid(-logits) - own
+        return torch.where(defined, slope, torch.zeros_like(slope))
+
+    def _layer_volume(self, deposits: Tensor, gauge: Tensor) -> Tensor:
+        """Terms (B, L) of the hit layers: (excesses w, gauge s) -> (their sum W, log w + s) has determinant
+        W / prod(w); of this, E = cut (W + count), and minus the density of s.
+        """
+        hit = deposits > 0
+        total = (self._excess(deposits) * hit).sum(2)
+        terms = (self.cut * total.clamp(min=_TINY)).log() + math.log(self.config.gauge) - _log_normal(gauge)
+        return torch.where(hit.any(2), terms, torch.zeros_like(terms))
+
+    def _hit_volume(self, deposits: Tensor, scaled: Tensor) -> Tensor:
+        """Terms (B, L, N) of the hits: log |d log(1 + w') / d log w'| - log w - log cut, with w' = w exp(s)."""
+        terms = (scaled / (1 + scaled)).log() - self._excess(deposits).log() - self.cut.log()
+        return torch.where(deposits > 0, terms, torch.zeros_like(terms))
+
+
+class _Moments:
+    """Running mean and standard deviation of masked values, in float64."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.count, self.total, self.square = (torch.zeros(shape, dtype=torch.float64) for _ in range(3))
+
+    def add(self, value: Tensor, mask: Tensor) -> None:
+        value = torch.where(mask, value, torch.zeros_like(value)).double()
+        self.count += mask.sum(0)
+        self.total += value.sum(0)
+        self.square += value.square().sum(0)
+
+    @property
+    def mean(self) -> Tensor:
+        return self.total / self.count.clamp(min=1)
+
+    @property
+    def std(self) -> Tensor:
+        """One where nothing was seen."""
+        spread = (self.square / self.count.clamp(min=1) - self.mean.square()).clamp(min=0).sqrt()
+        return torch.where(self.count > 0, spread, torch.ones_like(spread))
+
+
+class ShowerCodecConfig(CodecConfig):
+    """Two stages: layer energies and hit counts, then voxels."""
+
+    kind: Literal["shower"] = "shower"
+    gauge: float = Described(
+        0.02, gt=0, description="width of the noise that takes the place of the redundant coordinates, in log energy"
+    )
+
+    def build(self, description: Mapping[str, Any]) -> ShowerCodec:
+        return ShowerCodec(self, geometry_from_json(description["geometry"]), description["conditions"])
+
+
+def _log_normal(z: Tensor) -> Tensor:
+    return -0.5 * z.square() - 0.5 * math.log(2 * math.pi)
+
+
+def _energy(condition: Tree | None) -> Tensor:
+    assert isinstance(condition, dict)
+    return condition["energy"]
+
+
+def _shower(batch: Batch) -> Tensor:
+    assert isinstance(batch.x, Tensor)
+    return batch.x
+
+
+def _blocks(source: Source) -> Iterator[Batch]:
+    """The whole source, a block at a time."""
+    for index in torch.arange(len(source)).split(_BLOCK):
+        yield source.fetch(index)

@@ -1,0 +1,70 @@
+"""Voxels of a shower as a table of layers: (B, voxels) to (B, L, N) with N the cells of the largest layer."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ...core.spaces import Field
+from ...data_specs.calorimeter.geometry import Geometry
+
+
+class Padding(nn.Module):
+    """Index tables of a geometry; layers without cells are left out.
+
+    Attributes:
+        layers: L, the number of layers with cells.
+        most: N, the number of cells of the largest.
+        sizes: cells of each layer, (L,).
+        mask: which places of the table are cells, (L, N).
+    """
+
+    sizes: Tensor
+    mask: Tensor
+    gather: Tensor  # (L * N,): position in a shower, or one past its end
+    scatter: Tensor  # (voxels,): position in the flattened table
+
+    def __init__(self, geometry: Geometry) -> None:
+        super().__init__()
+        layers = [geometry.layers[i] for i in geometry.active]
+        self.layers, self.most = len(layers), max(layer.n_voxels for layer in layers)
+        sizes = torch.tensor([layer.n_voxels for layer in layers])
+        mask = torch.arange(self.most) < sizes[:, None]
+        gather = torch.full((self.layers, self.most), geometry.n_voxels)
+        gather[mask] = torch.arange(geometry.n_voxels)
+        for name, table in {"sizes": sizes, "mask": mask, "gather": gather.flatten()}.items():
+            self.register_buffer(name, table, persistent=False)
+        self.register_buffer("scatter", mask.flatten().nonzero()[:, 0], persistent=False)
+        self.grids = [layer.grid for layer in layers]
+        self.periods = [layer.periodic for layer in layers]
+        self.names = [f"layer_{layer.id}" for layer in layers]
+        self.stacked = len(set(self.grids)) == len(set(self.periods)) == 1
+
+    def split(self, x: Tensor) -> Tensor:
+        """(B, voxels) to (B, L, N), zero where there is no cell."""
+        return F.pad(x, (0, 1)).index_select(1, self.gather).unflatten(1, (self.layers, self.most))
+
+    def join(self, table: Tensor) -> Tensor:
+        """Inverse of `split`."""
+        return table.flatten(1).index_select(1, self.scatter)
+
+    def fields(self) -> dict[str, Field]:
+        """The spaces of the voxels: one deep field if all layers have one grid, else a field per layer."""
+        if self.stacked:
+            grid = (self.layers, *self.grids[0])
+            return {"voxels": Field(channels=1, grid=grid, periodic=(False, *self.periods[0]))}
+        named = zip(self.names, self.grids, self.periods, strict=True)
+        return {name: Field(channels=1, grid=grid, periodic=periodic) for name, grid, periodic in named}
+
+    def to_fields(self, table: Tensor) -> dict[str, Tensor]:
+        """(B, L, N) to values of `fields()`."""
+        if self.stacked:
+            return {"voxels": table.unflatten(2, self.grids[0])[:, None]}
+        pieces = self.join(table).split(self.sizes.tolist(), dim=1)
+        named = zip(self.names, pieces, self.grids, strict=True)
+        return {name: piece.unflatten(1, (1, *grid)) for name, piece, grid in named}
+
+    def from_fields(self, value: dict[str, Tensor]) -> Tensor:
+        """Inverse of `to_fields`; other parts of the value are ignored."""
+        return self.split(torch.cat([value[name].flatten(1) for name in self.fields()], dim=1))
