@@ -26,7 +26,7 @@ Exit codes: 0 done, {FAILED} the work failed, {BAD_INPUT} bad input (command lin
 class Verbs(TyperGroup):
     """Commands whose errors are told in a sentence."""
 
-    def invoke(self, ctx: typer.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         with told():
             return super().invoke(ctx)
 

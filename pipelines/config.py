@@ -25,8 +25,8 @@ DEFAULT_RECIPE = "quick"
 class DataConfig(Config):
     """Which samples of the data file are learned from."""
 
-    rows: str | None = Field(None, description="rows START:STOP of the file to use; all if not given")
-    validation: int = Field(0, ge=0, description="how many of those rows, the last ones, are kept from training")
+    rows: str | None = Field(default=None, description="rows START:STOP of the file to use; all if not given")
+    validation: int = Field(default=0, ge=0, description="the last so many of those rows are kept from training")
     options: dict[str, Any] = Field(default_factory=dict, description="what the domain's reader needs to be told")
 
     @field_validator("rows")
@@ -41,12 +41,12 @@ class RunConfig(Config):
     """Everything that decides the outcome of a fit, but for the data themselves."""
 
     domain: str
-    recipe: str = Field(DEFAULT_RECIPE, description="where the values came from; for the reader, decides nothing")
-    seed: int = Field(0, ge=0, lt=2**31, description="seed of the weights, the data order and all noise")
+    recipe: str = Field(default=DEFAULT_RECIPE, description="where the values came from; decides nothing")
+    seed: int = Field(default=0, ge=0, lt=2**31, description="seed of the weights, the data order and all noise")
     data: DataConfig = DataConfig()
     generator: SerializeAsAny[GeneratorConfig]
     training: TrainingConfig = TrainingConfig()
-    tracking: Literal["mlflow", "none"] = Field("mlflow", description="where the fit is logged")
+    tracking: Literal["mlflow", "none"] = Field(default="mlflow", description="where the fit is logged")
 
     def digest(self) -> str:
         """SHA-256 over what decides the outcome; where it is logged and what the recipe is called do not."""

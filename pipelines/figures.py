@@ -28,10 +28,16 @@ def read_losses(run: Run) -> list[dict[str, Any]]:
 
 
 def draw_losses(rows: list[dict[str, Any]]) -> Figure:
-    """One panel per act, one curve per role."""
+    """One panel per act, one curve per role and per role's loss on held-out rows."""
     curves: dict[str, dict[str, list[tuple[int, float]]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
-        curves[row["act"]][row["role"]].append((row["step"], row["loss"]))
+        act, step = row["act"], row["step"]
+        if "loss" in row:
+            curves[act][row["role"]].append((step, row["loss"]))
+        held_out = f"heldout/{act}/"
+        for name, value in row.items():
+            if name.startswith(held_out):
+                curves[act][f"{name.removeprefix(held_out)}, held out"].append((step, value))
     figure = Figure(figsize=(4.8 * max(1, len(curves)), 3.2), layout="constrained")
     panels = figure.subplots(1, max(1, len(curves)), squeeze=False)[0]
     for panel, (act, roles) in zip(panels, curves.items(), strict=False):

@@ -10,14 +10,17 @@ from typing import Any
 
 import torch
 
+from ..core.artifact import restore
 from ..core.engine.listeners import Listener
 from ..core.engine.loop import fit as train
-from ..core.engine.parallel import World, joined
+from ..core.engine.parallel import World, gathered, joined
+from ..core.engine.player import DTYPES
 from ..core.errors import ConfigError
 from ..domains import domains
 from ..domains.plugin import Dataset, Domain
 from .config import DEFAULT_RECIPE, RunConfig, difference, read_config, resolve
 from .devices import resolve_device
+from .heldout import HeldOutLoss
 from .ledger import Ledger, earlier
 from .paths import Run, new_run
 from .report import report
@@ -74,23 +77,36 @@ def fit(
             return Fitted(run, already=True)
         source = plugin.open(Path(data), config.data.options)
         screen.table(f"data: {data}", ("what", "value"), source.summary())
-        training = _training(select(source, config.data.rows, what=str(data)), config.data.validation)
+        training, kept = _split(select(source, config.data.rows, what=str(data)), config.data.validation)
         torch.manual_seed(config.seed)  # initial weights are torch's own draws, alike on every rank
         generator = config.generator.build(source.description, training)
+        generator.to(where, DTYPES[config.training.parallel.precision])
         plan = config.training.plan(generator.acts())
-        if not world.first:
-            train(plan, training, run.folder, seed=config.seed, device=where, resume=resume)
-            return Fitted(run)
+        evaluator = HeldOutLoss(plan, kept, where, config.training.checkpoint.every) if kept else None
         ledger = Ledger(run, config, _facts(data, source, training, generator, world), where)
-        ledger.begin()
-        listeners: list[Listener] = [ledger, _Shown(screen)]
         with ExitStack() as stack:
-            if config.tracking == "mlflow":
-                listeners.append(stack.enter_context(Tracker(run, config, ledger.record, screen)))
-            train(plan, training, run.folder, seed=config.seed, device=where, resume=resume, listeners=listeners)
-            generator.save(run.model, domain=plugin.name, config_hash=config.digest())
-            ledger.end()
-            report(run.folder)
+            listeners: list[Listener] = [ledger, _Shown(screen)]
+            if world.first:
+                ledger.begin()
+                if config.tracking == "mlflow":
+                    listeners.append(stack.enter_context(Tracker(run, config, ledger.record, screen)))
+            train(
+                plan,
+                training,
+                run.folder,
+                seed=config.seed,
+                device=where,
+                resume=resume,
+                evaluator=evaluator,
+                listeners=listeners,
+            )
+            tensors = gathered(generator)
+            if world.first:
+                whole = config.generator.build(source.description)
+                restore(whole, tensors, what="the fitted model")
+                whole.save(run.model, domain=plugin.name, config_hash=config.digest())
+                ledger.end()
+                report(run.folder)
     return Fitted(run)
 
 
@@ -114,11 +130,12 @@ def _config(plugin: Domain, run: Run, recipe: str | None, overrides: Sequence[st
     return stored
 
 
-def _training(data: Dataset, held_out: int) -> Dataset:
-    """All rows but the last `held_out` ones."""
+def _split(data: Dataset, held_out: int) -> tuple[Dataset, Dataset | None]:
+    """Rows to train on, and the last `held_out` ones."""
     if held_out >= len(data):
         raise ConfigError(f"data.validation: {held_out} rows cannot be held out of {len(data)}.")
-    return data.rows(0, len(data) - held_out) if held_out else data
+    first = len(data) - held_out
+    return (data.rows(0, first), data.rows(first, len(data))) if held_out else (data, None)
 
 
 def _facts(
@@ -141,8 +158,9 @@ class _Shown:
         self.steps[name] = steps
 
     def row(self, row: Mapping[str, Any]) -> None:
-        act = str(row["act"])
-        self.screen.progress(f"fit {act}", int(row["step"]), self.steps.get(act, 0), f"loss {row['loss']:.4g}")
+        if "loss" in row:  # rows of an evaluation have figures of their own
+            act = str(row["act"])
+            self.screen.progress(f"fit {act}", int(row["step"]), self.steps.get(act, 0), f"loss {row['loss']:.4g}")
 
     def checkpoint(self, step: int) -> None:
         pass

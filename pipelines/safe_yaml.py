@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from yaml.composer import ComposerError
+from yaml.constructor import ConstructorError
 
 from ..core.errors import ConfigError
 
@@ -21,14 +23,10 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
             event = self.peek_event()
-            raise yaml.composer.ComposerError(
-                None, None, f"aliases are not read; write *{event.anchor} out", event.start_mark
-            )
+            raise ComposerError(None, None, f"aliases are not read; write *{event.anchor} out", event.start_mark)
         self.depth += 1
         if self.depth > DEEPEST:
-            raise yaml.composer.ComposerError(
-                None, None, f"more than {DEEPEST} levels of nesting", self.peek_event().start_mark
-            )
+            raise ComposerError(None, None, f"more than {DEEPEST} levels of nesting", self.peek_event().start_mark)
         try:
             return super().compose_node(parent, index)
         finally:
@@ -38,9 +36,7 @@ class _Loader(yaml.SafeLoader):
         seen: set[str] = set()
         for key, _ in node.value:
             if key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f'the key "{key.value}" stands twice', key.start_mark
-                )
+                raise ConstructorError(None, None, f'the key "{key.value}" stands twice', key.start_mark)
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 

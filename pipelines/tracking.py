@@ -34,9 +34,15 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 
-# MLflow reads these when it is imported: nothing goes over the network by itself, and bars of its own are not shown.
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+_SETTINGS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",  # nothing goes over the network by itself
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",  # the verb has its own
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # a server that is gone should not hold up a fit for minutes
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+}
+"""MLflow reads these from the environment; the user's own come first."""
+for _name, _value in _SETTINGS.items():
+    os.environ.setdefault(_name, _value)
 
 SECONDS_BETWEEN_SENDS = 15.0
 _METRICS_PER_BATCH, _PARAMS_PER_BATCH = 1000, 100

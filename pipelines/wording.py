@@ -13,7 +13,9 @@ def number(value: float | None, digits: int = 3) -> str:
     """A figure to some significant digits; a dash where there is none."""
     if value is None or not math.isfinite(value):
         return MISSING
-    if value == 0 or 1e-4 <= abs(value) < 1e5:
+    if value == 0:
+        return "0"
+    if 1e-4 <= abs(value) < 1e5:
         text = f"{value:.{max(0, digits - 1 - _exponent(value))}f}"
     else:
         text = f"{value:.{digits - 1}e}"
