@@ -50,7 +50,7 @@ def frechet_infinity(
     batches: int = 20,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[float, float]:
-    """Frechet distance extrapolated linearly in 1/N to infinitely many samples; value and error of the fit.
+    """Frechet distance extrapolated linearly in 1/N to infinitely many samples; value and error of drawing batches.
 
     At each of `points` sizes N, evenly spaced in 1/N between the two `samples`, the distance is averaged over
     `batches` batches drawn with replacement; intercept and slope are held non-negative, as in JetNet's FPD. Both
@@ -61,20 +61,14 @@ def frechet_infinity(
     """
     low, high = samples
     sizes = (1 / np.linspace(1 / low, 1 / high, points)).astype(int)
-    means = []
+    values = np.empty((points, batches))
     for k, size in enumerate(sizes):
-        drawn = [
-            frechet_distance(
-                *(moments(moment_sums(x[rng.integers(len(x), size=size)])) for x in (generated, reference))
-            )
-            for _ in range(batches)
-        ]
-        means.append(np.mean(drawn))
+        for b in range(batches):
+            drawn = [x[rng.integers(len(x), size=size)] for x in (generated, reference)]
+            values[k, b] = frechet_distance(*(moments(moment_sums(x)) for x in drawn))
         progress(k + 1, points)
     design = np.stack([np.ones(points), low / sizes], axis=1)  # the slope's unit keeps the columns alike
-    solution, residual = nnls(design, np.asarray(means))
-    free = design[:, solution > 0]
-    if not (solution[0] > 0 and points > free.shape[1]):
-        return float(solution[0]), float(np.std(means) / np.sqrt(points))
-    covariance = np.linalg.inv(free.T @ free) * residual**2 / (points - free.shape[1])
-    return float(solution[0]), float(np.sqrt(covariance[0, 0]))
+    solution, _ = nnls(design, values.mean(1))
+    free = design[:, solution > 0] if solution[0] > 0 else design
+    spread = values.var(1, ddof=1).mean() / batches
+    return float(solution[0]), float(np.sqrt(np.linalg.inv(free.T @ free)[0, 0] * spread))

@@ -19,8 +19,8 @@ class EffortConfig(Config):
     cross_validate_below: int = Field(
         default=5_000, ge=0, description="use all five folds below this many showers a side"
     )
-    frechet_points: int = Field(default=10, ge=3, description="sample sizes of the Frechet extrapolation")
-    frechet_batches: int = Field(default=20, ge=1, description="batches at each of those sizes")
+    frechet_points: int = Field(default=10, ge=2, description="sample sizes of the Frechet extrapolation")
+    frechet_batches: int = Field(default=20, ge=2, description="batches at each of those sizes")
     kernel_batches: int = Field(default=10, ge=1, description="batches of 5,000 in the kernel distance, at most")
     neighbours: int = Field(default=4_000, ge=20, description="showers a side in the memorisation check, at most")
 
@@ -35,7 +35,7 @@ EFFORTS = {
         trees=100,
         cross_validate_below=0,
         frechet_points=5,
-        frechet_batches=4,
+        frechet_batches=8,
         kernel_batches=2,
         neighbours=1_000,
     ),
@@ -47,7 +47,7 @@ EFFORTS = {
         trees=10,
         cross_validate_below=0,
         frechet_points=3,
-        frechet_batches=1,
+        frechet_batches=2,
         kernel_batches=1,
         neighbours=200,
     ),

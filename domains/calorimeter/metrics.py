@@ -42,6 +42,9 @@ NOT_COMPARABLE = (
 )
 SIGNIFICANT = 3.0
 """Standard errors beyond the floor from which a difference counts."""
+NEGLIGIBLE, RARE = 1e-6, 0.01
+"""A feature enters FPD and KPD if it exceeds the first (in its unit) in more than the second part of the reference:
+scaled by its largest value, one that is almost never there would outweigh all others."""
 NEAR = 0.01
 """Quantile of the real nearest-neighbour distances below which a shower looks copied."""
 
@@ -332,7 +335,7 @@ def physics_distances(
     angular = c.extractor.angular
     reference = physics_vector(c.reference, angular).astype(np.float64)
     generated = physics_vector(c.generated, angular).astype(np.float64)
-    kept = np.ptp(reference, axis=0) > 0
+    kept = (np.abs(reference) > NEGLIGIBLE).mean(0) > RARE
     scale = np.abs(reference[:, kept]).max(0)
     r = [reference[rows][:, kept] / scale for rows in c.halves.reference]
     g = [generated[rows][:, kept] / scale for rows in c.halves.generated]
@@ -364,7 +367,12 @@ def _frechet(
         return np.stack([group_sums(lambda rows, x=x: moment_sums(x[rows]), np.arange(n)) for x in parts])
 
     spread = contrast(
-        lambda a, b: frechet_distance(moments(a), moments(b)), grouped(r), grouped(g), distance=True, rng=rng
+        lambda a, b: frechet_distance(moments(a), moments(b)),
+        grouped(r),
+        grouped(g),
+        distance=True,
+        rng=rng,
+        permutations=30,
     )
     result = Contrast(
         value=(fits[0][0] + fits[1][0]) / 2,
