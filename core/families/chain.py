@@ -148,6 +148,8 @@ class ChainConfig(FamilyConfig):
 
     @classmethod
     def example(cls) -> ChainConfig:
-        from .flows.coupling import SplineCouplingConfig  # here, or the two packages would import each other
+        from .flows.autoregressive import (
+            SplineAutoregressiveConfig as Flow,
+        )  # here, or the two packages would import each other
 
-        return cls(first=SplineCouplingConfig.example(), second=SplineCouplingConfig.example(), split=("a",))
+        return cls(first=Flow.example(), second=Flow.example(), split=("a",))

@@ -20,7 +20,7 @@ class FourierTime(nn.Module):
 
     angular: Tensor
 
-    def __init__(self, features: int = 64, low: float = 0.1, high: float = 32.0) -> None:
+    def __init__(self, features: int = 64, low: float = 0.1, high: float = 8.0) -> None:
         super().__init__()
         self.features = features
         ladder = torch.linspace(math.log(low), math.log(high), features // 2).exp()

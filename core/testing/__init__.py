@@ -1,0 +1,1 @@
+"""Laws that any family and any plug-in inherits."""

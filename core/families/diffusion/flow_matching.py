@@ -121,7 +121,7 @@ class FlowMatchingConfig(FamilyConfig):
     method: Method = Field(default="midpoint", description="integrator of the sampler")
     steps: int = Field(default=10, ge=1, description="steps of the sampler; midpoint and heun evaluate twice per step")
     precision: float = Field(
-        default=1e-5, gt=0, description="of the adaptive integrator behind encode, decode and log_prob"
+        default=1e-6, gt=0, description="of the adaptive integrator behind encode, decode and log_prob"
     )
 
     def build(self, space: Space, condition: Space | None = None) -> FlowMatching:

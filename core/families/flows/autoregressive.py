@@ -47,23 +47,25 @@ class SplineAutoregressiveConfig(FamilyConfig):
 
     def build(self, space: Space, condition: Space | None = None) -> Flow:
         layout = Layout(space, condition)
+        return Flow(layout, (self._transform(layout, backwards=i % 2 == 1) for i in range(self.transforms)))
+
+    def _transform(self, layout: Layout, *, backwards: bool) -> nn.Module:
         order = torch.arange(layout.width)
-        return Flow(
-            layout,
-            (
-                MaskedAutoregressiveTransform(
-                    layout.width,
-                    layout.context,
-                    passes=self.passes,
-                    order=order.flip(0) if i % 2 else order,  # type: ignore[arg-type]
-                    univariate=partial(splines, bound=self.bound),
-                    shapes=[torch.Size((parameters_of(self.bins),))],
-                    hidden_features=self.hidden,
-                    activation=nn.SiLU,
-                )
-                for i in range(self.transforms)
-            ),
+        transform = MaskedAutoregressiveTransform(
+            layout.width,
+            layout.context,
+            passes=self.passes,
+            order=order.flip(0) if backwards else order,  # type: ignore[arg-type]
+            univariate=partial(splines, bound=self.bound),
+            shapes=[torch.Size((parameters_of(self.bins),))],
+            hidden_features=self.hidden,
+            activation=nn.SiLU,
         )
+        # start as the identity; one number without condition has bare parameters in place of a network
+        network = getattr(transform, "hyper", None)
+        for parameter in transform.parameters() if network is None else network[-1].parameters():
+            nn.init.zeros_(parameter)
+        return transform
 
     @classmethod
     def example(cls) -> SplineAutoregressiveConfig:

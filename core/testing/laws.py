@@ -1,0 +1,387 @@
+"""The laws of generative models: checks that any family inherits by what its models can do.
+
+A family's own test is one parametrised function, for a third party's family too:
+
+    from maquette.core.testing.laws import LAWS, applicable, cases
+
+    @pytest.mark.parametrize(("law", "space", "condition"), [
+        (law, *case) for case in cases(MyConfig()) for law in applicable(MyConfig(), *case)
+    ])
+    def test_law(law, space, condition):
+        LAWS[law].check(MyConfig(), space, condition)
+
+All run in float64, on small models whose parameters were shaken out of their start (many networks start as the zero
+function, where nothing could fail). A family declares in `FamilyConfig.tolerance` how exact it claims to be.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .. import artifact
+from ..capabilities import capabilities
+from ..config import parse
+from ..data import Batch, map_tree
+from ..errors import ConfigError
+from ..families import FamilyConfig
+from ..inference.likelihood import normal_log_density
+from ..noise import KeyedNoise
+from ..objective import Objective, Trainable
+from ..spaces import (
+    Binary,
+    Field,
+    Interval,
+    Levels,
+    Product,
+    Simple,
+    Space,
+    Torus,
+    Tree,
+    Vector,
+    batch_size,
+    check,
+    flatten,
+    size,
+    unflatten,
+)
+
+TOLERANCES = {"exact": 1e-10, "ode": 1e-3, "estimator": 1e-10}
+"""Largest error of a deterministic law, relative to max(1, |expected|); estimators are exact but for their draws."""
+
+SIGMAS = 4.0
+"""Standard errors within which a law of averages has to hold."""
+
+
+# --- the bench on which laws are tried ----------------------------------------------------------------
+
+
+def cases(config: FamilyConfig) -> list[tuple[Space, Space | None]]:
+    """Small spaces and conditions for every sort of space that the family says it models.
+
+    Raises:
+        AssertionError: it can be built for none of them.
+    """
+    labelled = Product(parts={"energy": Vector(dim=1), "kind": Vector(dim=1, support=Levels(count=3))})
+    spaces: dict[str, list[tuple[Space, Space | None]]] = {
+        "vector": [(Vector(dim=2), None), (Vector(dim=5), Vector(dim=2)), (Vector(dim=1), None)],
+        "field": [(Field(channels=1, grid=(3, 2)), labelled)],
+        "product": [
+            (Product(parts={"a": Vector(dim=1), "b": Vector(dim=1)}), None),
+            (Product(parts={"a": Vector(dim=2), "b": Field(channels=1, grid=(2, 2))}), labelled),
+        ],
+    }
+    found = [case for name in config.spaces for case in spaces.get(name, []) if _builds(config, *case)]
+    assert found, f"{type(config).__name__}: none of its spaces {config.spaces} could be tried"
+    return found
+
+
+def _builds(config: FamilyConfig, space: Space, condition: Space | None) -> bool:
+    """Whether the family takes this space; one number is too few for some."""
+    try:
+        config.build(space, condition)
+    except ConfigError:
+        return False
+    return True
+
+
+def draw(space: Space, n: int, seed: int) -> Tree:
+    """Arbitrary values of a space, (n, ...), float64 where they are real."""
+    generator = torch.Generator().manual_seed(seed)
+    if isinstance(space, Product):
+        return {name: _draw(part, n, generator) for name, part in space.parts.items()}
+    return _draw(space, n, generator)
+
+
+def _draw(part: Simple, n: int, generator: torch.Generator) -> Tensor:
+    shape, support = (n, *part.shape), getattr(part, "support", None)
+    uniform = torch.rand(shape, generator=generator, dtype=torch.float64)
+    match support:
+        case Levels(count=count):
+            return (uniform * count).long()
+        case Binary():
+            return (uniform < 0.5).double()
+        case Interval(low=low, high=high):
+            return low + (high - low) * uniform
+        case Torus(period=period):
+            return period * uniform
+        case _:
+            return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+
+def shaken(config: FamilyConfig, space: Space, condition: Space | None, *, seed: int = 0) -> Any:
+    """The family's model in float64 and evaluation mode, every parameter moved away from its start."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = config.build(space, condition).double().eval()
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(0.1 * torch.randn_like(parameter))
+    return model
+
+
+def keyed(n: int, *, seed: int = 0, dtype: torch.dtype = torch.float64) -> KeyedNoise:
+    """Noise of n samples numbered from zero."""
+    return KeyedNoise(seed, torch.arange(n), "laws", dtype=dtype)
+
+
+def _condition(condition: Space | None, n: int) -> Tree | None:
+    return None if condition is None else draw(condition, n, seed=2)
+
+
+def _batch(space: Space, condition: Space | None, n: int) -> Batch:
+    return Batch(draw(space, n, seed=1), _condition(condition, n), torch.arange(n))
+
+
+def _head(batch: Batch, n: int) -> Batch:
+    head = batch.map(lambda tensor: tensor[:n])
+    return Batch(head.x, head.condition, batch.index[:n])
+
+
+def _near(found: Tensor, expected: Tensor, tolerance: float, what: str) -> None:
+    error = ((found - expected).abs() / expected.abs().clamp(min=1)).max().item()
+    assert error <= tolerance, f"{what}: off by {error:.2e}, where {tolerance:.0e} was declared"
+
+
+def _objectives(model: Trainable) -> list[tuple[str, Objective, tuple[nn.Module, ...]]]:
+    return [(f"{act.name}.{role.name}", role.objective, role.networks) for act in model.acts() for role in act.roles]
+
+
+# --- what every model owes ----------------------------------------------------------------------------
+
+
+def check_declaration(config: FamilyConfig, space: Space, condition: Space | None) -> None:
+    """`build` returns what `config.model` promises, and the config survives its own JSON."""
+    model = config.build(space, condition)
+    assert isinstance(model, config.model)
+    missing = set(capabilities(config.model)) - set(capabilities(model))
+    assert not missing, f"the class promises {sorted(missing)}, the model lacks them"
+    assert parse(type(config), config.model_dump(mode="json")) == config
+
+
+def check_saving(config: FamilyConfig, space: Space, condition: Space | None) -> None:
+    """A model read back from its artefact equals the one that was saved, to the bit."""
+    model, other = shaken(config, space, condition), shaken(config, space, condition, seed=1)
+    with tempfile.TemporaryDirectory() as folder:
+        artifact.save(Path(folder) / "model", {"family": config.model_dump(mode="json")}, model.state_dict())
+        content, tensors = artifact.load(Path(folder) / "model")
+    assert parse(type(config), content["family"]) == config
+    artifact.restore(other, tensors, what="the artefact")
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, other.state_dict()[name]), f"{name} changed on its way through the disk"
+    if "sample" in capabilities(model):
+        c = _condition(condition, 4)
+        before, after = (flatten(space, each.sample(4, c, noise=keyed(4))) for each in (model, other))
+        assert torch.equal(before, after), "the model read back samples differently"
+
+
+# --- sampling -----------------------------------------------------------------------------------------
+
+
+def check_sample(config: FamilyConfig, space: Space, condition: Space | None) -> None:
+    """Samples are finite values of the space, for any n, in the precision of the model."""
+    model = shaken(config, space, condition)
+    for n in (1, 5):
+        c = _condition(condition, n)
+        with torch.no_grad():
+            x = model.sample(n, c, noise=keyed(n))
+            assert batch_size(x) == n
+            check(space, x, what="sample")
+            assert flatten(space, x).isfinite().all()
+    single = shaken(config, space, condition).float()
+    c = None if c is None else map_tree(lambda t: t.float() if t.is_floating_point() else t, c)
+    assert flatten(space, single.sample(5, c, noise=keyed(5, dtype=torch.float32))).dtype == torch.float32
+
+
+def check_sample_rows(config: FamilyConfig, space: Space, condition: Space | None) -> None:
+    """A sample is a function of its own index and condition: alone or in company, and again."""
+    model, c = shaken(config, space, condition), _condition(condition, 8)
+    with torch.no_grad():
+        eight = flatten(space, model.sample(8, c, noise=keyed(8)))
+        again = flatten(space, model.sample(8, c, noise=keyed(8)))
+        few = None if c is None else map_tree(lambda t: t[:4], c)
+        four = flatten(space, model.sample(4, few, noise=keyed(4)))
+        other = flatten(space, model.sample(8, c, noise=keyed(8, seed=1)))
+    assert torch.equal(eight, again), "two calls with the same noise differ"
+    assert not torch.equal(eight, other), "samples do not depend on the noise"
+    _near(four, eight[:4], TOLERANCES[config.tolerance], "rows depend on their batch")
+
+
+def check_sample_condition(config: FamilyConfig, space: Space, condition: Space | None) -> None:
+    """Samples follow the condition, where there is one."""
+    if condition is None:
+        return
+    model = shaken(config, space, condition)
+    with torch.no_grad():
+        one, two = (flatten(space, model.sample(8, draw(condition, 8, seed=seed), noise=keyed(8))) for seed in (2, 3))
+    assert not torch.allclose(one, two), "samples do not depend on the condition"
+
+
+# --- densities ----------------------------------------------------------------------------------------
+
+
+def check_log_prob(config: FamilyConfig, space: Space, condition: Space | None) -> None:
+    """Log-densities are finite, one per row, and a row's does not depend on its batch."""
+    model, batch = shaken(config, space, condition), _batch(space, condition, 8)
+    with torch.no_grad():
+        eight = model.log_prob(batch.x, batch.condition)
+        one = _head(batch, 1)
+        single = model.log_prob(one.x, one.condition)
+    assert eight.shape == (8,)
+    assert single.shape == (1,)
+    assert eight.isfinite().all()
+    _near(single, eight[:1], TOLERANCES[config.tolerance], "log_prob depends on the batch")
+
+
+def check_normalised(config: FamilyConfig, space: Space, condition: Space | None) -> None:
+    """The density of two numbers integrates to one within 2e-3."""
+    model = shaken(config, space, condition)
+    side, reach = 121, 8.0
+    axis = torch.linspace(-reach, reach, side, dtype=torch.float64)
+    points = torch.cartesian_prod(axis, axis)
+    c = _condition(condition, 1)
+    c = None if c is None else map_tree(lambda t: t.expand(len(points), *t.shape[1:]), c)
+    with torch.no_grad():
+        density = model.log_prob(unflatten(space, points), c).exp()
+    total = density.sum().item() * (2 * reach / (side - 1)) ** 2
+    assert abs(total - 1) <= 2e-3, f"the density integrates to {total:.5f}"
+
+
+def check_sample_density(config: FamilyConfig, space: Space, condition: Space | None) -> None:
+    """Samples follow the density: the mean of q / p over samples of p is one for any density q (within 4 sigma)."""
+    model, n = shaken(config, space, condition), 2000
+    c = _condition(condition, 1)
+    c = None if c is None else map_tree(lambda t: t.expand(n, *t.shape[1:]), c)
+    with torch.no_grad():
+        x = model.sample(n, c, noise=keyed(n))
+        rows = flatten(space, x)
+        # a normal narrower than the samples keeps the ratio's variance finite
+        center, scale = rows.mean(0), 0.7 * rows.std(0)
+        log_q = normal_log_density((rows - center) / scale) - scale.log().sum()
+        ratio = (log_q - model.log_prob(x, c)).exp()
+    error = (ratio.std() / math.sqrt(n)).item()
+    away = abs(ratio.mean().item() - 1)
+    assert away <= SIGMAS * error + TOLERANCES[config.tolerance], (
+        f"mean of q / p is off one by {away:.3f} +- {error:.3f}"
+    )
+
+
+# --- invertible models --------------------------------------------------------------------------------
+
+
+def check_inverse(config: FamilyConfig, space: Space, condition: Space | None) -> None:
+    """`encode` and `decode` undo each other, also far out in the tails."""
+    model, tolerance = shaken(config, space, condition), TOLERANCES[config.tolerance]
+    batch = _batch(space, condition, 64)
+    with torch.no_grad():
+        rows = flatten(space, batch.x)
+        x = unflatten(space, 3 * rows)
+        _near(flatten(space, model.decode(model.encode(x, batch.condition), batch.condition)), 3 * rows, tolerance, "x")
+        z = model.encode(batch.x, batch.condition)
+        _near(model.encode(model.decode(z, batch.condition), batch.condition), z, tolerance, "z")
+
+
+def check_log_det(config: FamilyConfig, space: Space, condition: Space | None) -> None:
+    """log_prob is the base density at the code plus the log-determinant that autograd finds."""
+    model, batch = shaken(config, space, condition), _batch(space, condition, 16)
+    rows = flatten(space, batch.x).requires_grad_()
+    x = unflatten(space, rows)
+    z = model.encode(x, batch.condition)
+    jacobian = torch.stack([torch.autograd.grad(column.sum(), rows, retain_graph=True)[0] for column in z.T], dim=1)
+    expected = normal_log_density(z) + torch.linalg.slogdet(jacobian).logabsdet
+    _near(model.log_prob(x, batch.condition), expected, TOLERANCES[config.tolerance], "log-determinant")
+
+
+# --- training -----------------------------------------------------------------------------------------
+
+
+def check_gradients(config: FamilyConfig, space: Space, condition: Space | None) -> None:
+    """Every parameter of a role's networks gets a gradient, and every parameter belongs to some role."""
+    model, batch = shaken(config, space, condition).train(), _batch(space, condition, 16)
+    owned = set()
+    for name, objective, networks in _objectives(model):
+        model.zero_grad(set_to_none=True)
+        objective(batch, keyed(16)).losses.sum().backward()
+        for network in networks:
+            for parameter_name, parameter in network.named_parameters():
+                owned.add(parameter)
+                moved = parameter.grad is not None and bool(parameter.grad.abs().sum() > 0)
+                assert moved, f"{name}: no gradient reaches {parameter_name}"
+    idle = [name for name, parameter in model.named_parameters() if parameter not in owned]
+    assert not idle, f"no role trains {idle}"
+
+
+def check_purity(config: FamilyConfig, space: Space, condition: Space | None) -> None:
+    """An objective's loss is a function: it repeats, changes no state, and leaves the global generator alone."""
+    model, batch = shaken(config, space, condition).train(), _batch(space, condition, 8)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    for name, objective, _ in _objectives(model):
+        generator = torch.random.get_rng_state()
+        first, second = (objective(batch, keyed(8)).losses for _ in range(2))
+        assert torch.equal(first, second), f"{name}: two calls differ"
+        assert torch.equal(generator, torch.random.get_rng_state()), f"{name}: drew from the global generator"
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[name]), f"the loss changed {name}"
+
+
+def check_losses(config: FamilyConfig, space: Space, condition: Space | None) -> None:
+    """Losses, weights and metrics are one per row, finite, and independent of the batch unless declared coupled."""
+    model, batch = shaken(config, space, condition), _batch(space, condition, 8)
+    for name, objective, _ in _objectives(model):
+        eight = objective(batch, keyed(8))
+        for what, value in {"losses": eight.losses, "weights": eight.weights, **eight.metrics}.items():
+            assert value is not None
+            assert value.shape == (8,), f"{name}: {what} has shape {tuple(value.shape)}, expected (8,)"
+            assert value.isfinite().all(), f"{name}: {what} is not finite"
+        if not objective.coupled:
+            four = objective(_head(batch, 4), keyed(4))
+            _near(four.losses, eight.losses[:4], TOLERANCES[config.tolerance], f"{name}: losses depend on their batch")
+
+
+# --- the table ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Law:
+    """A check, and what a model must be able to do to owe it.
+
+    Attributes:
+        check: raises AssertionError, with what is wrong, if the law is broken.
+        needs: capabilities, as named in `capabilities.PROTOCOLS`, and "train" for a `Trainable`.
+        dim: the only number of dimensions the law is made for, if there is one.
+    """
+
+    check: Callable[[FamilyConfig, Space, Space | None], None]
+    needs: tuple[str, ...] = ()
+    dim: int | None = None
+
+
+LAWS: dict[str, Law] = {
+    "declaration": Law(check_declaration),
+    "saving": Law(check_saving),
+    "sample": Law(check_sample, ("sample",)),
+    "sample-rows": Law(check_sample_rows, ("sample",)),
+    "sample-condition": Law(check_sample_condition, ("sample",)),
+    "log-prob": Law(check_log_prob, ("density",)),
+    "normalised": Law(check_normalised, ("density",), dim=2),
+    "sample-density": Law(check_sample_density, ("sample", "density"), dim=2),
+    "inverse": Law(check_inverse, ("density", "encode")),
+    "log-det": Law(check_log_det, ("density", "encode")),
+    "gradients": Law(check_gradients, ("train",)),
+    "purity": Law(check_purity, ("train",)),
+    "losses": Law(check_losses, ("train",)),
+}
+
+
+def applicable(config: FamilyConfig, space: Space, condition: Space | None = None) -> list[str]:
+    """Names of the laws that the family's model of this space owes."""
+    model = config.build(space, condition)
+    able = {*capabilities(model), *(("train",) if isinstance(model, Trainable) else ())}
+    return [name for name, law in LAWS.items() if able >= {*law.needs} and law.dim in (None, size(space))]
