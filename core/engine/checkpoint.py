@@ -50,10 +50,11 @@ class Checkpoints:
         return sorted(file.name for file in self.folder.iterdir() if _NAME.fullmatch(file.name))
 
     def clean(self) -> None:
-        """Remove what a killed process left half done."""
+        """Remove what a killed process left half done, or did not come to remove."""
         if self.world.first and self.folder.is_dir():
             for file in self.folder.glob(".*"):
                 shutil.rmtree(file)
+            self._prune()
         self.world.barrier()
 
     def save(self, step: int, turn: int, tensors: Mapping[str, Tensor], content: Mapping[str, Any]) -> bool:
