@@ -112,6 +112,8 @@ def _scalar(text: str) -> Any:
         value = yaml.safe_load(text)
     except yaml.YAMLError:
         return text
+    if ":" in text and isinstance(value, int | float):
+        return text  # YAML 1.1 reads 1:30 as 90
     if isinstance(value, str):  # YAML 1.1 reads 3e-4 as text
         try:
             return float(value)
