@@ -118,8 +118,8 @@ def two_sample_test(
         test, valid = rows(fold), rows(fold + 1)
         step: Progress = lambda done, total, fold=fold: progress(fold * total + done, folds * total)  # noqa: E731
         score = learner(rows(fold + 2, fold + 3, fold + 4), valid, seed=seed + fold, progress=step)
-        known, raw = np.stack([score(valid[0]), valid[1]], axis=1), score(test[0])
-        unknown = np.stack([raw, test[1]], axis=1)
+        known, raw = np.stack([score(valid[0]), valid[1].astype(np.float64)], axis=1), score(test[0])
+        unknown = np.stack([raw, test[1].astype(np.float64)], axis=1)
         aucs.append(roc_auc(raw, test[1]))
         jsds.append(calibrated_jsd(known, unknown))
         variances.append(bootstrap_stderr(calibrated_jsd, known, unknown, rng=rng, resamples=50) ** 2)

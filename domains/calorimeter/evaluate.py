@@ -17,6 +17,7 @@ from . import metrics
 from .classification import Side, classify, tests
 from .effort import EffortConfig, effort_called
 from .features import Extractor, high_level, low_level, read
+from .published import published
 
 Showers = Source | tuple[NDArray, NDArray]
 """A data set whose batches hold x (B, V) and condition {"energy": (B, 1)}, or such arrays; MeV."""
@@ -96,7 +97,7 @@ def evaluate(
     return Evaluation(
         estimates=estimates,
         figures={},
-        published=(),
+        published=published(geometry.name),
         verdict=metrics.verdict(estimates, parts.n),
         notes=_notes(sources, counts, parts.n, geometry, effort),
     )

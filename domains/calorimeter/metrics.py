@@ -45,8 +45,9 @@ SIGNIFICANT = 3.0
 NEGLIGIBLE, RARE = 1e-6, 0.01
 """A feature enters FPD and KPD if it exceeds the first (in its unit) in more than the second part of the reference:
 scaled by its largest value, one that is almost never there would outweigh all others."""
-NEAR = 0.01
-"""Quantile of the real nearest-neighbour distances below which a shower looks copied."""
+NEAR, POOL = 0.01, 5
+"""Quantile of the real nearest-neighbour distances below which a shower looks copied; how many times more
+showers it may be copied from than are looked at."""
 
 
 @dataclass(frozen=True)
@@ -420,17 +421,18 @@ def memorisation(c: Comparison, voxels: Callable[[Side, Index], Values], effort:
         effort: sizes.
     """
     n = min(c.halves.n, effort.neighbours)
-    a, b = (voxels("reference", part[:n]) for part in c.halves.reference)
+    a, b = (voxels("reference", part[: POOL * n]) for part in c.halves.reference)
     g = voxels("generated", c.halves.generated[0][:n])
-    near = float(np.quantile(nearest_distance(b, a), NEAR))
-    value, floor = (float((nearest_distance(x, y) < near).mean()) for x, y in ((g, a), (a, b)))
+    near = float(np.quantile(nearest_distance(b[:n], a), NEAR))
+    value, floor = (float((nearest_distance(x, y) < near).mean()) for x, y in ((g, a), (a[:n], b)))
 
     def error(share: float) -> float:  # of the share itself, and of the quantile that is its threshold
         return math.sqrt((max(share, 1 / n) + NEAR) / n)
 
     definition = (
         f"Fraction of generated showers nearer (voxels / E_incident) to a shower of one half of the reference than "
-        f"{NEAR:.0%} of the other half are; far more if showers are copies; the floor exchanges the halves."
+        f"{NEAR:.0%} of the other half are: more if showers are copies (of the training data, if they are the "
+        "reference); the floor exchanges the halves."
     )
     return {"memorisation": Estimate(value, error(value), floor, n, "", "lower", definition, error(floor))}
 
