@@ -29,11 +29,11 @@ class DataConfig(Config):
     validation: int = Field(default=0, ge=0, description="the last so many of those rows are kept from training")
     options: dict[str, Any] = Field(default_factory=dict, description="what the domain's reader needs to be told")
 
-    @field_validator("rows")
+    @field_validator("rows", mode="before")
     @classmethod
-    def _readable(cls, value: str | None) -> str | None:
+    def _readable(cls, value: Any) -> Any:
         if value is not None:
-            parse_rows(value)
+            parse_rows(str(value))
         return value
 
 
@@ -48,10 +48,13 @@ class RunConfig(Config):
     training: TrainingConfig = TrainingConfig()
     tracking: Literal["mlflow", "none"] = Field(default="mlflow", description="where the fit is logged")
 
+    def decisive(self) -> dict[str, Any]:
+        """What decides the outcome, as plain data; where it is logged and what the recipe is called do not."""
+        return self.model_dump(mode="json", exclude={"tracking", "recipe"})
+
     def digest(self) -> str:
-        """SHA-256 over what decides the outcome; where it is logged and what the recipe is called do not."""
-        decisive = self.model_dump(mode="json", exclude={"tracking", "recipe"})
-        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+        """SHA-256 over what decides the outcome."""
+        return hashlib.sha256(json.dumps(self.decisive(), sort_keys=True).encode()).hexdigest()
 
     def to_yaml(self) -> str:
         """The resolved config as it lies in the run's folder."""
@@ -95,9 +98,9 @@ def schema(domain: Domain) -> str:
     return json.dumps(run_config(domain).model_json_schema(), indent=2)
 
 
-def difference(one: Config, other: Config) -> str | None:
-    """The first key in which two configs differ, as `key (value, other value)`; None if they agree."""
-    a, b = flatten(one.model_dump(mode="json")), flatten(other.model_dump(mode="json"))
+def difference(one: RunConfig, other: RunConfig) -> str | None:
+    """The first decisive key in which two configs differ, as `key (value, other value)`; None if they agree."""
+    a, b = flatten(one.decisive()), flatten(other.decisive())
     for key in sorted(set(a) | set(b)):
         if a.get(key) != b.get(key):
             return f"{key} ({a.get(key)}, {b.get(key)})"

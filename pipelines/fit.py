@@ -122,10 +122,10 @@ def _config(plugin: Domain, run: Run, recipe: str | None, overrides: Sequence[st
     if recipe is None and not overrides:
         return stored
     asked = resolve(plugin, recipe or stored.recipe, overrides)
-    if asked.digest() != stored.digest():
+    if differs := difference(stored, asked):
         raise ConfigError(
             f"{run.folder}: a run goes on with the config it began with; these differ (begun with, asked for): "
-            f"{difference(stored, asked)}. Leave recipe and overrides out, or give another --out."
+            f"{differs}. Leave recipe and overrides out, or give another --out."
         )
     return stored
 

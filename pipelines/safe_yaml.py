@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,15 @@ class _Loader(yaml.SafeLoader):
                 raise ConstructorError(None, None, f'the key "{key.value}" stands twice', key.start_mark)
             seen.add(key.value)
         return super().construct_mapping(node, deep)
+
+
+def _plain_number(read: Callable[[_Loader, Any], Any]) -> Callable[[_Loader, Any], Any]:
+    """YAML 1.1 reads 1:30 as 90 (base sixty); here it stays text, as a range of rows must."""
+    return lambda loader, node: node.value if ":" in node.value else read(loader, node)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _plain_number(yaml.SafeLoader.construct_yaml_int))
+_Loader.add_constructor("tag:yaml.org,2002:float", _plain_number(yaml.SafeLoader.construct_yaml_float))
 
 
 def read_yaml(file: Path) -> dict[str, Any]:

@@ -93,8 +93,9 @@ def _write(draw: Draw, rows: range, target: Target, batch_size: int, screen: Scr
     writer = target.domain.writer(target.file, target.description, target.attributes, len(rows))
     begun = rows.start + writer.written
     sampling = writing = 0.0
+    first = begun - begun % batch_size if begun < rows.stop else rows.stop
     try:
-        for start in range(begun - begun % batch_size, rows.stop, batch_size):
+        for start in range(first, rows.stop, batch_size):
             clock = time.perf_counter()
             x, condition = draw(torch.arange(start, min(start + batch_size, rows.stop)))
             drawn = time.perf_counter()

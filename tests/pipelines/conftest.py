@@ -18,6 +18,7 @@ sys.modules["toy"] = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(sys.modules["toy"])
 
 from maquette.pipelines.cli import app  # noqa: E402 - the toy registers itself first
+from maquette.pipelines.fit import fit  # noqa: E402
 from maquette.pipelines.simulate import simulate  # noqa: E402
 
 Command = Callable[..., Result]
@@ -29,6 +30,14 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("data") / "points.h5"
     simulate("toy", n=900, seed=3, out=file)
     return file
+
+
+@pytest.fixture(scope="session")
+def fitted(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run, which tests must leave as it is."""
+    run = tmp_path_factory.mktemp("runs") / "fitted"
+    fit("toy", data=data, out=run, overrides=["tracking=none", "data.validation=100"])
+    return run
 
 
 @pytest.fixture

@@ -1,0 +1,115 @@
+"""What a fit leaves behind, when it refuses to begin, and how it goes on after an interruption."""
+
+import json
+import signal
+import time
+
+import pytest
+import torch
+import yaml
+from maquette import load
+from maquette.core.errors import ConfigError
+from maquette.pipelines.fit import fit
+from maquette.pipelines.simulate import simulate
+
+ROWS = 60 // 5  # of the loss file: steps over log_every
+
+
+def losses(run):
+    return [row for row in map(json.loads, (run / "losses.jsonl").read_text().splitlines()) if "loss" in row]
+
+
+def test_a_run_holds_config_provenance_losses_model_and_report(fitted):
+    assert yaml.safe_load((fitted / "config.yaml").read_text())["training"]["steps"] == 60
+    record = json.loads((fitted / "run.json").read_text())
+    assert record["status"] == "finished"
+    assert record["data"]["training_rows"] == 800
+    assert record["wall_seconds"] > 0
+    assert {"torch", "maquette"} <= set(record["packages"])
+    assert len(losses(fitted)) == ROWS
+    assert losses(fitted)[-1]["loss"] < losses(fitted)[0]["loss"] / 4
+    assert (fitted / "figures" / "losses.png").read_bytes().startswith(b"\x89PNG")
+    assert "Not validated yet" in (fitted / "report.html").read_text()
+
+
+def test_held_out_rows_are_looked_at(fitted):
+    rows = [json.loads(line) for line in (fitted / "losses.jsonl").read_text().splitlines()]
+    held_out = [row["heldout/line/line"] for row in rows if "heldout/line/line" in row]
+    assert held_out[-1] == pytest.approx(losses(fitted)[-1]["loss"], rel=0.3)
+
+
+def test_the_command_prints_data_run_and_mlflow(maquette, data):
+    result = maquette("fit", "toy", "--data", data, "--out", "runs/x", "--no-tracking", "training.steps=2")
+    assert result.exit_code == 0, result.output
+    assert "largest radius" in result.stdout
+    assert "run: runs/x" in result.stdout
+    assert "mlflow ui --backend-store-uri sqlite:///" in result.stdout
+    assert "fit line: 2/2" in result.stderr
+
+
+def test_an_existing_run_is_refused_with_the_remedy(fitted, data, maquette):
+    result = maquette("fit", "toy", "--data", data, "--out", fitted)
+    assert result.exit_code == 2
+    assert "Add --resume" in result.stderr
+
+
+def test_a_finished_run_says_so(fitted, data, maquette):
+    before = (fitted / "run.json").read_bytes()
+    result = maquette("fit", "toy", "--data", data, "--out", fitted, "--resume")
+    assert result.exit_code == 0
+    assert "finished already" in result.stdout
+    assert (fitted / "run.json").read_bytes() == before
+
+
+def test_a_run_goes_on_with_its_own_config_only(fitted, data):
+    with pytest.raises(ConfigError, match=r"training\.steps \(60, 90\)"):
+        fit("toy", data=data, out=fitted, resume=True, overrides=["data.validation=100", "training.steps=90"])
+
+
+@pytest.mark.parametrize(
+    "words", [["--out", "../x"], ["--out", "x", "training.stepz=3"], ["--out", "x", "--recipe", "q"]]
+)
+def test_bad_input_leaves_nothing_behind(maquette, data, folder, words):
+    result = maquette("fit", "toy", "--data", data, *words)
+    assert result.exit_code == 2
+    assert "Traceback" not in result.output
+    assert not (folder / "x").exists()
+
+
+def test_rows_are_held_against_the_file(data, folder):
+    for override in ("data.rows=0:901", "data.rows=5:5", "data.validation=900"):
+        with pytest.raises(ConfigError, match="900"):
+            fit("toy", data=data, out="x", overrides=[override])
+    assert not (folder / "x").exists()
+
+
+def test_no_gpu_is_a_sentence(data, folder):
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    with pytest.raises(ConfigError, match="choose --device cpu or auto"):
+        fit("toy", data=data, out="x", device="cuda")
+
+
+def test_a_signal_saves_and_the_same_command_ends_like_an_undisturbed_one(start, data, folder, fitted):
+    words = ("fit", "toy", "--data", data, "--out", "run", "--resume", "data.validation=100", "tracking=none")
+    process = start(*words, TOY_SECONDS_PER_STEP="0.05")
+    while not (folder / "run" / "losses.jsonl").exists() or not losses(folder / "run"):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 75, errors
+    assert "Traceback" not in errors
+    record = json.loads((folder / "run" / "run.json").read_text())
+    assert record["status"] == "running"
+
+    fit("toy", data=data, out=folder / "run", resume=True)  # the stored config, without saying it again
+    assert (folder / "run" / "losses.jsonl").read_bytes() == (fitted / "losses.jsonl").read_bytes()
+    ours, theirs = (load(run).generator.state_dict() for run in (folder / "run", fitted))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert json.loads((folder / "run" / "run.json").read_text())["sessions"] == 2
+
+    simulate("toy", n=900, seed=4, out=folder / "other.h5")
+    (folder / "run" / "run.json").write_text(json.dumps(record))  # as if it had never finished
+    with pytest.raises(ConfigError, match="began with other data"):
+        fit("toy", data=folder / "other.h5", out=folder / "run", resume=True)

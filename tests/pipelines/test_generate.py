@@ -1,0 +1,173 @@
+"""Samples are a function of seed, index and condition; files go on where they were stopped."""
+
+import shutil
+
+import h5py
+import maquette
+import numpy as np
+import pytest
+import torch
+from maquette.core.engine.parallel import World
+from maquette.core.errors import ArtifactError, ConfigError
+from maquette.data_specs.errors import DataError
+from maquette.pipelines import streaming
+from maquette.pipelines.generate import condition_words, generate
+from maquette.pipelines.load import load
+
+
+def content(file):
+    with h5py.File(file) as stream:
+        return stream["x"][:], stream["angle"][:]
+
+
+def test_the_python_interface(fitted):
+    model = maquette.load(fitted)
+    x = model.sample(100, seed=7)
+    assert x.shape == (100, 2)
+    assert torch.equal(x, model.sample(100, seed=7))
+    assert not torch.equal(x, model.sample(100, seed=8))
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 64, 1000])
+def test_whatever_the_batch_size_the_samples_are_the_same(fitted, batch_size):
+    model = load(fitted)
+    torch.testing.assert_close(
+        model.sample(50, seed=7, batch_size=batch_size), model.sample(50, seed=7), rtol=0, atol=1e-5
+    )
+
+
+def test_later_samples_can_be_drawn_alone(fitted):
+    model = load(fitted)
+    torch.testing.assert_close(model.sample(10, seed=7, first=40), model.sample(50, seed=7)[40:], rtol=0, atol=1e-5)
+
+
+def test_a_file_holds_what_the_model_samples(fitted, folder):
+    done = generate(fitted, n=130, seed=7, out="x.h5", batch_size=64)
+    assert done.throughput.samples == 130
+    np.testing.assert_allclose(content("x.h5")[0], load(fitted).sample(130, seed=7), atol=1e-5)
+
+
+def test_the_same_batch_size_gives_the_same_bytes(fitted, folder):
+    for name in ("a.h5", "b.h5"):
+        generate(fitted, n=130, seed=7, out=name, batch_size=64)
+    assert (folder / "a.h5").read_bytes() == (folder / "b.h5").read_bytes()
+
+
+def test_a_killed_run_goes_on_and_ends_the_same(fitted, folder, monkeypatch):
+    generate(fitted, n=300, seed=7, out="whole.h5", batch_size=64)
+    draw, calls = maquette.pipelines.load.Model.draw, []
+
+    def dies(self, index, *rest):
+        calls.append(int(index[0]))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return draw(self, index, *rest)
+
+    monkeypatch.setattr(maquette.pipelines.load.Model, "draw", dies)
+    with pytest.raises(KeyboardInterrupt):
+        generate(fitted, n=300, seed=7, out="killed.h5", batch_size=64)
+    assert not (folder / "killed.h5").exists()
+    generate(fitted, n=300, seed=7, out="killed.h5", batch_size=64)
+    assert calls == [0, 64, 128, 128, 192, 256]
+    for one, other in zip(content("killed.h5"), content("whole.h5"), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_stop_within_a_batch_keeps_batches_where_they_were(fitted, folder, monkeypatch):
+    generate(fitted, n=300, seed=7, out="whole.h5", batch_size=64)
+    shutil.copy("whole.h5", "cut.h5.partial")
+    with h5py.File("cut.h5.partial", "a") as stream:
+        for name in ("x", "angle"):
+            stream[name].resize(100, axis=0)
+    done = generate(fitted, n=300, seed=7, out="cut.h5", batch_size=64)
+    assert done.throughput.samples == 200
+    np.testing.assert_array_equal(content("cut.h5")[0], content("whole.h5")[0])
+
+
+def test_a_complete_file_is_left_alone_and_another_command_refused(fitted, folder):
+    generate(fitted, n=10, seed=7, out="x.h5")
+    before = (folder / "x.h5").read_bytes()
+    assert "complete" in str(generate(fitted, n=10, seed=7, out="x.h5").throughput)
+    with pytest.raises(DataError, match="begun by another command"):
+        generate(fitted, n=10, seed=8, out="x.h5")
+    with pytest.raises(DataError, match="begun by another command"):
+        generate(fitted, n=10, seed=7, out="x.h5", conditions={"angle": "1"})
+    assert (folder / "x.h5").read_bytes() == before
+
+
+def test_conditions_by_word(fitted, maquette, folder):
+    result = maquette("generate", fitted, "--n", 20, "--seed", 1, "--out", "x.h5", "condition.angle=0.5")
+    assert result.exit_code == 0, result.output
+    assert "samples/s" in result.stdout
+    assert "% writing" in result.stdout
+    assert np.all(content("x.h5")[1] == 0.5)
+
+
+def test_conditions_from_a_file(fitted, data, folder):
+    done = generate(fitted, seed=1, out="x.h5", conditions_from=data, conditions_rows="100:150", batch_size=16)
+    assert done.n == 50
+    np.testing.assert_array_equal(content("x.h5")[1], content(data)[1][100:150])
+    with pytest.raises(ConfigError, match="has 900 conditions"):
+        generate(fitted, n=901, out="y.h5", conditions_from=data)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["condition.angel=1", "--n", "5"], "expected condition.angle=RADIANS"),
+        (["angle=1", "--n", "5"], "conditions are written condition.NAME=VALUE"),
+        ([], "how many samples?"),
+        (["--n", "5", "--device", "tpu9"], "is not a device"),
+    ],
+)
+def test_bad_input_is_a_sentence(maquette, fitted, folder, words, expected):
+    result = maquette("generate", fitted, "--out", "x.h5", *words)
+    assert result.exit_code == 2
+    assert expected in result.stderr
+    assert not (folder / "x.h5").exists()
+
+
+def test_condition_words():
+    assert condition_words(["condition.energy=5e4", "condition.particle=11"]) == {"energy": "5e4", "particle": "11"}
+
+
+def test_a_pickle_is_never_read(fitted, folder):
+    run = folder / "run"
+    shutil.copytree(fitted, run)
+    torch.save({"weight": torch.ones(3)}, run / "model" / "weights.safetensors")
+    with pytest.raises(ArtifactError, match="this is a pickle"):
+        load(run)
+    torch.save({"weight": torch.ones(3)}, folder / "model.pt")
+    with pytest.raises(ArtifactError, match="never unpickled"):
+        load(folder / "model.pt")
+
+
+def test_what_is_no_model_is_a_sentence(fitted, folder):
+    with pytest.raises(ArtifactError, match="there is no such run"):
+        load("nowhere")
+    run = folder / "run"
+    shutil.copytree(fitted, run)
+    shutil.rmtree(run / "model")
+    with pytest.raises(ArtifactError, match="no model yet"):
+        load(run)
+    assert load(fitted / "model").domain.name == "toy"
+
+
+def test_conditions_need_as_many_rows_as_samples(fitted):
+    with pytest.raises(ConfigError, match="one condition per sample"):
+        load(fitted).sample(3, {"angle": torch.zeros(2, 1)})
+
+
+@pytest.mark.parametrize("size", [2, 3, 8])
+def test_ranks_share_whole_batches_and_leave_nothing_out(size):
+    shares = [streaming._share(1001, 64, World(rank, size)) for rank in range(size)]
+    assert [row for share in shares for row in share] == list(range(1001))
+    assert all(share.start % 64 == 0 for share in shares)
+
+
+def test_simulate_has_options(maquette, folder):
+    assert maquette("simulate", "toy", "--n", 50, "--out", "x.h5", "radius=5").exit_code == 0
+    assert np.linalg.norm(content("x.h5")[0], axis=1).mean() == pytest.approx(5, abs=0.1)
+    result = maquette("simulate", "toy", "--n", 50, "--out", "y.h5", "radios=5")
+    assert result.exit_code == 2
+    assert 'Did you mean "radius"?' in result.stderr

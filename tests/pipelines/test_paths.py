@@ -1,0 +1,55 @@
+"""Names of runs, and what is a run."""
+
+import pytest
+from maquette.core.errors import ArtifactError, ConfigError
+from maquette.pipelines.paths import enclosing_run, existing_run, new_run
+from maquette.pipelines.rows import parse_rows
+
+
+@pytest.mark.parametrize(
+    "name", ["../x", "runs/../../x", "runs/..", "-x", ".hidden", "a\nb", "a b", "x" * 101, "a:b", ""]
+)
+def test_names_that_leave_their_folder_or_break_things(name):
+    with pytest.raises(ConfigError):
+        new_run(name)
+
+
+@pytest.mark.parametrize("name", ["x", "runs/x", "runs/2024-05-01_lr=3e-4", "/tmp/somewhere/x"])
+def test_good_names(name):
+    assert str(new_run(name).folder) == name
+
+
+def test_a_folder_with_other_files_is_no_run(folder):
+    (folder / "photos").mkdir()
+    (folder / "photos" / "cat.jpg").touch()
+    with pytest.raises(ConfigError, match="holds other files"):
+        new_run("photos")
+    with pytest.raises(ArtifactError, match="a folder without them"):
+        existing_run("photos")
+
+
+def test_a_file_is_no_run(folder):
+    (folder / "model.pt").write_bytes(b"\x80\x02}q\x00.")
+    with pytest.raises(ConfigError, match="there is a file of this name"):
+        new_run("model.pt")
+    with pytest.raises(ArtifactError, match="never unpickled"):
+        existing_run("model.pt")
+
+
+def test_the_run_around_a_folder(folder):
+    run = folder / "run"
+    (run / "validation").mkdir(parents=True)
+    assert enclosing_run(run / "validation") is None
+    (run / "config.yaml").touch()
+    (run / "run.json").touch()
+    found = enclosing_run(folder / "elsewhere", run / "validation")
+    assert found is not None
+    assert found.folder == run
+
+
+def test_rows():
+    assert parse_rows("2:5") == slice(2, 5)
+    assert parse_rows("-4000:") == slice(-4000, None)
+    for bad in ("5", "a:b", "1:2:3", "-:3", ""):
+        with pytest.raises(ConfigError, match="START:STOP"):
+            parse_rows(bad)

@@ -1,0 +1,39 @@
+"""Numbers as people read them."""
+
+import pytest
+from maquette.pipelines.wording import duration, number, sigmas, with_error
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "expected"),
+    [
+        (0.53124, 0.00971, "0.5312 ± 0.0097"),
+        (-12.345, 0.5, "−12.35 ± 0.50"),
+        (1234.5, 67.8, "1234 ± 68"),
+        (3.2e-6, 1e-7, "(3.20 ± 0.10)e-6"),
+        (0.0, 0.0, "0"),
+        (0.25, None, "0.250"),
+        (None, 0.1, "–"),
+        (float("nan"), 0.1, "–"),
+    ],
+)
+def test_with_error(value, error, expected):
+    assert with_error(value, error) == expected
+
+
+def test_units():
+    assert with_error(1.0, 0.1, "MeV") == "1.00 ± 0.10 MeV"
+
+
+def test_number():
+    assert [number(x) for x in (0, 0.00123, 123456.0, -2.5, None)] == ["0", "0.00123", "1.23e+05", "−2.50", "–"]
+
+
+def test_sigmas():
+    assert sigmas({"passes": True, "excess": -0.52}) == "−0.5 σ"
+    assert sigmas({"passes": False, "excess": None}) == "> 100 σ"
+    assert sigmas({"passes": None, "excess": None}) == "–"
+
+
+def test_duration():
+    assert [duration(s) for s in (4.23, 65, 12000)] == ["4.2 s", "1 min 5 s", "3 h 20 min"]
