@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 def nearest_distance(x: NDArray, others: NDArray, block: int = 512) -> NDArray[np.float64]:
     """Euclidean distance of each row of x (n, F) to the nearest row of `others` (m, F); shape (n,).
 
-    Differences of squares lose digits in float32 where rows nearly coincide, so the best candidate of the matrix
-    product is measured again directly: an exact copy is at distance 0.
+    A matrix product finds the candidate, and as differences of squares lose digits in float32 where rows nearly
+    coincide, its distance is measured again directly: an exact copy is at 0.
     """
-    rows, pool = torch.as_tensor(x, dtype=torch.float32), torch.as_tensor(others, dtype=torch.float32)
+    centre = torch.as_tensor(others, dtype=torch.float32).mean(0)
+    rows, pool = (torch.as_tensor(array, dtype=torch.float32) - centre for array in (x, others))
     found = []
     for part in rows.split(block):
         nearest = pool[torch.cdist(part, pool, compute_mode="use_mm_for_euclid_dist").argmin(1)]

@@ -420,7 +420,8 @@ def memorisation(c: Comparison, voxels: Callable[[Side, Index], Values], effort:
         voxels: maps (side, row numbers) to rows to be compared.
         effort: sizes.
     """
-    n = min(c.halves.n, effort.neighbours)
+    room = effort.voxels // (POOL * c.extractor.geometry.n_voxels)
+    n = min(c.halves.n, effort.neighbours, max(room, GROUPS))
     a, b = (voxels("reference", part[: POOL * n]) for part in c.halves.reference)
     g = voxels("generated", c.halves.generated[0][:n])
     near = float(np.quantile(nearest_distance(b[:n], a), NEAR))
