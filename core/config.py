@@ -11,8 +11,10 @@ from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
 
 from .errors import ConfigError, did_you_mean
+from .registry import Kinds
 
 
 class Config(BaseModel):
@@ -33,15 +35,18 @@ def parse(config: type[C], value: Mapping[str, Any], *, where: str = "config") -
     try:
         return config.model_validate(value)
     except ValidationError as error:
-        raise ConfigError("\n".join(_sentence(config, fault, where) for fault in error.errors())) from None
+        raise ConfigError("\n".join(_sentence(config, value, fault, where) for fault in error.errors())) from None
 
 
-def _sentence(config: type[BaseModel], fault: Any, where: str) -> str:
+def _sentence(config: type[BaseModel], value: Any, fault: Any, where: str) -> str:
     path = [str(step) for step in fault["loc"]]
     name = ".".join([where, *path])
     if fault["type"] == "extra_forbidden":
-        known = _fields_at(config, path[:-1])
+        known = _fields_at(config, value, path[:-1])
         return f"{name}: there is no such key.{did_you_mean(path[-1], known)} Known: {', '.join(sorted(known))}."
+    if fault["type"] == "union_tag_invalid":
+        tag, known = fault["ctx"]["tag"], [word.strip(" '") for word in fault["ctx"]["expected_tags"].split(",")]
+        return f'{name}: there is no kind "{tag}".{did_you_mean(tag, known)} Known: {", ".join(known)}.'
     if fault["type"] == "missing":
         return f"{name}: this key is required."
     message = fault["msg"].removeprefix("Value error, ")
@@ -49,18 +54,30 @@ def _sentence(config: type[BaseModel], fault: Any, where: str) -> str:
     return f"{name}: {message}{'' if message.endswith(('.', '?')) else '.'}{found}"
 
 
-def _fields_at(config: Any, path: list[str]) -> list[str]:
-    """Field names of the model that lies at `path` below `config`, through optionals, lists and dictionaries."""
-    models = [config]
+def _fields_at(config: type[BaseModel], value: Any, path: list[str]) -> list[str]:
+    """Field names of the model that lies at `path` below `config`, for the faulty `value` that was given to it."""
+    models: list[Any] = [config]
     for step in path:
+        if isinstance(value, Mapping) and step in value:
+            value = value[step]
+        elif isinstance(value, list) and step.isdigit():
+            value = value[int(step)]
         following: list[Any] = []
         for model in models:
-            if isinstance(model, type) and issubclass(model, BaseModel) and step in model.model_fields:
-                following += _models_in(model.model_fields[step].annotation)
-            else:  # a dictionary's key, a list's index, a union's tag: the same models go on
-                following.append(model)
+            if step in model.model_fields:
+                following += _models_of(model.model_fields[step], value)
+            elif "kind" not in model.model_fields or model.model_fields["kind"].default == step:
+                following.append(model)  # a dictionary's key, a list's index, or the tag of this very kind
         models = following
-    return [name for model in models for name in getattr(model, "model_fields", {})]
+    return [name for model in models for name in model.model_fields]
+
+
+def _models_of(field: FieldInfo, value: Any) -> list[type[BaseModel]]:
+    """Models that may stand in a field: by the value's kind if a registry decides, else by the annotation."""
+    for mark in field.metadata:
+        if isinstance(mark, Kinds) and isinstance(value, Mapping):
+            return [mark.registry.get(value["kind"])]
+    return _models_in(field.annotation)
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Annotated, Any, Generic, TypeVar, cast
 
@@ -32,6 +33,7 @@ class Registry(Generic[T]):
     def __init__(self, sort: str, *, package: str | None = None, group: str | None = None) -> None:
         self.sort, self.package, self.group = sort, package, group
         self._members: dict[str, T] = {}
+        self._loaders: dict[str, Callable[[], T]] = {}
         self._filled = False
 
     def register(self, name: str) -> Callable[[M], M]:
@@ -52,6 +54,10 @@ class Registry(Generic[T]):
 
         return add
 
+    def declare(self, name: str, load: Callable[[], T]) -> None:
+        """File a member that is loaded when it is asked for by name, so that the others' imports are spared."""
+        self._loaders[name] = load
+
     def _fill(self) -> None:
         if self._filled:
             return
@@ -61,7 +67,12 @@ class Registry(Generic[T]):
             for module in pkgutil.walk_packages(root.__path__, prefix=f"{self.package}."):
                 importlib.import_module(module.name)
         for point in entry_points(group=self.group) if self.group else ():
-            self.register(point.name)(point.load())
+            self.declare(point.name, point.load)
+
+    def names(self) -> list[str]:
+        """All names, in alphabetical order; loads nothing that was only declared."""
+        self._fill()
+        return sorted({*self._members, *self._loaders})
 
     def get(self, name: str) -> T:
         """Return the member called `name`.
@@ -70,8 +81,10 @@ class Registry(Generic[T]):
             ConfigError: there is none; the message names the nearest and all known ones.
         """
         self._fill()
+        if name not in self._members and name in self._loaders:
+            self.register(name)(self._loaders[name]())
         if name not in self._members:
-            known = sorted(self._members)
+            known = self.names()
             raise ConfigError(
                 f'There is no {self.sort} called "{name}".{did_you_mean(name, known)} Known: {", ".join(known)}.'
             )
@@ -79,8 +92,14 @@ class Registry(Generic[T]):
 
     def items(self) -> Iterator[tuple[str, T]]:
         """All members by name, in alphabetical order."""
-        self._fill()
-        return iter(sorted(self._members.items()))
+        return ((name, self.get(name)) for name in self.names())
+
+
+@dataclass(frozen=True)
+class Kinds:
+    """Mark on a field type: which registry its `kind` is looked up in (error messages list that kind's keys)."""
+
+    registry: Registry[Any]
 
 
 def by_kind(registry: Registry[type[BaseModel]]) -> Any:
@@ -97,4 +116,4 @@ def by_kind(registry: Registry[type[BaseModel]]) -> Any:
             raise ValueError(str(error)) from None
         return member.model_validate(value)
 
-    return Annotated[SerializeAsAny[BaseModel], BeforeValidator(resolve)]
+    return Annotated[SerializeAsAny[BaseModel], BeforeValidator(resolve), Kinds(registry)]
