@@ -25,7 +25,7 @@ SCHEMA = 1
 CONFIG, WEIGHTS = "config.json", "weights.safetensors"
 _LARGEST_CONFIG = 16 * 2**20
 _LARGEST_HEADER = 64 * 2**20
-_PICKLE_MARKS = (b"\x80", b"PK\x03\x04")
+_PICKLE_MARKS = (*(bytes((0x80, protocol)) for protocol in range(2, 6)), b"PK\x03\x04")
 
 
 def save(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
