@@ -1,0 +1,132 @@
+"""An artefact is whole or absent, and what is not one is refused unread."""
+
+import json
+import pickle
+import struct
+
+import pytest
+import torch
+from maquette.core import artifact
+from maquette.core.errors import ArtifactError
+
+TENSORS = {"weight": torch.arange(6.0).reshape(2, 3), "order": torch.tensor([1, 0])}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    artifact.save(tmp_path / "model", {"family": {"kind": "x"}}, TENSORS)
+    return tmp_path / "model"
+
+
+def test_what_is_saved_is_loaded(folder):
+    config, tensors = artifact.load(folder)
+    assert config == {"family": {"kind": "x"}}
+    assert {name: tensor.tolist() for name, tensor in tensors.items()} == {k: v.tolist() for k, v in TENSORS.items()}
+
+
+def test_saving_again_replaces_and_leaves_nothing_behind(folder):
+    artifact.save(folder, {"n": 2}, {"weight": torch.zeros(1)})
+    assert artifact.load(folder)[0] == {"n": 2}
+    assert [path.name for path in folder.parent.iterdir()] == ["model"]
+
+
+def test_a_failed_save_keeps_the_previous_one(folder, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(artifact, "save_file", full)
+    with pytest.raises(OSError, match="No space left"):
+        artifact.save(folder, {"n": 2}, TENSORS)
+    assert artifact.load(folder)[0] == {"family": {"kind": "x"}}
+    assert [path.name for path in folder.parent.iterdir()] == ["model"]
+
+
+class Bomb:
+    def __reduce__(self):
+        return (pytest.fail, ("a pickle was executed",))
+
+
+@pytest.mark.parametrize("write", [lambda bomb, file: file.write_bytes(pickle.dumps(bomb)), torch.save])
+def test_a_pickle_is_refused_unread(folder, write):
+    write(Bomb(), folder / artifact.WEIGHTS)
+    with pytest.raises(ArtifactError, match="is a pickle"):
+        artifact.load(folder)
+
+
+@pytest.mark.parametrize("kept", [0, 5, 40, -3])
+def test_truncated_weights_are_refused(folder, kept):
+    weights = folder / artifact.WEIGHTS
+    weights.write_bytes(weights.read_bytes()[:kept])
+    with pytest.raises(ArtifactError, match="copy it again"):
+        artifact.load(folder)
+
+
+@pytest.mark.parametrize("byte", range(0, 60, 4))
+def test_a_flipped_bit_in_the_header_is_refused(folder, byte):
+    """Either the file cannot be read, or it no longer holds the tensors that the model wants."""
+    weights = folder / artifact.WEIGHTS
+    content = bytearray(weights.read_bytes())
+    content[byte] ^= 0x04
+    weights.write_bytes(content)
+    module = torch.nn.Module()
+    for name, tensor in TENSORS.items():
+        module.register_buffer(name, torch.zeros_like(tensor))
+    with pytest.raises(ArtifactError):
+        artifact.restore(module, artifact.load(folder)[1], what="model")
+
+
+def test_a_header_that_claims_to_be_huge_is_refused(folder):
+    weights = folder / artifact.WEIGHTS
+    weights.write_bytes(struct.pack("<Q", 2**40) + weights.read_bytes()[8:])
+    with pytest.raises(ArtifactError, match="not a whole safetensors file"):
+        artifact.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("{", "not readable as JSON"),
+        ("[1]", "expected schema 1, found list"),
+        ('{"schema": 2}', "expected schema 1, found 2"),
+        ("{}", "expected schema 1, found None"),
+    ],
+)
+def test_a_wrong_config_is_refused(folder, content, sentence):
+    (folder / artifact.CONFIG).write_text(content)
+    with pytest.raises(ArtifactError, match=sentence):
+        artifact.load(folder)
+
+
+def test_an_oversized_config_is_refused_unread(folder, monkeypatch):
+    monkeypatch.setattr(artifact, "_LARGEST_CONFIG", 10)
+    with pytest.raises(ArtifactError, match="too large for a config"):
+        artifact.load(folder)
+
+
+@pytest.mark.parametrize("name", [artifact.CONFIG, artifact.WEIGHTS])
+def test_a_folder_that_is_no_artefact_is_refused(folder, name):
+    (folder / name).unlink()
+    with pytest.raises(ArtifactError, match=f"found no {name}"):
+        artifact.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("tensors", "sentence"),
+    [
+        ({"weight": torch.zeros(2, 3)}, r"missing \['bias'\]"),
+        ({"weight": torch.zeros(2, 3), "bias": torch.zeros(2), "evil": torch.zeros(1)}, r"foreign \['evil'\]"),
+        ({"weight": torch.zeros(3, 3), "bias": torch.zeros(2)}, r"weight has shape \(3, 3\), expected \(2, 3\)"),
+    ],
+)
+def test_weights_of_another_model_are_refused(tensors, sentence):
+    layer = torch.nn.Linear(3, 2)
+    before = layer.weight.clone()
+    with pytest.raises(ArtifactError, match=sentence):
+        artifact.restore(layer, tensors, what="model")
+    assert torch.equal(layer.weight, before)
+
+
+def test_the_config_on_disk_is_plain_sorted_json(folder):
+    text = (folder / artifact.CONFIG).read_text()
+    assert json.loads(text) == {"schema": 1, "family": {"kind": "x"}}
+    assert text == json.dumps(json.loads(text), indent=2, sort_keys=True) + "\n"

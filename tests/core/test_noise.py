@@ -1,0 +1,107 @@
+"""The generator is Philox-4x32-10 to the bit, and draws depend on their keys alone."""
+
+import math
+
+import pytest
+import torch
+from maquette.core.noise import KeyedNoise, Recorder, TapeNoise, philox
+
+# Random123's kat_vectors: counter, key, result
+VECTORS = [
+    ((0, 0, 0, 0), (0, 0), (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8)),
+    ((0xFFFFFFFF,) * 4, (0xFFFFFFFF,) * 2, (0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD)),
+    (
+        (0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344),
+        (0xA4093822, 0x299F31D0),
+        (0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1),
+    ),
+]
+
+
+def keyed(n=1000, **keys):
+    return KeyedNoise(keys.pop("seed", 7), torch.arange(n), **keys)
+
+
+@pytest.mark.parametrize(("counter", "key", "expected"), VECTORS)
+def test_philox_known_answers(counter, key, expected):
+    words = philox(tuple(torch.tensor([word]) for word in counter), key)
+    assert tuple(int(word) for word in words) == expected
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_normal_moments(dtype):
+    x = keyed(20_000, dtype=dtype).normal("z", (7,)).double()
+    n = x.numel()
+    assert abs(x.mean()) < 4 / math.sqrt(n)
+    assert abs(x.var() - 1) < 4 * math.sqrt(2 / n)
+    assert abs((x**4).mean() - 3) < 4 * math.sqrt(96 / n)
+    correlation = torch.corrcoef(x.T) - torch.eye(7)
+    assert correlation.abs().max() < 5 / math.sqrt(len(x))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_uniform_is_open_and_flat(dtype):
+    u = keyed(50_000, dtype=dtype).uniform("u", (3,))
+    assert u.dtype == dtype
+    assert u.min() > 0
+    assert u.max() < 1
+    counts = torch.histc(u.double(), bins=50, min=0, max=1)
+    expected = u.numel() / 50
+    chi2 = ((counts - expected) ** 2 / expected).sum()
+    assert abs(chi2 - 49) < 5 * math.sqrt(2 * 49)
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (5,), (2, 3)])
+@pytest.mark.parametrize("law", ["normal", "uniform"])
+def test_draws_do_not_depend_on_the_batch(law, shape):
+    whole = getattr(keyed(10), law)("x", shape)
+    assert whole.shape == (10, *shape)
+    some = getattr(KeyedNoise(7, torch.tensor([8, 2])), law)("x", shape)
+    assert torch.equal(some, whole[[8, 2]])
+
+
+def test_a_longer_draw_begins_with_the_shorter():
+    # what lets a sampler ask for more numbers later without changing those it has
+    assert torch.equal(keyed(4).normal("x", (9,))[:, :4], keyed(4).normal("x", (4,)))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        keyed(100, seed=8),
+        keyed(100, stream="other"),
+        keyed(100, step=1),
+        keyed(100).fold("part"),
+        KeyedNoise(7, torch.arange(100) + 2**32),
+    ],
+)
+def test_every_key_counts(other):
+    here, there = keyed(100).normal("x", (10,)), other.normal("x", (10,))
+    assert abs(torch.corrcoef(torch.stack((here.flatten(), there.flatten())))[0, 1]) < 4 / math.sqrt(1000)
+    assert abs(
+        torch.corrcoef(torch.stack((here.flatten(), keyed(100).normal("y", (10,)).flatten())))[0, 1]
+    ) < 4 / math.sqrt(1000)
+
+
+def test_folds_nest_without_collision():
+    noise = keyed(5)
+    assert torch.equal(noise.fold("a").fold("b").normal("x"), noise.fold("a").fold("b").normal("x"))
+    assert not torch.equal(noise.fold("a").fold("b").normal("x"), noise.fold("b").fold("a").normal("x"))
+
+
+def test_at_moves_the_step_and_the_samples():
+    noise = keyed(5)
+    assert torch.equal(noise.at(step=3).normal("x"), keyed(5, step=3).normal("x"))
+    assert torch.equal(noise.at(index=torch.tensor([4])).normal("x"), noise.normal("x")[4:])
+
+
+def test_a_recorded_tape_plays_back():
+    recorder = Recorder(keyed(3))
+    z, u = recorder.fold("part").normal("z", (2,)), recorder.uniform("u")
+    assert recorder.laws == {"part/z": "normal", "u": "uniform"}
+    tape = TapeNoise(recorder.tape)
+    assert tape.rows == 3
+    assert torch.equal(tape.fold("part").normal("z", (2,)), z)
+    assert torch.equal(tape.uniform("u"), u)
+    with pytest.raises(KeyError, match='holds no noise named "w"'):
+        tape.normal("w")

@@ -1,0 +1,73 @@
+"""A kind resolves through the table alone, and a wrong one is answered with the nearest."""
+
+from typing import ClassVar, Literal
+
+import pytest
+from maquette.core.config import Config, parse
+from maquette.core.errors import ConfigError
+from maquette.core.registry import Registry, by_kind
+
+shapes: Registry[type[Config]] = Registry("shape")
+
+
+@shapes.register("circle")
+class Circle(Config):
+    sides: ClassVar[int] = 0
+    kind: Literal["circle"] = "circle"
+    radius: float = 1.0
+
+
+@shapes.register("square")
+class Square(Config):
+    kind: Literal["square"] = "square"
+    side: float = 1.0
+
+
+class Drawing(Config):
+    shape: by_kind(shapes) = Circle()
+
+
+def test_members_come_in_alphabetical_order():
+    assert [name for name, _ in shapes.items()] == ["circle", "square"]
+    assert shapes.get("square") is Square
+
+
+def test_an_unknown_name_is_answered_with_the_nearest():
+    with pytest.raises(ConfigError, match=r'There is no shape called "cirle". Did you mean "circle"\?'):
+        shapes.get("cirle")
+
+
+def test_a_name_is_given_once():
+    with pytest.raises(ConfigError, match='Two members of sort shape are called "circle"'):
+        shapes.register("circle")(Square)
+    assert shapes.register("circle")(Circle) is Circle  # a module imported twice does no harm
+
+
+def test_configs_choose_by_kind():
+    drawing = parse(Drawing, {"shape": {"kind": "square", "side": 3}})
+    assert drawing.shape == Square(side=3)
+    assert parse(Drawing, drawing.model_dump(mode="json")) == drawing
+
+
+@pytest.mark.parametrize(
+    ("shape", "sentence"),
+    [
+        ({"kind": "squre"}, r'config\.shape: There is no shape called "squre"\. Did you mean "square"\?'),
+        ({"side": 2}, r'config\.shape: expected a mapping with the key "kind"'),
+        ("square", r'config\.shape: expected a mapping with the key "kind"'),
+        ({"kind": "os.system"}, "There is no shape called"),
+    ],
+)
+def test_a_wrong_kind_is_a_sentence(shape, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        parse(Drawing, {"shape": shape})
+
+
+def test_a_package_is_walked_and_entry_points_are_read():
+    from maquette.core.families import families
+    from maquette.core.nets import networks
+
+    assert {"flow-matching", "spline-coupling", "gan", "chain", "edm"} <= {name for name, _ in families.items()}
+    assert {"mlp", "residual", "transformer", "streams"} <= {name for name, _ in networks.items()}
+    scripts: Registry = Registry("script", group="console_scripts")
+    assert callable(scripts.get("maquette"))
