@@ -1,0 +1,23 @@
+"""The generator of showers: the two-stage codec, any family, and the symmetries of the geometry."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from ..generator import Codec, GeneratorConfig, Symmetry
+from .codec import ShowerCodec, ShowerCodecConfig
+from .symmetries import RandomSymmetry
+
+
+class ShowerGeneratorConfig(GeneratorConfig):
+    """How showers are encoded and modelled."""
+
+    codec: ShowerCodecConfig = ShowerCodecConfig()
+    symmetric: bool = Field(
+        default=True, description="train on random symmetric images of the showers (normal incidence only)"
+    )
+
+    def symmetry(self, codec: Codec) -> Symmetry | None:
+        assert isinstance(codec, ShowerCodec)
+        # a tilted particle singles out a direction
+        return RandomSymmetry(codec.geometry) if self.symmetric and "angle" not in codec.conditions else None

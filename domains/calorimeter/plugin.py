@@ -1,0 +1,73 @@
+"""The calorimeter as a plug-in: what each verb asks of it, in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ...core.errors import ConfigError, did_you_mean
+from ...core.spaces import Tree
+from ...data_specs.calorimeter.checks import check_showers
+from ..generator import Generator
+from ..plugin import Evaluation, Progress
+from .codec import ShowerCodec
+from .conditions import parse_conditions
+from .dataset import ShowerDataset, ShowerFileWriter
+from .evaluate import evaluate
+from .generator import ShowerGeneratorConfig
+from .gflash import GflashConfig
+from .sample import sample_path
+
+
+class Calorimeter:
+    """Showers of particles in voxels, MeV."""
+
+    name = "calorimeter"
+    summary = "particle showers in layers of cells, given the incident energy"
+    extra = None
+    generator = ShowerGeneratorConfig
+    simulator = GflashConfig
+
+    def recipes(self) -> Mapping[str, Path]:
+        return {file.stem: file for file in sorted(Path(__file__).with_name("recipes").glob("*.yaml"))}
+
+    def sample_path(self) -> Path:
+        return sample_path()
+
+    def open(self, file: Path, options: Mapping[str, Any]) -> ShowerDataset:
+        return ShowerDataset(file, _geometry(options))
+
+    def check(self, file: Path, options: Mapping[str, Any], progress: Progress) -> Sequence[tuple[str, str]]:
+        return check_showers(file, _geometry(options), progress)
+
+    def writer(
+        self, file: Path, description: Mapping[str, Any], attributes: Mapping[str, Any], n: int
+    ) -> ShowerFileWriter:
+        return ShowerFileWriter(file, description, attributes, n)
+
+    def parse_condition(self, values: Mapping[str, str], n: int, generator: Generator) -> Tree:
+        assert isinstance(generator.codec, ShowerCodec)
+        return parse_conditions(values, n, generator.codec)
+
+    def evaluate(
+        self,
+        reference: ShowerDataset,
+        generated: ShowerDataset,
+        *,
+        seed: int,
+        progress: Progress,
+        effort: str = "full",
+    ) -> Evaluation:
+        return evaluate(reference, generated, reference.geometry, seed=seed, progress=progress, effort=effort)
+
+
+def _geometry(options: Mapping[str, Any]) -> str | None:
+    """The one option that readers of showers take; raises `ConfigError` for others."""
+    for key in options:
+        if key != "geometry":
+            raise ConfigError(f"data.options.{key}: there is no such option.{did_you_mean(key, ['geometry'])}")
+    return options.get("geometry")
+
+
+CALORIMETER = Calorimeter()

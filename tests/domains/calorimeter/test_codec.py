@@ -1,0 +1,200 @@
+"""The codec: what goes in comes out, sums and counts are exact, and the volume is that of the map."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from maquette.core.data import Batch, TensorSource
+from maquette.core.noise import KeyedNoise, TapeNoise
+from maquette.data_specs.calorimeter.geometry import CartesianLayer, Geometry, PolarLayer
+from maquette.data_specs.calorimeter.geometry_json import geometry_to_json
+from maquette.data_specs.errors import DataError
+from maquette.domains.calorimeter.codec import PARTICLES, ShowerCodec, ShowerCodecConfig
+from maquette.domains.calorimeter.dataset import ShowerDataset
+from maquette.domains.calorimeter.sample import sample_path
+from maquette.domains.calorimeter.symmetries import RandomSymmetry, symmetries
+
+CUT = 0.1
+MIXED = Geometry(
+    "mixed",
+    (
+        CartesianLayer(0, (-1.0, 0.0, 1.0), (-1.0, 1.0)),
+        PolarLayer(1, (0.0,), 1),
+        PolarLayer(2, (0.0, 1.0), 3),
+        CartesianLayer(3, (-1.0, 1.0), (-1.0, 0.0, 1.0)),
+    ),
+    threshold=CUT,
+)
+RINGS = Geometry("rings", tuple(PolarLayer(i, (0.0, 1.0, 2.0), 4) for i in range(3)), threshold=CUT)
+
+
+def showers(geometry: Geometry, n: int, seed: int = 3) -> TensorSource:
+    """Random showers in which voxels and whole layers are empty now and then, the first with none at all."""
+    torch.manual_seed(seed)
+    x = torch.rand(n, geometry.n_voxels).mul(4).exp() * 0.2
+    x *= torch.rand_like(x) < 0.7
+    for i in geometry.active:
+        x[:, geometry.slices[i]] *= (torch.rand(n, 1) < 0.7).float()
+    x[0] = 0
+    return TensorSource(x, {"energy": (x.sum(1, keepdim=True) * (1.2 + torch.rand(n, 1))).clamp(min=5.0)})
+
+
+def fitted(geometry: Geometry, source: TensorSource, **conditions: int) -> ShowerCodec:
+    description = {"geometry": geometry_to_json(geometry), "conditions": {"energy": 1, **conditions}}
+    codec = ShowerCodecConfig().build(description)
+    codec.fit(source)
+    return codec
+
+
+@pytest.mark.parametrize("geometry", [MIXED, RINGS], ids=lambda geometry: geometry.name)
+def test_decoding_undoes_encoding(geometry: Geometry) -> None:
+    source = showers(geometry, 300)
+    codec = fitted(geometry, source)
+    batch = source.fetch(torch.arange(300))
+    encoded = codec.encode(batch, KeyedNoise(1, batch.index))
+    cut = torch.where(batch.x >= CUT, batch.x, 0.0)
+    torch.testing.assert_close(codec.decode(encoded.x, batch.condition), cut, rtol=2e-4, atol=1e-4)
+
+
+def test_real_showers_survive() -> None:
+    data = ShowerDataset(sample_path()).rows(0, 1000)
+    codec = ShowerCodecConfig().build(data.description)
+    codec.fit(data)
+    batch = data.fetch(torch.arange(1000))
+    encoded = codec.encode(batch, KeyedNoise(1, batch.index))
+    back = codec.decode(encoded.x, batch.condition)
+    assert ((back > 0) == (batch.x > 0)).float().mean() > 1 - 1e-5
+    torch.testing.assert_close(back.sum(1), batch.x.sum(1), rtol=1e-5, atol=1e-3)
+    everything = torch.cat([part.flatten(1) for part in encoded.x.values()], dim=1)
+    # each coordinate is close to standard normal by itself; flags of exotic layers apart
+    assert everything.mean().abs() < 0.02
+    assert 0.95 < everything.std() < 1.05
+
+
+@pytest.mark.parametrize("geometry", [MIXED, RINGS], ids=lambda geometry: geometry.name)
+def test_any_coordinates_decode_to_exact_sums_and_counts(geometry: Geometry) -> None:
+    """Also those that no shower has: what a network may come up with."""
+    source = showers(geometry, 300)
+    codec = fitted(geometry, source)
+    noise = KeyedNoise(5, torch.arange(400))
+    parts = {name: 1.5 * noise.normal(name, part.shape) for name, part in codec.space.parts.items()}
+    energy = torch.full((400, 1), 60.0)
+    x = codec.decode(parts, {"energy": energy})
+    assert x.isfinite().all()
+    hit = x > 0
+    assert (x[hit] >= CUT * (1 - 1e-5)).all()
+    table = codec.padding.split(x)
+    ratios, heights = parts["layers"].split(codec.padding.layers, dim=1)
+    counts = torch.minimum((heights[:, :, None] >= codec.count_edges[:, 1:-1]).sum(2), codec.padding.sizes)
+    energies = codec._energies(ratios * codec.layer_scale[1] + codec.layer_scale[0], counts > 0, energy)
+    bright = energies > counts * CUT * 1.01  # fainter layers must lose hits
+    assert ((table > 0).sum(2) == counts)[bright].all()
+    kept = (table > 0).any(2)
+    torch.testing.assert_close(table.sum(2)[kept], energies[kept], rtol=1e-4, atol=1e-4)
+    assert (energies[~kept & (counts > 0)] < CUT * 1.001).all()
+    assert (table.sum(2)[counts == 0] == 0).all()
+
+
+@pytest.mark.parametrize("row", [1, 5, 17, 40])
+def test_volume_is_the_log_determinant_of_the_map_less_the_density_of_its_noise(row: int) -> None:
+    source = showers(MIXED, 400)
+    codec = fitted(MIXED, source).double()
+    layers, most = codec.padding.layers, codec.padding.most
+    x = source.x[row].double()
+    x = torch.where(x >= CUT, x, torch.zeros_like(x))
+    condition = {"energy": source.condition["energy"][row : row + 1].double()}
+    hit = x > 0
+    table_hit = codec.padding.split(hit[None].double())[0] > 0
+    layer_hit = table_hit.any(1)
+    energies = codec.padding.split(x[None])[0].sum(1)
+    behind = torch.cat((energies.flip(0).cumsum(0).flip(0)[1:], torch.zeros(1)))
+    undefined = torch.cat((energies.sum()[None] == 0, ~((energies > 0) & (behind > 0))[:-1]))
+    empty = ~table_hit & codec.padding.mask
+    sizes = [int(hit.sum()), int(layer_hit.sum()), int(undefined.sum()), layers, int(empty.sum())]
+
+    def forward(theta: torch.Tensor) -> torch.Tensor:
+        deposits, gauge, filling, count, void = theta.split(sizes)
+        tape = {
+            "gauge": torch.zeros(1, layers, dtype=torch.float64).masked_scatter(layer_hit[None], gauge),
+            "ratio": torch.zeros(1, layers, dtype=torch.float64).masked_scatter(undefined[None], filling),
+            "count": count[None],
+            "empty": torch.full((1, layers, most), 0.5, dtype=torch.float64).masked_scatter(empty[None], void),
+        }
+        shower = torch.zeros(1, len(x), dtype=torch.float64).masked_scatter(hit[None], deposits)
+        batch = Batch(shower, condition, torch.zeros(1, dtype=torch.int64))
+        encoded, forward.volume = codec.encode_with_volume(batch, TapeNoise(tape))
+        return torch.cat([part.flatten() for part in encoded.x.values()])
+
+    torch.manual_seed(row)
+    noise = [torch.randn(sizes[1]), torch.randn(sizes[2]), torch.rand(sizes[3]), torch.rand(sizes[4])]
+    theta = torch.cat((x[hit], *[part.double() for part in noise]))
+    jacobian = torch.autograd.functional.jacobian(forward, theta)
+    assert jacobian.shape[0] == jacobian.shape[1]
+    normals = torch.cat(noise[:2]).double()
+    density = (-0.5 * normals.square() - 0.5 * math.log(2 * math.pi)).sum()
+    assert forward.volume.item() == pytest.approx((torch.linalg.slogdet(jacobian)[1] - density).item(), abs=1e-6)
+
+
+def test_particles_and_angles_condition_by_the_same_mechanism() -> None:
+    source = showers(RINGS, 200)
+    particle = torch.where(torch.arange(200)[:, None] % 2 == 0, 11, 22)
+    angle = torch.rand(200, 2)
+    rich = TensorSource(source.x, {**source.condition, "particle": particle, "angle": angle})
+    codec = fitted(RINGS, rich, particle=1, angle=2)
+    encoded = codec.encode_condition(rich.condition)
+    assert set(encoded) == {"energy", "particle", "angle"}
+    assert encoded["particle"][:2, 0].tolist() == [PARTICLES.index(11), PARTICLES.index(22)]
+    drawn = codec.draw_condition(KeyedNoise(1, torch.arange(64)))
+    assert set(drawn["particle"].flatten().tolist()) == {11, 22}
+    assert drawn["angle"].shape == (64, 2)
+    with pytest.raises(DataError, match="Unknown particle number 99"):
+        codec.encode_condition({**rich.condition, "particle": torch.full((200, 1), 99)})
+
+
+def test_conditions_are_drawn_from_the_law_of_training() -> None:
+    source = showers(RINGS, 500)
+    codec = fitted(RINGS, source)
+    drawn = codec.draw_condition(KeyedNoise(1, torch.arange(4000)))["energy"]
+    assert drawn.min() >= source.condition["energy"].min()
+    assert drawn.max() <= source.condition["energy"].max()
+    assert drawn.log().mean().item() == pytest.approx(source.condition["energy"].log().mean().item(), abs=0.06)
+
+
+def test_showers_without_a_hit_are_refused() -> None:
+    with pytest.raises(DataError, match="no deposit above"):
+        fitted(RINGS, TensorSource(torch.zeros(10, RINGS.n_voxels), {"energy": torch.ones(10, 1)}))
+
+
+@pytest.mark.parametrize(("geometry", "number"), [(MIXED, 12), (RINGS, 8)], ids=["mixed", "rings"])
+def test_symmetries_form_a_group_and_keep_layers(geometry: Geometry, number: int) -> None:
+    table = symmetries(geometry)
+    assert len(table) == number
+    assert (table[0] == torch.arange(geometry.n_voxels)).all()
+    members = {tuple(row.tolist()) for row in table}
+    assert all(tuple(a[b].tolist()) in members for a in table for b in table)
+    for i in geometry.active:
+        part = geometry.slices[i]
+        assert (table[:, part].sort(dim=1).values == torch.arange(part.start, part.stop)).all()
+
+
+def test_symmetric_images_keep_distances() -> None:
+    """A map of cells is a symmetry of space only if it keeps the distances between cells."""
+    geometry = ShowerDataset(sample_path()).geometry
+    table = symmetries(geometry)
+    assert len(table) == 4
+    for i in geometry.active:
+        part, centers = geometry.slices[i], torch.from_numpy(np.stack(geometry.layers[i].centers, axis=1))
+        for row in table:
+            moved = centers[row[part] - part.start]
+            torch.testing.assert_close(torch.cdist(moved, moved), torch.cdist(centers, centers))
+
+
+def test_random_images_are_keyed_by_shower() -> None:
+    source = showers(RINGS, 64)
+    batch = source.fetch(torch.arange(64))
+    image = RandomSymmetry(RINGS)(batch, KeyedNoise(2, batch.index))
+    alone = source.fetch(torch.tensor([7]))
+    again = RandomSymmetry(RINGS)(alone, KeyedNoise(2, alone.index))
+    assert (image.x[7] == again.x[0]).all()
+    torch.testing.assert_close(image.x.sum(1), batch.x.sum(1))
