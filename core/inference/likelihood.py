@@ -28,31 +28,26 @@ def normal_log_density(z: Tensor) -> Tensor:
 
 def exact_divergence(field: VectorField, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
     """Trace of the Jacobian, one backward pass per dimension."""
-    with torch.enable_grad():
-        keep = torch.is_grad_enabled() and x.requires_grad
-        x = x if keep else x.detach().requires_grad_()
-        v = field(x, t)
-        # a field that does not depend on x at all (a network at its zero start) has no graph to x
-        total = v.sum()
-        trace = torch.zeros_like(x[:, 0])
-        if total.requires_grad:
-            for d in range(x.shape[1]):
-                row = torch.autograd.grad(v[:, d].sum(), x, create_graph=keep, retain_graph=True, allow_unused=True)[0]
-                trace = trace + (row[:, d] if row is not None else 0)
-    return v, trace
+    return _divergence(field, x, t, torch.eye(x.shape[1], dtype=x.dtype, device=x.device))
 
 
 def hutchinson(probe: Tensor) -> Divergence:
     """Unbiased estimate with one random probe (B, D) of unit covariance: e^T (dv/dx) e, arXiv:1810.01367."""
+    return lambda field, x, t: _divergence(field, x, t, probe[None])
 
-    def divergence(field: VectorField, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        with torch.enable_grad():
-            x = x.detach().requires_grad_()
-            v = field(x, t)
-            product = torch.autograd.grad((v * probe).sum(), x, allow_unused=True)[0]
-        return v, torch.zeros_like(x[:, 0]) if product is None else (product * probe).sum(dim=1)
 
-    return divergence
+def _divergence(field: VectorField, x: Tensor, t: Tensor, probes: Tensor) -> tuple[Tensor, Tensor]:
+    """Field and the sum of e^T (dv/dx) e over probes e: (n, D), or (n, B, D) for one of each sample's own."""
+    keep = torch.is_grad_enabled()  # the caller wants to differentiate the result
+    with torch.enable_grad():
+        x = x if keep and x.requires_grad else x.detach().requires_grad_()
+        v = field(x, t)
+        trace = torch.zeros_like(x[:, 0])
+        for probe in probes if v.requires_grad else ():
+            product = torch.autograd.grad((v * probe).sum(), x, create_graph=keep, retain_graph=True, allow_unused=True)
+            # no path to x at all: a network at its zero start, a field at rest
+            trace = trace if product[0] is None else trace + (product[0] * probe).sum(dim=1)
+    return (v, trace) if keep else (v.detach(), trace.detach())
 
 
 def ode_log_prob(field: VectorField, x: Tensor, *, divergence: Divergence, tolerance: float) -> Tensor:

@@ -1,0 +1,51 @@
+"""Stateless spectral normalisation: singular values at most one, and a zero start stays zero."""
+
+import torch
+from maquette.core.nets.spectral import normalize
+from torch import nn
+
+
+def net():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(7, 9), nn.Conv1d(3, 5, 3), nn.Linear(4, 4))
+
+
+def test_large_weights_are_scaled_to_one():
+    module = net()
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.mul_(30)
+    before = [layer.weight.detach().clone() for layer in module]
+    normalize(module, iterations=50)
+    for layer, weight in zip(module, before, strict=True):
+        sigma = torch.linalg.matrix_norm(layer.weight.flatten(1), ord=2)
+        torch.testing.assert_close(sigma, torch.tensor(1.0), rtol=1e-3, atol=0)
+        ratio = layer.weight / weight
+        torch.testing.assert_close(ratio, ratio.flatten()[0].expand_as(ratio))
+
+
+def test_small_weights_are_left_alone():
+    module = net()
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.mul_(0.01)
+    before = [layer.weight.detach().clone() for layer in module]
+    normalize(module)
+    assert all(torch.equal(layer.weight, weight) for layer, weight in zip(module, before, strict=True))
+
+
+def test_a_zero_layer_gets_a_finite_gradient():
+    layer = nn.Sequential(nn.Linear(3, 2))
+    nn.init.zeros_(layer[0].weight)
+    normalize(layer)
+    layer(torch.ones(1, 3)).sum().backward()
+    gradient = next(parameter.grad for name, parameter in layer.named_parameters() if "original" in name)
+    torch.testing.assert_close(gradient, torch.ones(2, 3))
+
+
+def test_nothing_changes_between_calls():
+    module = normalize(nn.Sequential(nn.Linear(5, 5)))
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    first, second = module[0].weight, module[0].weight
+    assert torch.equal(first, second)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in module.state_dict().items())
