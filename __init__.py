@@ -3,17 +3,27 @@
 >>> import maquette
 >>> model = maquette.load("runs/showers")
 >>> showers = model.sample(1000, seed=7)
+
+The verbs of the command line are functions of the same names: `simulate`, `fit`, `generate`, `validate`, `report`.
 """
 
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .pipelines.fit import fit
+    from .pipelines.generate import generate
+    from .pipelines.load import load
+    from .pipelines.report import report
+    from .pipelines.simulate import simulate
+    from .pipelines.validate import validate
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load"]
+__all__ = ["__version__", "fit", "generate", "load", "report", "simulate", "validate"]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "load":  # torch is imported where it is used, so that `import maquette` stays quick
-        from .pipelines.load import load
-
-        return load
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # torch is imported where it is used, so that `import maquette` stays quick
+    return getattr(import_module(f".pipelines.{name}", __name__), name)

@@ -60,6 +60,7 @@ def told() -> Iterator[None]:
         from rich.console import Console
 
         code = exit_code(error)
-        console = Console(stderr=True, highlight=False, quiet=code == BAD_INPUT and os.environ.get("RANK", "0") != "0")
-        console.print(f"maquette: {sentence(error)}", style="red", markup=False, soft_wrap=True)
+        console = Console(stderr=True, highlight=False)
+        who = f"maquette, rank {rank}" if (rank := os.environ.get("RANK", "0")) != "0" else "maquette"
+        console.print(f"{who}: {sentence(error)}", style="red", markup=False, soft_wrap=True)
         raise SystemExit(code) from None

@@ -107,6 +107,7 @@ def fit(
                 whole.save(run.model, domain=plugin.name, config_hash=config.digest())
                 ledger.end()
                 report(run.folder)
+            world.barrier()  # all may use the run when this returns
     return Fitted(run)
 
 

@@ -74,11 +74,12 @@ class _Shown:
         self.err.print(f"warning: {text}", markup=False, soft_wrap=True, style="yellow")
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        table = Table(title=Text(title), title_justify="left", title_style="bold", box=None, pad_edge=False)
+        table = Table(box=None, pad_edge=False)
         for position, column in enumerate(columns):
             table.add_column(Text(column), overflow="fold", no_wrap=position == 0)
         for row in rows:
             table.add_row(*(Text(str(cell)) for cell in row))
+        self.out.print(title, style="bold", markup=False, soft_wrap=True)
         self.out.print(table)
 
 

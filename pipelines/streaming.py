@@ -32,7 +32,7 @@ Draw = Callable[[Tensor], tuple[Tree, Tree]]
 
 @dataclass(frozen=True)
 class Throughput:
-    """What streaming took, seconds of wall clock on this rank."""
+    """What streaming took: samples of all ranks, seconds of the slowest."""
 
     samples: int
     sampling: float
@@ -77,8 +77,9 @@ def stream(draw: Draw, n: int, target: Target, *, batch_size: int, screen: Scree
         world.barrier()
         if world.first:
             _join(n, target, world.size, batch_size, screen)
-        world.barrier()
-        return done
+        parts = world.gather(done)  # also waits until the file is whole
+        slowest = (max(part.sampling for part in parts), max(part.writing for part in parts))
+        return Throughput(sum(part.samples for part in parts), *slowest)
 
 
 def _share(n: int, batch_size: int, world: World) -> range:

@@ -38,6 +38,14 @@ def test_help_imports_nothing_heavy():
     assert done.stdout.strip() == "[]"
 
 
+def test_the_verbs_are_functions_of_the_package():
+    import maquette
+
+    assert all(callable(getattr(maquette, name)) for name in maquette.__all__ if name != "__version__")
+    with pytest.raises(AttributeError, match="no attribute 'studdy'"):
+        _ = maquette.studdy
+
+
 def test_version(maquette):
     from maquette import __version__
 
