@@ -11,6 +11,7 @@ plates count. A step's energy is shared by the number of spots expected there, w
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
@@ -34,7 +35,7 @@ from .parametrisation import Parametrisation, Radial
 
 LOWEST_ENERGY = 0.5  # GeV; the parametrisation was fitted above, and fluctuates without bound below
 _TRIES = 12  # of a profile's two numbers; at 0.5 GeV one try in sixty has to be repeated
-_GROUP_SPOTS = 60_000  # spots worked on at once: what stays in a CPU's cache
+_GROUP_SPOTS = 40_000  # spots worked on at once: what stays in a CPU's cache
 _DUST = 1e-6  # share of the shower's energy below which a step has no spot
 
 CalorimeterName = Literal["tungsten-silicon", "lead-argon", "lead-tungstate"]
@@ -131,8 +132,9 @@ class Gflash:
         low, high = (log(edge) for edge in self.energy)
         energy = torch.exp(low + (high - low) * noise.uniform("energy", (1,)))
         showers = index.new_zeros((len(index), self.geometry.n_voxels), dtype=torch.float32)
-        for rows in self._groups(energy):
-            self._deposit(showers, rows, energy[rows], noise.at(index=index[rows]))
+        with _one_thread():
+            for rows in self._groups(energy):
+                self._deposit(showers, rows, energy[rows], noise.at(index=index[rows]))
         if self.geometry.threshold:
             torch.threshold_(showers, self.geometry.threshold, 0.0)
         return showers, {"energy": 1000 * energy}
@@ -251,6 +253,17 @@ def _bin(x: Tensor, edges: tuple[float, ...]) -> tuple[Tensor, Tensor, int]:
     n = len(edges) - 1
     place = torch.bucketize(x, torch.tensor(edges, dtype=x.dtype), right=True) - 1
     return place, (place >= 0) & (place < n), n
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keep tensors that fit a cache on one core: several cost more in waiting for one another than they save."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _radii(u: Tensor, radial: Radial, step: Tensor) -> Tensor:
