@@ -1,0 +1,59 @@
+"""Samplers trace into graphs with the noise as an input and a batch of any size."""
+
+import pytest
+import torch
+from maquette.core.families.chain import ChainConfig
+from maquette.core.families.diffusion.distilled import DistilledConfig
+from maquette.core.families.diffusion.edm import EDMConfig
+from maquette.core.families.diffusion.flow_matching import FlowMatchingConfig
+from maquette.core.families.flows.coupling import SplineCouplingConfig
+from maquette.core.families.gan.gan import GANConfig
+from maquette.core.nets.streams import StreamsConfig
+from maquette.core.nets.transformer import TransformerConfig
+from maquette.core.noise import Recorder, TapeNoise
+from maquette.core.spaces import Field, Product, Vector, flatten
+from maquette.core.testing.laws import keyed, shaken
+
+STREAMS = StreamsConfig(channels=2, depth=1, width=8)
+PATCHES = TransformerConfig(width=8, depth=1, heads=2, patch=(2, 2))
+FLOW = SplineCouplingConfig.example()
+MODELS = {
+    "spline-coupling": FLOW,
+    "flow-matching": FlowMatchingConfig(network=PATCHES, steps=2),
+    "edm": EDMConfig(network=PATCHES, steps=2),
+    "distilled": DistilledConfig(teacher=FlowMatchingConfig(network=PATCHES, steps=2)),
+    "gan": GANConfig(generator=STREAMS, critic=STREAMS, spectral=True),
+    "chain": ChainConfig(first=FLOW, second=FlowMatchingConfig(network=PATCHES, steps=2), split=("e",)),
+}
+SPACE = Product(parts={"e": Vector(dim=2), "a": Field(channels=1, grid=(2, 4)), "b": Field(channels=1, grid=(4, 2))})
+
+
+class Draw(torch.nn.Module):
+    """A sampler as a function of condition and noise tensors."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, condition, tape):
+        return flatten(SPACE, self.model.sample(condition.shape[0], condition, noise=TapeNoise(tape)))
+
+
+def inputs(model, n):
+    recorder = Recorder(keyed(n, seed=n, dtype=torch.float32))
+    condition = torch.linspace(-1, 1, n)[:, None]
+    model.sample(n, condition, noise=recorder)
+    return condition, recorder.tape
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_sampler_traces_with_a_dynamic_batch(name):
+    model = shaken(MODELS[name], SPACE, Vector(dim=1)).float().requires_grad_(False)
+    condition, tape = inputs(model, 3)
+    batch = torch.export.Dim("batch", min=1)
+    shapes = {"condition": {0: batch}, "tape": {name: {0: batch} for name in tape}}
+    graph = torch.export.export(Draw(model), (condition, tape), dynamic_shapes=shapes).module()
+    for n in (1, 7):
+        condition, tape = inputs(model, n)
+        expected = model.sample(n, condition, noise=keyed(n, seed=n, dtype=torch.float32))
+        torch.testing.assert_close(graph(condition, tape), flatten(SPACE, expected), rtol=0, atol=1e-5)

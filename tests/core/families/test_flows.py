@@ -1,0 +1,140 @@
+"""Splines at their edges, and flows that learn."""
+
+import pytest
+import torch
+from maquette.core.data import Batch
+from maquette.core.errors import ConfigError
+from maquette.core.families.flows.autoregressive import SplineAutoregressiveConfig
+from maquette.core.families.flows.coupling import SplineCouplingConfig
+from maquette.core.families.flows.spline import SplineTransform, parameters_of
+from maquette.core.noise import KeyedNoise
+from maquette.core.spaces import Vector
+from maquette.core.testing.laws import shaken
+from zuko.transforms import MonotonicRQSTransform
+
+
+def spline(scale=1.0, bins=6, bound=3.0, d=4):
+    generator = torch.Generator().manual_seed(0)
+    parameters = scale * torch.randn(1, parameters_of(bins), d, generator=generator, dtype=torch.float64)
+    return SplineTransform(parameters, bound)
+
+
+def test_zero_parameters_make_the_identity():
+    x = torch.linspace(-6, 6, 101, dtype=torch.float64)[:, None].expand(-1, 4)
+    y, ladj = spline(scale=0).call_and_ladj(x)
+    torch.testing.assert_close(y, x)
+    torch.testing.assert_close(ladj, torch.zeros_like(x))
+
+
+@pytest.mark.parametrize("scale", [0.1, 1.0, 5.0])
+def test_monotonic_continuous_and_invertible_everywhere(scale):
+    transform = spline(scale)
+    # a fine grid, and the knots themselves
+    x = torch.linspace(-4, 4, 4001, dtype=torch.float64)[:, None].repeat(1, 4)
+    x = torch.cat((x, transform.horizontal[0], torch.tensor([[-3.0], [3.0]]).expand(2, 4))).sort(dim=0).values
+    y, ladj = transform.call_and_ladj(x)
+    assert (y.diff(dim=0) >= 0).all()
+    assert ladj.isfinite().all()
+    torch.testing.assert_close(transform.inv(y), x, rtol=0, atol=1e-10 if scale < 2 else 1e-8)
+    outside = x.abs() >= 3
+    assert torch.equal(y[outside], x[outside])
+
+
+def test_derivative_matches_autograd():
+    transform = spline()
+    x = (8 * torch.rand(200, 4, dtype=torch.float64) - 4).requires_grad_()
+    y, ladj = transform.call_and_ladj(x)
+    (slope,) = torch.autograd.grad(y.sum(), x)
+    torch.testing.assert_close(ladj, slope.log(), rtol=0, atol=1e-12)
+    assert torch.equal(transform.log_abs_det_jacobian(x, y), ladj)
+
+
+def test_agrees_with_zuko_on_the_same_knots():
+    ours = spline()
+    theirs = object.__new__(MonotonicRQSTransform)
+    theirs.horizontal, theirs.vertical, theirs.derivatives = (
+        knots.transpose(-1, -2).contiguous() for knots in (ours.horizontal, ours.vertical, ours.slopes)
+    )
+    x = 8 * torch.rand(200, 4, dtype=torch.float64) - 4
+    for mine, zukos in zip(ours.call_and_ladj(x), theirs.call_and_ladj(x), strict=True):
+        torch.testing.assert_close(mine, zukos, rtol=0, atol=1e-12)
+
+
+def test_gradients_are_finite_at_the_edges():
+    parameters = torch.zeros(1, parameters_of(4), 1, requires_grad=True)
+    x = torch.tensor([[-5.0], [5.0], [0.0], [1e6], [-5.0 + 1e-6]])
+    transform = SplineTransform(parameters)
+    y, ladj = transform.call_and_ladj(x)
+    (y.sum() + ladj.sum() + transform.inv(x).sum()).backward()
+    assert parameters.grad is not None
+    assert parameters.grad.isfinite().all()
+
+
+def test_a_coupling_bends_one_half_by_the_other():
+    flow = shaken(SplineCouplingConfig(couplings=2, hidden=(8,), bins=4), Vector(dim=6), None)
+    _, first, second = flow.transforms
+    x = torch.randn(6, dtype=torch.float64)
+    for coupling, bent in ((first, slice(3, 6)), (second, slice(0, 3))):
+        jacobian = torch.autograd.functional.jacobian(coupling(None), x)
+        stays = [d for d in range(6) if d not in range(6)[bent]]
+        assert torch.equal(jacobian[stays][:, stays], torch.eye(3, dtype=torch.float64))
+        assert (jacobian[stays][:, bent] == 0).all()
+        inner = jacobian[bent][:, bent]
+        assert torch.equal(inner, inner.diagonal().diag())
+        assert (jacobian[bent][:, stays] != 0).any()
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_an_autoregressive_jacobian_is_triangular(backwards):
+    flow = shaken(SplineAutoregressiveConfig(transforms=2, hidden=(16,), bins=4), Vector(dim=5), None)
+    jacobian = torch.autograd.functional.jacobian(
+        flow.transforms[int(backwards)](None), torch.randn(5, dtype=torch.float64)
+    )
+    above = jacobian.tril(-1) if backwards else jacobian.triu(1)
+    assert (above == 0).all()
+    assert (jacobian.diagonal() > 0).all()
+
+
+def test_passes_make_blocks():
+    flow = shaken(SplineAutoregressiveConfig(transforms=1, hidden=(16,), bins=4, passes=2), Vector(dim=6), None)
+    z = torch.randn(3, 6, dtype=torch.float64)
+    torch.testing.assert_close(flow.encode(flow.decode(z)), z, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("config", "dim", "sentence"),
+    [
+        (SplineCouplingConfig(), 1, "needs at least 2 numbers per sample, found 1; use spline-autoregressive"),
+        (SplineCouplingConfig(couplings=3), 4, "couplings come in pairs, found 3"),
+    ],
+)
+def test_impossible_flows_are_refused(config, dim, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        config.build(Vector(dim=dim))
+
+
+@pytest.mark.parametrize(
+    "config", [SplineCouplingConfig(couplings=2, hidden=(32,)), SplineAutoregressiveConfig(transforms=1, hidden=(32,))]
+)
+def test_a_flow_learns_a_conditional_law(config):
+    """From a start at 2.9 nats to within 0.15 of the entropy of a shifted, scaled and correlated normal."""
+    torch.manual_seed(0)
+    flow = config.build(Vector(dim=2), Vector(dim=1))
+    generator = torch.Generator().manual_seed(1)
+    root = torch.tensor([[0.5, 0.0], [0.3, 0.2]])
+
+    def batch(n):
+        c = torch.randn(n, 1, generator=generator)
+        return Batch(torch.randn(n, 2, generator=generator) @ root.T + c, c, torch.arange(n))
+
+    objective = flow.acts()[0].roles[0].objective
+    optimizer = torch.optim.Adam(flow.parameters(), 1e-2)
+    for step in range(200):
+        data = batch(256)
+        optimizer.zero_grad()
+        objective(data, KeyedNoise(0, data.index, step=step)).losses.mean().backward()
+        optimizer.step()
+    test = batch(4000)
+    entropy = 1 + torch.log(torch.tensor(2 * torch.pi)) + torch.log(root.det())
+    found = -flow.log_prob(test.x, test.condition).mean()
+    assert entropy - 0.05 < found < entropy + 0.15

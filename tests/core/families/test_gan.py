@@ -1,0 +1,171 @@
+"""The five losses against their formulas, and what keeps each critic smooth."""
+
+import pytest
+import torch
+from maquette.core.data import Batch
+from maquette.core.families.gan.gan import Critic, GANConfig
+from maquette.core.families.gan.losses import (
+    GradientPenalty,
+    Hinge,
+    LeastSquares,
+    NonSaturating,
+    Wasserstein,
+    squared_slope,
+)
+from maquette.core.nets.mlp import MLPConfig
+from maquette.core.nets.residual import ResidualConfig
+from maquette.core.nets.streams import StreamsConfig
+from maquette.core.nets.transformer import TransformerConfig
+from maquette.core.noise import KeyedNoise
+from maquette.core.spaces import Field, Product, Vector
+from maquette.core.testing.laws import cases, check_gradients, check_losses, check_purity, draw, keyed, shaken
+
+SMALL = ResidualConfig(width=16, depth=1)
+LOSSES = [NonSaturating(), NonSaturating(r1=1.0), LeastSquares(), Hinge(), Wasserstein(), GradientPenalty()]
+REAL, FAKE = torch.tensor([2.0, -0.5]), torch.tensor([0.3, -3.0])
+
+
+@pytest.mark.parametrize(
+    ("loss", "critic", "generator"),
+    [
+        (NonSaturating(), -torch.sigmoid(REAL).log() - (1 - torch.sigmoid(FAKE)).log(), -torch.sigmoid(FAKE).log()),
+        (LeastSquares(), 0.5 * (REAL - 1) ** 2 + 0.5 * FAKE**2, 0.5 * (FAKE - 1) ** 2),
+        (Hinge(), torch.tensor([0 + 1.3, 1.5 + 0]), -FAKE),
+        (Wasserstein(), FAKE - REAL, -FAKE),
+        (GradientPenalty(), FAKE - REAL, -FAKE),
+    ],
+)
+def test_formulas(loss, critic, generator):
+    torch.testing.assert_close(loss.critic(REAL, FAKE), critic)
+    torch.testing.assert_close(loss.generator(FAKE), generator)
+
+
+def test_squared_slope_of_a_known_critic():
+    x = torch.randn(5, 3, dtype=torch.float64)
+    scale = torch.tensor(2.0, dtype=torch.float64, requires_grad=True)
+    slope = squared_slope(lambda x: scale * x.square().sum(1), x)
+    torch.testing.assert_close(slope, 16 * x.square().sum(1))
+    (gradient,) = torch.autograd.grad(slope.sum(), scale)
+    torch.testing.assert_close(gradient, 16 * x.square().sum())
+
+
+def test_penalties():
+    def score(x):
+        return 3 * x[:, 0]
+
+    real, fake = torch.zeros(4, 2), torch.ones(4, 2)
+    noise = keyed(4, dtype=torch.float32)
+    torch.testing.assert_close(GradientPenalty(weight=10).penalty(score, real, fake, noise), torch.full((4,), 40.0))
+    torch.testing.assert_close(NonSaturating(r1=2.0).penalty(score, real, fake, noise), torch.full((4,), 9.0))
+    assert all(loss.penalty(score, real, fake, noise) is None for loss in LOSSES if not loss.penalised)
+
+
+def test_the_penalty_looks_between_real_and_generated_samples():
+    seen = []
+
+    def score(x):
+        seen.append(x.detach())
+        return x.sum(1)
+
+    real, fake = torch.zeros(100, 2), torch.ones(100, 2)
+    GradientPenalty().penalty(score, real, fake, keyed(100, dtype=torch.float32))
+    assert (seen[0][:, 0] == seen[0][:, 1]).all()
+    assert 0 < seen[0].min() < 0.1 < 0.9 < seen[0].max() < 1
+
+
+@pytest.mark.parametrize("spectral", [False, True])
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.kind)
+def test_every_loss_keeps_the_laws_of_training(loss, spectral):
+    config = GANConfig(generator=SMALL, critic=SMALL, loss=loss, spectral=spectral)
+    for check in (check_purity, check_losses):
+        check(config, *cases(config)[1])
+
+
+@pytest.mark.parametrize("loss", [NonSaturating(), NonSaturating(r1=1.0), LeastSquares()])
+def test_every_parameter_gets_a_gradient(loss):
+    # not so where losses are differences of scores: a constant added to all of them cancels
+    config = GANConfig(generator=SMALL, critic=SMALL, loss=loss)
+    check_gradients(config, *cases(config)[1])
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.kind)
+def test_double_backward_is_declared(loss):
+    critic, generator = GANConfig(generator=SMALL, critic=SMALL, loss=loss).build(Vector(dim=2)).acts()[0].roles
+    assert critic.objective.double_backward == (loss in (NonSaturating(r1=1.0), GradientPenalty()))
+    assert not generator.objective.double_backward
+
+
+@pytest.mark.parametrize(
+    "body", [StreamsConfig(channels=2, depth=1, width=8), TransformerConfig(patch=(2, 2), width=12)]
+)
+def test_gradient_penalty_through_every_sort_of_critic(body):
+    space = Product(parts={"a": Field(channels=1, grid=(2, 4)), "b": Field(channels=1, grid=(4, 2))})
+    config = GANConfig(generator=body, critic=body, loss=NonSaturating(r1=1.0))
+    check_gradients(config, space, Vector(dim=1))
+
+
+def test_wasserstein_clips_after_each_step_and_the_loss_does_not():
+    model = shaken(GANConfig(generator=SMALL, critic=SMALL, loss=Wasserstein(clip=0.05)), Vector(dim=2), None)
+    critic, generator = model.acts()[0].roles
+    before = [parameter.clone() for parameter in model.generator.parameters()]
+    assert max(p.abs().max() for p in model.critic.parameters()) > 0.05
+    generator.objective.update({})
+    assert max(p.abs().max() for p in model.critic.parameters()) > 0.05
+    critic.objective.update({})
+    assert max(p.abs().max() for p in model.critic.parameters()) <= 0.05
+    assert all(torch.equal(a, b) for a, b in zip(before, model.generator.parameters(), strict=True))
+
+
+def test_only_clipping_losses_clip():
+    model = shaken(GANConfig(generator=SMALL, critic=SMALL, loss=Hinge()), Vector(dim=2), None)
+    before = [parameter.clone() for parameter in model.critic.parameters()]
+    model.acts()[0].roles[0].objective.update({})
+    assert all(torch.equal(a, b) for a, b in zip(before, model.critic.parameters(), strict=True))
+
+
+def test_spectral_normalisation_is_the_critics_alone():
+    model = GANConfig(generator=SMALL, critic=SMALL, spectral=True).build(Vector(dim=2))
+    assert all("parametrizations" not in name for name, _ in model.generator.named_parameters())
+    assert sum("original" in name for name, _ in model.critic.named_parameters()) == sum(
+        isinstance(module, torch.nn.Linear) for module in model.critic.modules()
+    )
+
+
+def test_diversity_sees_the_spread_of_the_batch_and_says_so():
+    config = GANConfig(generator=SMALL, critic=SMALL, diversity=True)
+    model = shaken(config, Vector(dim=2), None)
+    assert all(role.objective.coupled for role in model.acts()[0].roles)
+    assert isinstance(model.critic, Critic)
+    x = draw(Vector(dim=2), 6, seed=0)
+    assert not torch.allclose(model.critic(x, None)[:2], model.critic(x[:2], None))
+    check_gradients(config, Vector(dim=2), None)
+    check_purity(config, Vector(dim=2), None)
+
+
+def test_the_critic_leaves_the_generator_without_gradient():
+    model = shaken(GANConfig.example(), Vector(dim=2), None)
+    batch = Batch(draw(Vector(dim=2), 4, 0), None, torch.arange(4))
+    model.acts()[0].roles[0].objective(batch, keyed(4)).losses.sum().backward()
+    assert all(parameter.grad is None for parameter in model.generator.parameters())
+
+
+def test_a_gan_finds_the_mean_and_width_of_a_conditional_law():
+    torch.manual_seed(1)
+    net, steps, rate = MLPConfig(hidden=(32, 32)), 300, 2e-3
+    model = GANConfig(generator=net, critic=net, loss=NonSaturating(r1=1.0)).build(Vector(dim=1), Vector(dim=1))
+    roles = model.acts()[0].roles
+    optimizers = [torch.optim.Adam(role.networks[0].parameters(), rate, betas=(0.0, 0.99)) for role in roles]
+    generator = torch.Generator().manual_seed(1)
+    for step in range(steps):
+        for role, optimizer in zip(roles, optimizers, strict=True):
+            c = torch.randn(128, 1, generator=generator)
+            batch = Batch(0.5 * torch.randn(128, 1, generator=generator) + c, c, torch.arange(128))
+            optimizer.param_groups[0]["lr"] = rate * (1 - step / steps)
+            optimizer.zero_grad()
+            role.objective(batch, KeyedNoise(0, batch.index, role.name, step)).losses.mean().backward()
+            optimizer.step()
+    for mean in (-1.0, 1.0):
+        with torch.no_grad():
+            x = model.sample(2000, torch.full((2000, 1), mean), noise=keyed(2000, dtype=torch.float32))
+        assert x.mean() == pytest.approx(mean, abs=0.35)
+        assert 0.15 < x.std() < 1.0
