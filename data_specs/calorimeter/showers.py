@@ -104,7 +104,7 @@ class ShowerReader:
             raise DataError(f"{self.path}: damaged or truncated ({_short(error)}); copy or make it again.") from None
 
     def _setup(self, geometry: str | Geometry | None) -> None:
-        self.attributes = {name: str(value) for name, value in self._file.attrs.items()}
+        self.attributes = {name: _text(value) for name, value in self._file.attrs.items()}
         names = _layout(self._file, self.path)
         datasets = {name: [_dataset(self._file, part, self.path) for part in parts] for name, parts in names.items()}
         self._length = _common_length(datasets, self.path)
@@ -121,7 +121,8 @@ class ShowerReader:
 
     def _settle_units(self, *, layered: bool) -> None:
         energies = self._column("energy", 0, min(self._length, _SAMPLE))
-        head = self._column("showers", 0, min(self._length, _GLANCE))
+        glance = max(1, min(_GLANCE, BLOCK_BYTES // (4 * self.geometry.n_voxels)))
+        head = self._column("showers", 0, min(self._length, glance))
         _check_values(head, "deposit", self.path, 0)
         _check_values(energies, "incident energy", self.path, 0)
         totals = head.sum(axis=1, dtype=np.float64)
@@ -300,6 +301,10 @@ def _damaged(column: _Column, start: int, stop: int) -> tuple[int, int]:
             return low, high
         low = high
     return start, stop
+
+
+def _text(value: Any) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
 def _short(error: BaseException) -> str:

@@ -109,7 +109,7 @@ class ShowerFileWriter:
 
     Args:
         file: the file to be.
-        description: as of `ShowerDataset`: the geometry of the showers.
+        description: as of `ShowerDataset`: the geometry of the showers; a simulator's also names its "engine".
         attributes: kept with the file; must be the same when a stopped run goes on.
         n: how many showers the file will hold.
 
@@ -120,7 +120,8 @@ class ShowerFileWriter:
     def __init__(
         self, file: str | Path, description: Mapping[str, Any], attributes: Mapping[str, str | int | float], n: int
     ) -> None:
-        self._writer = ShowerWriter(file, geometry_from_json(description["geometry"]), n, attributes)
+        origin = {"engine": description["engine"]} if "engine" in description else {}
+        self._writer = ShowerWriter(file, geometry_from_json(description["geometry"]), n, {**attributes, **origin})
 
     @property
     def written(self) -> int:

@@ -110,17 +110,10 @@ class Gflash:
 
     @property
     def description(self) -> Mapping[str, Any]:
-        """What a writer must know of the showers."""
-        return {"geometry": geometry_to_json(self.geometry), "conditions": ["energy"]}
-
-    @property
-    def attributes(self) -> Mapping[str, str]:
-        """What is kept with a file of these showers."""
-        return {
-            "engine": "parametrised: GFLASH (hep-ex/0001020)",
-            "description": f"{self.particle} {self.energy[0]:g}-{self.energy[1]:g} GeV log-uniform, "
-            f"{self.calorimeter.material.name}{', active plates only' if self.sampled else ''}",
-        }
+        """What a writer must know of the showers: geometry, conditions, and what made them."""
+        plates = ", active plates only" if self.sampled else ""
+        engine = f"parametrised: GFLASH (hep-ex/0001020), {self.particle} in {self.calorimeter.material.name}{plates}"
+        return {"geometry": geometry_to_json(self.geometry), "conditions": ["energy"], "engine": engine}
 
     def simulate(self, index: Tensor | Sequence[int], seed: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Return (showers (B, voxels) float32 MeV, {"energy": (B, 1) float32 MeV}) of the given global indices.

@@ -158,6 +158,13 @@ def test_bad_deposits_further_down_are_refused_when_read(tmp_path: Path, value: 
         list(reader.blocks())
 
 
+@pytest.mark.parametrize("name", ["calogan", np.bytes_(b"calogan")])
+def test_the_geometry_may_stand_in_an_attribute(good: Path, name: str | np.bytes_) -> None:
+    with h5py.File(good, "a") as file:
+        file.attrs["geometry"] = name
+    assert ShowerReader(good).how == "from the file's attribute"
+
+
 def test_a_wrong_geometry_is_refused(good: Path) -> None:
     with pytest.raises(DataError, match="6480 voxels, but each shower has 504"):
         ShowerReader(good, "ds2")
