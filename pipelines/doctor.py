@@ -13,17 +13,8 @@ from typing import NamedTuple
 
 import torch
 
+from .extras import EXTRAS, install_line
 from .tracking import connect, store_uri
-
-EXTRAS = {
-    "export": ("onnx", "onnxscript", "onnxruntime"),
-    "molecules": ("rdkit", "torch_geometric", "selfies"),
-    "cosmology": ("astropy",),
-    "mri": ("sigpy", "ismrmrd", "nibabel"),
-    "microstructure": ("pymatgen", "tifffile"),
-    "cluster": ("psutil",),
-}
-"""Modules that each optional extra brings."""
 
 _LEAST_DISK = 2 * 2**30
 
@@ -73,4 +64,4 @@ def _extras() -> Iterator[Check]:
     for extra, modules in EXTRAS.items():
         missing = [module for module in modules if find_spec(module) is None]
         found = f"missing: {', '.join(missing)}" if missing else "present"
-        yield Check(f"extra {extra}", found, f'pip install "maquette[{extra}]"' if missing else "", False)
+        yield Check(f"extra {extra}", found, install_line(extra) if missing else "", False)

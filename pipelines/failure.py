@@ -18,6 +18,7 @@ from contextlib import contextmanager
 
 from ..core.errors import ArtifactError, ConfigError, Interrupted, MaquetteError, SpaceError
 from ..data_specs.errors import DataError
+from .extras import remedy
 
 FAILED, BAD_INPUT, INTERRUPTED, STOPPED = 1, 2, Interrupted.EXIT_CODE, 130
 _BAD_INPUT = (ConfigError, ArtifactError, SpaceError, DataError)
@@ -38,6 +39,8 @@ def sentence(error: BaseException) -> str:
         return "stopped from the keyboard."
     if isinstance(error, MaquetteError | DataError):
         return str(error)
+    if isinstance(error, ModuleNotFoundError) and (line := remedy(error.name)):
+        return f"{error.name} is not installed, which this needs; install it by: {line}"
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename or 'the operating system'}: {error.strerror}."
     return f"{type(error).__name__}: {error} (--debug shows where)."
