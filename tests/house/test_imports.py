@@ -1,0 +1,223 @@
+"""The import rule: pipelines -> domains -> (core, data_specs), and inside core each part knows only what it must."""
+
+import ast
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+MAY_IMPORT = {
+    "core": set(),
+    "data_specs": set(),
+    "domains": {"core", "data_specs"},
+    "pipelines": {"core", "data_specs", "domains", ""},
+    "": {"pipelines"},
+    "__main__": {"pipelines"},
+}
+"""Rooms that a room may import, beside itself; "" is the package's face, which holds its version."""
+
+OUTSIDE = {"pipelines.served"}
+"""Scripts that are copied out of the package, and so import it by its name."""
+
+FOUNDATIONS = {
+    "core.artifact",
+    "core.capabilities",
+    "core.config",
+    "core.data",
+    "core.errors",
+    "core.layout",
+    "core.noise",
+    "core.objective",
+    "core.operators",
+    "core.registry",
+    "core.spaces",
+}
+"""The single files of core, which know none of its folders."""
+
+CORE_MAY_IMPORT = {
+    "core.engine": {f"core.{name}" for name in ("artifact", "config", "data", "errors", "noise", "objective")},
+    "core.families": FOUNDATIONS | {"core.inference", "core.nets", "core.samplers"},
+    "core.inference": FOUNDATIONS | {"core.samplers"},
+    "core.nets": {f"core.{name}" for name in ("config", "errors", "layout", "noise", "registry", "spaces")},
+    "core.samplers": {"core.capabilities", "core.errors", "core.noise", "core.spaces"},
+    "core.statistics": {"core.config", "core.errors"},
+    "core.testing": FOUNDATIONS | {"core.engine", "core.families", "core.inference", "core.nets", "core.samplers"},
+}
+"""Parts of core that a folder of core may import, beside itself."""
+
+HEAVY = {"torch", "mlflow", "matplotlib", "h5py", "numpy", "scipy", "sklearn", "zuko", "optuna", "jinja2"}
+
+
+@dataclass(frozen=True)
+class Import:
+    """One import statement's target: an absolute module of the package ("core.spaces") or of another ("torch")."""
+
+    target: str
+    line: int
+    own: bool
+    at_start: bool
+
+
+def _deferred(tree: ast.Module) -> set[int]:
+    """Ids of the nodes that do not run when a module is imported: bodies of functions, and `if TYPE_CHECKING`."""
+    deferred: set[int] = set()
+    for node in ast.walk(tree):
+        typing_only = isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        if typing_only or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            deferred |= {id(child) for statement in node.body for child in ast.walk(statement)}
+    return deferred
+
+
+def imports(module: str, source: str, *, package: bool, known: set[str]) -> Iterator[Import]:
+    """Every import of a module, relative ones resolved against its place in the package."""
+    tree = ast.parse(source)
+    deferred = _deferred(tree)
+    home = module.split(".") if package and module else module.split(".")[:-1]
+    for node in ast.walk(tree):
+        at_start = id(node) not in deferred
+        if isinstance(node, ast.Import):
+            yield from (Import(alias.name, node.lineno, False, at_start) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield Import(node.module or "", node.lineno, False, at_start)
+        elif isinstance(node, ast.ImportFrom):
+            base = [*home[: len(home) - (node.level - 1)], *(node.module.split(".") if node.module else [])]
+            for alias in node.names:
+                inner = ".".join([*base, alias.name])
+                yield Import(inner if inner in known else ".".join(base), node.lineno, True, at_start)
+
+
+@dataclass(frozen=True)
+class Code:
+    """The package's modules by their dotted names below the root, and what each imports."""
+
+    files: Mapping[str, Path]
+    imports: Mapping[str, tuple[Import, ...]]
+
+
+def _modules(root: Path) -> dict[str, Path]:
+    found = {"": root / "__init__.py", "__main__": root / "__main__.py"}
+    for room in ("core", "data_specs", "domains", "pipelines"):
+        for file in sorted((root / room).rglob("*.py")):
+            parts = file.relative_to(root).with_suffix("").parts
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = file
+    return found
+
+
+@pytest.fixture(scope="module")
+def code(root: Path) -> Code:
+    files = _modules(root)
+    known = set(files)
+    return Code(
+        files,
+        {
+            module: tuple(imports(module, file.read_text(), package=file.name == "__init__.py", known=known))
+            for module, file in files.items()
+        },
+    )
+
+
+def _room(module: str) -> str:
+    return module.split(".")[0]
+
+
+def _part(module: str) -> str:
+    return ".".join(module.split(".")[:2])
+
+
+def _breaches(code: Code, part_of, allowed: Mapping[str, set[str]]) -> list[str]:
+    """Imports from one part to another that are not allowed, as `module:line imports target`."""
+    return [
+        f"{module or '__init__'}:{one.line} imports {one.target}"
+        for module, found in code.imports.items()
+        for one in found
+        if one.own
+        and (here := part_of(module)) in allowed
+        and (there := part_of(one.target)) != here
+        and there not in allowed[here]
+    ]
+
+
+def test_rooms_import_one_way(code):
+    assert _breaches(code, _room, MAY_IMPORT) == []
+
+
+def test_parts_of_core_import_one_way(code):
+    allowed = {**dict.fromkeys(FOUNDATIONS, FOUNDATIONS), **CORE_MAY_IMPORT}
+    parts = {_part(module) for module in code.files if module.startswith("core.")}
+    assert parts <= set(allowed), "a new part of core must state what it may import"
+    assert _breaches(code, _part, allowed) == []
+
+
+def test_no_two_modules_import_each_other(code):
+    def needed(module: str) -> set[str]:
+        own = {one.target for one in code.imports[module] if one.own and one.at_start}
+        return own - {module}
+
+    try:
+        TopologicalSorter({module: needed(module) for module in code.files}).prepare()
+    except CycleError as error:
+        pytest.fail(f"these import one another: {' -> '.join(error.args[1])}")
+
+
+def test_imports_within_the_package_are_relative(code):
+    absolute = [
+        f"{module}:{one.line}"
+        for module, found in code.imports.items()
+        for one in found
+        if not one.own and one.target.split(".")[0] == "maquette" and module not in OUTSIDE
+    ]
+    assert absolute == []
+
+
+def test_core_and_pipelines_name_no_domain(code, root):
+    names = {folder.name for folder in (root / "domains").iterdir() if (folder / "__init__.py").is_file()}
+    assert names
+    named = [
+        f"{module}:{one.line} imports {one.target}"
+        for module, found in code.imports.items()
+        if _room(module) in ("core", "pipelines")
+        for one in found
+        if names & set(one.target.split("."))
+    ]
+    assert named == []
+
+
+def test_a_domain_does_not_know_another(code, root):
+    names = {folder.name for folder in (root / "domains").iterdir() if (folder / "__init__.py").is_file()}
+    crossed = [
+        f"{module}:{one.line} imports {one.target}"
+        for module, found in code.imports.items()
+        if _room(module) == "domains"
+        for one in found
+        if one.own and (names - {module.split(".")[1:2][0] if "." in module else ""}) & set(one.target.split("."))
+    ]
+    assert crossed == []
+
+
+def test_the_command_line_and_the_package_import_nothing_heavy_at_start(code):
+    light = ["", "__main__", "pipelines", "pipelines.cli", "pipelines.failure", "core.errors", "data_specs.errors"]
+    heavy = [
+        f"{module or '__init__'}:{one.line} imports {one.target}"
+        for module in light
+        for one in code.imports[module]
+        if one.at_start and one.target.split(".")[0] in HEAVY
+    ]
+    assert heavy == []
+
+
+@pytest.mark.parametrize(
+    ("module", "line", "target"),
+    [
+        ("core.engine.loop", "from ..families import families", "core.families"),
+        ("core.spaces", "from ..domains.calorimeter import codec", "domains.calorimeter.codec"),
+        ("data_specs.errors", "def late():\n    from ..core.errors import MaquetteError", "core.errors"),
+    ],
+)
+def test_the_rule_would_see_a_breach(module, line, target, code):
+    (found,) = imports(module, line, package=False, known=set(code.files))
+    assert found.target == target
+    broken = Code(code.files, {module: (found,)})
+    allowed = {**dict.fromkeys(FOUNDATIONS, FOUNDATIONS), **CORE_MAY_IMPORT}
+    assert _breaches(broken, _room, MAY_IMPORT) or _breaches(broken, _part, allowed)
