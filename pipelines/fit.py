@@ -76,8 +76,9 @@ def fit(
         if resume and earlier(run).get("status") == "finished":
             return Fitted(run, already=True)
         source = plugin.open(Path(data), config.data.options)
-        screen.table(f"data: {data}", ("what", "value"), source.summary())
-        training, kept = _split(select(source, config.data.rows, what=str(data)), config.data.validation)
+        chosen = select(source, config.data.rows, what=str(data))
+        screen.table(f"data: {data}", ("what", "value"), chosen.summary())
+        training, kept = _split(chosen, config.data.validation)
         torch.manual_seed(config.seed)  # initial weights are torch's own draws, alike on every rank
         generator = config.generator.build(source.description, training)
         generator.to(where, DTYPES[config.training.parallel.precision])

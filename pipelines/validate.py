@@ -79,9 +79,8 @@ def validate(
         raise ConfigError(f"{folder}: there is a file of this name; choose another folder.")
     sides = {}
     for what, file, rows in (("reference", reference, reference_rows), ("generated", generated, generated_rows)):
-        data = plugin.open(Path(file), options or {})
-        screen.table(f"{what}: {file}", ("what", "value"), data.summary())
-        sides[what] = select(data, rows, what=str(file))
+        sides[what] = select(plugin.open(Path(file), options or {}), rows, what=str(file))
+        screen.table(f"{what}: {file}", ("what", "value"), sides[what].summary())
     owner = existing_run(run) if run else enclosing_run(folder, Path(generated))
     evaluation = plugin.evaluate(
         sides["reference"], sides["generated"], seed=seed, progress=screen.progress, effort=effort
@@ -142,7 +141,7 @@ def _judged(one: Estimate) -> dict[str, Any]:
 
 def _save(folder: Path, name: str, figure: Figure) -> str:
     file = folder / (re.sub(r"[^\w.-]+", "_", name).strip("._") + ".png")
-    figure.savefig(file, dpi=150, bbox_inches="tight")
+    figure.savefig(file, dpi=150)
     return f"figures/{file.name}"
 
 
