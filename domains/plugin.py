@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 
 from ..core.config import Config
 from ..core.data import Source
-from ..core.statistics.estimate import Estimate
 from ..core.spaces import Tree
+from ..core.statistics.estimate import Estimate
 from .generator import Generator, GeneratorConfig
 
 Progress = Callable[[str, int, int], None]
