@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import torch
 from torch import Tensor, nn
-from torch.distributions import Transform
-from zuko.transforms import ComposedTransform
 
 from ...data import Batch
 from ...inference.likelihood import normal_log_density
@@ -21,8 +20,8 @@ class Flow(nn.Module):
 
     Args:
         layout: how samples and conditions become rows.
-        transforms: modules whose `forward(columns)` returns a transform from data towards noise (the convention of
-            zuko's lazy transforms).
+        transforms: modules whose `forward(columns)` returns a transform of rows from data towards noise (the
+            convention of zuko's lazy transforms).
     """
 
     def __init__(self, layout: Layout, transforms: Iterable[nn.Module]) -> None:
@@ -30,13 +29,19 @@ class Flow(nn.Module):
         self.layout = layout
         self.transforms = nn.ModuleList(transforms)
 
-    def transform(self, columns: Tensor | None) -> Transform:
-        """The whole map from data to noise given condition columns (B, C)."""
-        return ComposedTransform(*(lazy(columns) for lazy in self.transforms))
-
     def forward(self, rows: Tensor, columns: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Rows (B, D) to (noise (B, D), log-determinant (B,))."""
-        return self.transform(columns).call_and_ladj(rows)  # type: ignore[attr-defined]
+        """Rows (B, D) and condition columns (B, C) to (noise (B, D), log-determinant (B,))."""
+        total = torch.zeros_like(rows[:, 0])
+        for lazy in self.transforms:
+            rows, ladj = lazy(columns).call_and_ladj(rows)
+            total = total + ladj
+        return rows, total
+
+    def inverse(self, z: Tensor, columns: Tensor | None) -> Tensor:
+        """Noise (B, D) and condition columns (B, C) to rows (B, D)."""
+        for lazy in reversed(self.transforms):
+            z = lazy(columns).inv(z)
+        return z
 
     def log_prob(self, x: Tree, condition: Tree | None = None) -> Tensor:
         """Exact log-density, shape (B,), nats."""
@@ -51,8 +56,7 @@ class Flow(nn.Module):
 
     def decode(self, z: Tensor, condition: Tree | None = None) -> Tree:
         """The sample whose noise is z (B, D)."""
-        inverse = self.transform(self.layout.columns(condition, z)).inv
-        return self.layout.value(inverse(z))  # type: ignore[arg-type]
+        return self.layout.value(self.inverse(z, self.layout.columns(condition, z)))
 
     def sample(self, n: int, condition: Tree | None = None, *, noise: Noise) -> Tree:
         """Draw n samples; reads the noise "prior" (D,)."""

@@ -113,6 +113,16 @@ def test_impossible_flows_are_refused(config, dim, sentence):
         config.build(Vector(dim=dim))
 
 
+@pytest.mark.parametrize("config", [SplineCouplingConfig.example(), SplineAutoregressiveConfig.example()])
+def test_a_flow_compiles_as_one_graph(config):
+    torch._dynamo.reset()
+    flow = shaken(config, Vector(dim=4), Vector(dim=1))
+    rows, columns = torch.randn(5, 4, dtype=torch.float64), torch.randn(5, 1, dtype=torch.float64)
+    expected = flow(rows, columns)
+    flow.compile(backend="eager", fullgraph=True)
+    torch.testing.assert_close(flow(rows, columns), expected)
+
+
 @pytest.mark.parametrize(
     "config", [SplineCouplingConfig(couplings=2, hidden=(32,)), SplineAutoregressiveConfig(transforms=1, hidden=(32,))]
 )

@@ -52,6 +52,18 @@ def test_contract(name, context, time):
         assert not torch.allclose(net(x, t, c + 1), y)
 
 
+@pytest.mark.parametrize("name", [name for name, _ in networks.items()])
+def test_compiles_as_one_graph(name):
+    torch._dynamo.reset()
+    net = build(name, Vector(dim=2), True)
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    arguments = (torch.randn(5, size(SPACE)), torch.rand(5), torch.randn(5, 2))
+    expected = net(*arguments)
+    net.compile(backend="eager", fullgraph=True)
+    torch.testing.assert_close(net(*arguments), expected)
+
+
 # --- transformer --------------------------------------------------------------------------------------
 
 
