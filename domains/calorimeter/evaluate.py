@@ -17,6 +17,7 @@ from . import metrics
 from .classification import Side, classify, tests
 from .effort import EffortConfig, effort_called
 from .features import Extractor, high_level, low_level, read
+from .figures import Gallery, figures, matched
 from .published import published
 
 Showers = Source | tuple[NDArray, NDArray]
@@ -72,7 +73,7 @@ def evaluate(
 
     matrices = {side: high_level(columns, extractor.angular) for side, columns in features.items()}
 
-    estimates, _ = classify(
+    estimates, curves = classify(
         tests(low, lambda side, rows: matrices[side][rows], geometry.n_voxels, sizes, device),
         parts,
         sizes,
@@ -94,9 +95,23 @@ def evaluate(
     progress("memorisation", 0, 1)
     estimates |= metrics.memorisation(comparison, low, sizes)
     progress("memorisation", 1, 1)
+    progress("figures", 0, 1)
+    picks = dict(zip(sources, matched(features["reference"].incident, features["generated"].incident), strict=True))
+    shown = {side: read(sources[side], rows, geometry.threshold) for side, rows in picks.items()}
+    gallery = Gallery(
+        extractor=extractor,
+        reference=features["reference"],
+        generated=features["generated"],
+        means=(found["reference"][1], found["generated"][1]),
+        examples=(shown["reference"][0], shown["generated"][0]),
+        energies=(shown["reference"][1], shown["generated"][1]),
+        curves=curves,
+    )
+    pictures = figures(gallery)
+    progress("figures", 1, 1)
     return Evaluation(
         estimates=estimates,
-        figures={},
+        figures=pictures,
         published=published(geometry.name),
         verdict=metrics.verdict(estimates, parts.n),
         notes=_notes(sources, counts, parts.n, geometry, effort),

@@ -169,6 +169,13 @@ class Extractor:
             lines=np.stack(on, axis=1).astype(np.uint32),
         )
 
+    def depth_and_radius(self, shower: NDArray) -> NDArray[np.float64]:
+        """Energy of one shower (V,) in each layer and ring, (L, R), MeV."""
+        rings, active = len(self.rings) - 1, self.geometry.active
+        layer_of = np.repeat(np.arange(len(active)), [self.geometry.layers[i].n_voxels for i in active])
+        flat = np.bincount(layer_of * rings + self._ring_of, weights=shower, minlength=len(active) * rings)
+        return flat.reshape(len(active), rings).astype(np.float64)
+
     def stream(
         self, source: Source, n: int, progress: Callable[[int, int], None] = lambda done, total: None
     ) -> tuple[Features, NDArray[np.float64]]:

@@ -139,6 +139,15 @@ def test_a_wider_response_is_measured_in_its_own_unit(real: tuple[Sample, Sample
     assert found["linearity"].value == pytest.approx(1.0, abs=0.1)  # percent
 
 
+def test_dead_showers_are_judged_too(real: tuple[Sample, Sample]) -> None:
+    reference, (x, e) = ((x[:200], e[:200]) for x, e in real)
+    result = evaluate(reference, (np.zeros_like(x), e), CALOGAN, effort="smoke")
+    assert result.verdict.startswith("distinguishable by ")
+    assert result.estimates["auc_low"].value > 0.9
+    assert result.estimates["response_width_ratio"].value == 0
+    assert result.estimates["response_mean_shift"].value < -100
+
+
 def test_copies_are_found(real: tuple[Sample, Sample]) -> None:
     reference, (x, e) = real
     copied = np.arange(len(x)) % 3 == 0
