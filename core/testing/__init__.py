@@ -1,1 +1,1 @@
-"""Laws that any family and any plug-in inherits."""
+"""The laws that every family inherits, a third party's too: see `laws`."""

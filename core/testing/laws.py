@@ -32,9 +32,9 @@ from ..config import parse
 from ..data import Batch, map_tree
 from ..errors import ConfigError
 from ..families import FamilyConfig
-from ..inference.likelihood import normal_log_density
 from ..noise import KeyedNoise
 from ..objective import Objective, Trainable
+from ..samplers.likelihood import normal_log_density
 from ..spaces import (
     Binary,
     Field,

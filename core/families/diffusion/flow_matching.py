@@ -15,13 +15,13 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ...data import Batch
-from ...inference.likelihood import exact_divergence, ode_log_prob
 from ...layout import Layout
 from ...nets import NetworkConfig, networks
 from ...nets.residual import ResidualConfig
 from ...noise import Noise
 from ...objective import Act, Losses, Objective, Role
 from ...registry import by_kind
+from ...samplers.likelihood import exact_divergence, ode_log_prob
 from ...samplers.ode import INTEGRATORS, Method, VectorField, dopri5, grid
 from ...spaces import Space, Tree
 from .. import FamilyConfig, families

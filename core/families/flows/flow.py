@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from ...data import Batch
-from ...inference.likelihood import normal_log_density
 from ...layout import Layout
 from ...noise import Noise
 from ...objective import Act, Losses, Objective, Role
+from ...samplers.likelihood import normal_log_density
 from ...spaces import Tree
 
 

@@ -3,14 +3,9 @@
 import math
 
 import torch
-from maquette.core.inference.likelihood import (
-    exact_divergence,
-    hutchinson,
-    log_prob,
-    normal_log_density,
-    ode_log_prob,
-)
+from maquette.core.inference.likelihood import log_prob
 from maquette.core.noise import KeyedNoise
+from maquette.core.samplers.likelihood import exact_divergence, hutchinson, normal_log_density, ode_log_prob
 
 
 class Linear:

@@ -5,9 +5,9 @@ from typing import ClassVar, Literal
 import pytest
 import torch
 from maquette.core.families import FamilyConfig
-from maquette.core.inference.likelihood import normal_log_density
 from maquette.core.layout import Layout
 from maquette.core.objective import Act, Losses, Objective, Role
+from maquette.core.samplers.likelihood import normal_log_density
 from maquette.core.spaces import Vector
 from maquette.core.testing.laws import LAWS, applicable
 from torch import nn
