@@ -36,7 +36,7 @@ def exit_code(error: BaseException) -> int:
 def sentence(error: BaseException) -> str:
     """What the user reads: the error's own words where it was meant for users, else its kind as well."""
     if isinstance(error, KeyboardInterrupt):
-        return "stopped from the keyboard."
+        return "stopped from the keyboard; a fit goes on from its last checkpoint with --resume."
     if isinstance(error, MaquetteError | DataError):
         return str(error)
     if isinstance(error, ModuleNotFoundError) and (line := remedy(error.name)):

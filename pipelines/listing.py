@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..core.capabilities import capabilities
 from ..core.families import families
 from ..domains import domains
+from .extras import remedy
 from .safe_yaml import read_yaml
 
 Listing = tuple[tuple[str, ...], list[tuple[str, ...]]]
@@ -20,9 +21,18 @@ def families_table() -> Listing:
 
 
 def domains_table() -> Listing:
-    """Name, summary and recipes of every domain."""
-    rows = [(name, plugin.summary, ", ".join(sorted(plugin.recipes()))) for name, plugin in domains.items()]
-    return ("domain", "what it is", "recipes"), rows
+    """Name, summary and recipes of every domain; one whose extra is missing comes with the line that installs it."""
+    return ("domain", "what it is", "recipes"), [_domain_row(name) for name in domains.names()]
+
+
+def _domain_row(name: str) -> tuple[str, str, str]:
+    try:
+        plugin = domains.get(name)
+    except ModuleNotFoundError as error:
+        if line := remedy(error.name):
+            return name, f"needs {error.name}: {line}", ""
+        raise
+    return name, plugin.summary, ", ".join(sorted(plugin.recipes()))
 
 
 def recipes_table(domain: str) -> Listing:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -74,6 +75,8 @@ def validate(
         ConfigError, DataError: bad input; nothing is written.
     """
     screen = screen or Silent()
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError("validate works in one process; start it without torchrun or srun.")
     plugin, folder = domains.get(domain), Path(out)
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder}: there is a file of this name; choose another folder.")

@@ -74,6 +74,24 @@ def test_a_full_disk_is_named():
     assert sentence(OSError(28, "No space left on device", "runs/x")) == "runs/x: No space left on device."
 
 
+def test_a_domain_without_its_extra_is_listed_with_the_remedy(maquette, monkeypatch):
+    from maquette.domains import domains
+
+    def missing() -> None:
+        raise ModuleNotFoundError("No module named 'astropy'", name="astropy")
+
+    monkeypatch.setitem(domains._loaders, "boxes", missing)
+    result = maquette("list", "domains")
+    assert result.exit_code == 0
+    assert 'needs astropy: pip install "maquette[cosmology]"' in result.stdout
+
+
+def test_a_missing_extra_is_answered_with_the_line_that_installs_it():
+    error = ModuleNotFoundError("No module named 'rdkit'", name="rdkit.Chem")
+    assert sentence(error).endswith('pip install "maquette[molecules]"')
+    assert "--debug" in sentence(ModuleNotFoundError("No module named 'x'", name="x"))
+
+
 def test_an_unknown_domain_is_one_sentence_with_the_known_ones(maquette):
     result = maquette("fit", "toi", "--data", "x", "--out", "run")
     assert result.exit_code == 2
