@@ -8,6 +8,7 @@ Zhao et al., "PyTorch FSDP", VLDB 2023); with one process there is nothing to cu
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -162,16 +163,13 @@ def _units(plan: Plan) -> list[tuple[nn.Module, bool]]:
 def replicate(objective: Objective, plan: Plan, world: World) -> nn.Module:
     """Wrap an objective so that its backward averages gradients over processes, if the plan asks for `ddp`.
 
-    Call it while the parameters of all other roles are frozen. Looking for unused parameters also keeps the layout
-    of the buckets fixed: DDP otherwise changes it after its first step, and sums of more than two terms would then
-    differ in their last bits between a resumed fit and one that was never interrupted. Buffers are replicated, not
-    broadcast: the first process must not overwrite the others' chains.
+    Call it while the parameters of all other roles are frozen. Buffers are replicated, not broadcast: the first process
+    must not overwrite the others' chains.
     """
     if plan.training.parallel.kind != "ddp" or world.size == 1:
         return objective
-    return DistributedDataParallel(
-        objective, broadcast_buffers=False, find_unused_parameters=True, gradient_as_bucket_view=True
-    )
+    with warnings.catch_warnings(action="ignore", category=FutureWarning):  # the new name is unknown before torch 2.13
+        return DistributedDataParallel(objective, broadcast_buffers=False, gradient_as_bucket_view=True)
 
 
 def deferred(module: nn.Module) -> AbstractContextManager[None]:

@@ -151,6 +151,13 @@ class Player:
             NotFinite: a loss or gradient that is not finite.
         """
         pieces = share(index, self.world.rank, self.world.size, self.micro_batch)
+        if self._wrapped is None:  # only now are all other roles frozen
+            self._wrapped = replicate(self.role.objective, self._plan, self.world)
+            if self._wrapped is not self.role.objective:
+                # DDP lays its buckets out anew once it has seen the order of a first backward. Let that be one that
+                # does not count: sums of more than two terms depend on the layout in their last bits, and a resumed
+                # fit must not differ in them from one that was never interrupted.
+                self._gradients(source, pieces, number)
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate(step)
         evaluations = 0
@@ -181,7 +188,8 @@ class Player:
         """Fill the gradients of the global mean loss; return sums, and (indices, losses) of each micro-batch."""
         self.optimizer.zero_grad(set_to_none=True)
         tally, seen = Tally(), []
-        forward, alone = self._forward(), len(pieces) == 1
+        forward, alone = self._wrapped, len(pieces) == 1
+        assert forward is not None
         for k, (rows, counts) in enumerate(pieces):
             batch = self._move(source.fetch(rows))
             noise = KeyedNoise(self.seed, batch.index, self.stream, number, self.dtype)
@@ -202,11 +210,6 @@ class Player:
             gradients = [local(parameter.grad) for parameter in self.parameters if parameter.grad is not None]
             torch._foreach_div_(gradients, tally.weight)  # pyright: ignore[reportPrivateImportUsage]
         return tally, seen
-
-    def _forward(self) -> nn.Module:
-        if self._wrapped is None:  # only now are all other roles frozen
-            self._wrapped = replicate(self.role.objective, self._plan, self.world)
-        return self._wrapped
 
     def _norm(self) -> Tensor:
         gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]

@@ -35,7 +35,7 @@ def _training(parallel: ParallelConfig, micro_batch: int | None, steps: int) -> 
 
 
 class Denoising(Objective):
-    """Weighted denoising loss with a running scale that changes only in `update`."""
+    """Weighted denoising loss with a running scale that follows a sum over the batch, and changes only in `update`."""
 
     scale: Tensor
 
@@ -48,11 +48,11 @@ class Denoising(Objective):
         assert isinstance(batch.x, Tensor)
         residual = self.network(batch.x + noise.normal("x", (3,))) - batch.x
         losses = residual.square().mean(1)
-        statistics = {"square": residual.square().sum(), "count": torch.tensor(float(residual.numel()))}
-        return Losses(losses / self.scale, 0.5 + noise.uniform("weight"), {"rms": losses.sqrt()}, statistics)
+        weights, metrics = 0.5 + noise.uniform("weight"), {"rms": losses.sqrt()}
+        return Losses(losses / self.scale, weights, metrics, {"sum": losses.sum()})
 
     def update(self, statistics: dict[str, Tensor]) -> None:
-        self.scale.lerp_((statistics["square"] / statistics["count"]).to(self.scale), 0.1)
+        self.scale.lerp_(1 + statistics["sum"] / 10, 0.1)
 
 
 class Imitation(Objective):

@@ -138,17 +138,22 @@ def assert_reshard(
     kinds: Sequence[str] = KINDS,
     rtol: float = 1e-9,
 ) -> None:
-    """A fit saved by several processes and resumed by one equals an uninterrupted fit by one, under each layout."""
+    """A fit saved by several processes and resumed by one, or the other way round, equals a whole fit by one."""
     plan, source = reference(make_plan), reference(make_source)
     run(Job(plan, source, str(folder / "one")))
+    fewer = {kind: folder / f"{kind}, fewer" for kind in kinds}
+    more = {kind: folder / f"{kind}, more" for kind in kinds}
+    for kind, place in more.items():
+        run(Job(plan, source, str(place), kind, stop=stop))
     with _crew(crew) as several:
-        several.run(*(Job(plan, source, str(folder / kind), kind, stop=stop) for kind in kinds))
-    for kind in kinds:
-        assert len(rows(folder / kind)) < len(rows(folder / "one")), "the fit was not stopped before its end"
-        run(Job(plan, source, str(folder / kind), kind, resume=True))
-        _assert_close(
-            folder / "one", folder / kind, rtol, f"a fit resharded from several processes ({kind}) and a whole one"
-        )
+        several.run(*(Job(plan, source, str(place), kind, stop=stop) for kind, place in fewer.items()))
+        for place in (*fewer.values(), *more.values()):
+            assert len(rows(place)) < len(rows(folder / "one")), "the fit was not stopped before its end"
+        several.run(*(Job(plan, source, str(place), kind, resume=True) for kind, place in more.items()))
+    for kind, place in fewer.items():
+        run(Job(plan, source, str(place), kind, resume=True))
+    for place in (*fewer.values(), *more.values()):
+        _assert_close(folder / "one", place, rtol, f"a resharded fit ({place.name}) and a whole one")
 
 
 def _crew(crew: Crew | None) -> AbstractContextManager[Crew]:
