@@ -2,7 +2,8 @@
 
 Durkan et al., "Neural spline flows", arXiv:1906.04032, eqs. 4-8. Bins are found by comparison and sum instead of
 `searchsorted`, and the parameters lie along the axis before the features, where softmax, cumulative sum and gather
-run along contiguous memory: three to four times faster than zuko's own on a CPU.
+run along contiguous memory: half the time of zuko's own (35 against 78 ms for 512 x 252 values and 8 bins, forward and
+backward on one CPU core).
 """
 
 from __future__ import annotations
