@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping, Sequence
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 
 from ..plugin import Published
 
@@ -42,7 +42,7 @@ OTHER = 'No data set of the challenge has the geometry "{name}"; its ds2 is show
 
 @cache
 def _results() -> Sequence[Mapping[str, str]]:
-    text = files(__package__).joinpath("data", "calochallenge_results.csv").read_text(encoding="utf-8")
+    text = (Path(__file__).with_name("data") / "calochallenge_results.csv").read_text(encoding="utf-8")
     return tuple(csv.DictReader(text.splitlines()))
 
 
