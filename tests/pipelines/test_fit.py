@@ -1,6 +1,7 @@
 """What a fit leaves behind, when it refuses to begin, and how it goes on after an interruption."""
 
 import json
+import shutil
 import signal
 import time
 
@@ -113,3 +114,15 @@ def test_a_signal_saves_and_the_same_command_ends_like_an_undisturbed_one(start,
     (folder / "run" / "run.json").write_text(json.dumps(record))  # as if it had never finished
     with pytest.raises(ConfigError, match="began with other data"):
         fit("toy", data=folder / "other.h5", out=folder / "run", resume=True)
+
+
+def test_a_kill_between_the_last_step_and_the_model_is_mended(fitted, data, folder):
+    run = folder / "run"
+    shutil.copytree(fitted, run)
+    shutil.rmtree(run / "model")
+    record = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(record | {"status": "running"}))
+    fit("toy", data=data, out=run, resume=True)
+    assert (run / "losses.jsonl").read_bytes() == (fitted / "losses.jsonl").read_bytes()
+    ours, theirs = (load(folder).generator.state_dict() for folder in (run, fitted))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
