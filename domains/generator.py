@@ -5,13 +5,13 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from ..core import artifact
-from ..core.capabilities import Density
+from ..core.capabilities import capabilities
 from ..core.config import Config, parse
 from ..core.data import Batch, Source
 from ..core.families import families
@@ -31,6 +31,10 @@ class Codec(nn.Module):
 
     space: Space
     condition: Space | None
+    sample_name: ClassVar[str] = "samples"
+    """What a sample is called outside Python, if it is one tensor."""
+    units: ClassVar[Mapping[str, str]] = {}
+    """Units of the physical conditions and samples by name; what is not here has none."""
 
     @abstractmethod
     def fit(self, source: Source) -> None:
@@ -60,6 +64,11 @@ class Codec(nn.Module):
     def draw_condition(self, noise: Noise) -> Tree:
         """Physical conditions drawn from the law seen in training."""
 
+    def scale(self, x: Tree, condition: Tree | None) -> Tensor:
+        """Size (B,) against which an error in a physical sample is small or large; its largest number unless said."""
+        tensors = [x] if isinstance(x, Tensor) else list(x.values())
+        return torch.cat([tensor.flatten(1) for tensor in tensors], dim=1).abs().amax(dim=1)
+
 
 class CodecConfig(Config):
     """Base of a domain's codec configs."""
@@ -80,8 +89,8 @@ class GeneratorConfig(Config):
         codec = self.codec.build(description)
         if source is not None:
             codec.fit(source)
-        family = self.family.build(codec.space, codec.condition)
-        kind = BoundedGenerator if isinstance(family, Density) else Generator
+        family: nn.Module = self.family.build(codec.space, codec.condition)
+        kind = BoundedGenerator if "density" in capabilities(family) else Generator
         return kind(codec, family, self, description)
 
     def symmetry(self, codec: Codec) -> Symmetry | None:

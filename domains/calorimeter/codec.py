@@ -68,7 +68,7 @@ class ShowerCodec(Codec):
         self.register_buffer("energy_scale", torch.tensor([0.0, 1.0]))
         self.register_buffer("layer_scale", torch.stack((torch.zeros(layers), torch.ones(layers))))
         self.register_buffer("count_edges", torch.zeros(layers, most + 2))
-        self.marginals = Marginals((layers, most))
+        self.marginals = Marginals(geometry.n_voxels)
         self.register_buffer("law", torch.zeros(_KEPT_CONDITIONS, sum(conditions.values())))
         self.space = Product(parts={"layers": Vector(dim=2 * layers), **self.padding.fields()})
         self.condition = Product(parts={name: self._condition_part(name) for name in self.conditions})
@@ -115,17 +115,16 @@ class ShowerCodec(Codec):
         layers, most = self.padding.layers, self.padding.most
         logits = _Moments((layers,))
         brightest = self.excess.item() * self.law[:, 0].max().item() / self.cut.item()
-        heights = HeightHistogram((layers, most), top=math.log1p(2 * brightest))
+        heights = HeightHistogram(self.padding.layer, top=math.log1p(2 * brightest))
         tally = torch.full((layers, most + 1), 1e-2, dtype=torch.float64)  # no count is impossible
         tally[torch.arange(most + 1) > self.padding.sizes[:, None]] = 0
         for batch in _blocks(source):
-            deposits = self._deposits(batch)
-            value, defined = self._logits(deposits, _energy(batch.condition))
-            logits.add(value, defined)
-            hit = deposits > 0
-            heights.add(self._excess(deposits).log1p(), hit)
-            for layer, counts in enumerate(hit.sum(2).T):
-                tally[layer] += torch.bincount(counts, minlength=most + 1)
+            x = self._deposits(batch)
+            energies, counts = self._layers(x)
+            logits.add(*self._logits(energies, _energy(batch.condition)))
+            heights.add(self._excess(x).log1p(), x > 0)
+            for layer, count in enumerate(counts.T):
+                tally[layer] += torch.bincount(count, minlength=most + 1)
         self.layer_scale.copy_(torch.stack((logits.mean, logits.std.clamp(min=1e-3))))
         self.marginals.fit(heights)
         cumulative = F.pad(tally.cumsum(1) / tally.sum(1, keepdim=True), (1, 0)).clamp(0, 1)
@@ -135,7 +134,16 @@ class ShowerCodec(Codec):
 
     def encode(self, batch: Batch, noise: Noise) -> Batch:
         """Showers (B, voxels) MeV to `layers` and the fields; noise fills what carries no information."""
-        return self.encode_with_volume(batch, noise)[0]
+        x = self._deposits(batch)
+        energies, counts = self._layers(x)
+        logits, defined = self._logits(energies, _energy(batch.condition))
+        mean, std = self.layer_scale
+        ratios = torch.where(defined, (logits - mean) / std, self._filling(noise))
+        empty = noise.uniform("empty", (self.geometry.n_voxels,))
+        voxels = self.marginals.coordinate(self._scaled(x, noise).log1p(), x > 0, empty)
+        parts = {"layers": torch.cat((ratios, self._dequantised(counts, noise)), dim=1)}
+        assert batch.condition is not None
+        return Batch(parts | self.padding.to_fields(voxels), self.encode_condition(batch.condition), batch.index)
 
     def encode_with_volume(self, batch: Batch, noise: Noise) -> tuple[Batch, Tensor]:
         """`encode`, and log |dy / d(x, noise)| - log q(noise), shape (B,).
@@ -145,31 +153,21 @@ class ShowerCodec(Codec):
         per hit layer, and the counts) are redundant: the noise that takes their place in the map cancels against q.
         Thresholding on the way back is not part of the density.
         """
-        deposits, energy = self._deposits(batch), _energy(batch.condition)
-        hit = deposits > 0
-        counts = hit.sum(2)
-        logits, defined = self._logits(deposits, energy)
-        filling = noise.normal("ratio", (self.padding.layers,))
-        mean, std = self.layer_scale
-        ratios = torch.where(defined, (logits - mean) / std, filling)
-        heights, count_volume = self._dequantise(counts, noise)
-
-        gauge = noise.normal("gauge", (self.padding.layers,))
-        excess = self._excess(deposits) * (self.config.gauge * gauge[:, :, None]).exp()
-        empty = noise.uniform("empty", (self.padding.layers, self.padding.most))
-        voxels, slopes = self.marginals.coordinate(excess.log1p(), hit, empty)
-        fields = self.padding.to_fields(voxels)
-
+        encoded = self.encode(batch, noise)
+        assert isinstance(encoded.x, dict)
+        x = self._deposits(batch)
+        energies, counts = self._layers(x)
+        logits, defined = self._logits(energies, _energy(batch.condition))
+        heights, voxels = encoded.x["layers"][:, self.padding.layers :], self.padding.from_fields(encoded.x)
+        scaled = self._scaled(x, noise)
         volume = (
-            self._energy_volume(deposits, logits, defined).sum(1)
-            - torch.where(defined, std.log(), _log_normal(filling)).sum(1)
-            + count_volume.sum(1)
-            + self._layer_volume(deposits, gauge).sum(1)
-            + ((slopes + self._hit_volume(deposits, excess)) * self.padding.mask).sum((1, 2))
-        )
-        x = {"layers": torch.cat((ratios, heights), dim=1), **fields}
-        assert batch.condition is not None
-        return Batch(x, self.encode_condition(batch.condition), batch.index), volume
+            self._energy_volume(energies, logits, defined)
+            - torch.where(defined, self.layer_scale[1].log(), _log_normal(self._filling(noise)))
+            + self._count_volume(counts, heights)
+            + self._gauge_volume(x, self._gauge(noise))
+        ).sum(1)
+        slopes = self.marginals.log_slope(scaled.log1p(), x > 0, voxels)
+        return encoded, volume + (slopes + self._hit_volume(x, scaled)).sum(1)
 
     def encode_condition(self, condition: Tree) -> Tree:
         """Energy (B, 1) MeV to a standardised logarithm; particles to their place in `PARTICLES`.
@@ -201,7 +199,8 @@ class ShowerCodec(Codec):
         counts = (heights[:, :, None] >= self.count_edges[:, 1:-1]).sum(2)
         mean, std = self.layer_scale
         energies = self._energies(ratios * std + mean, counts > 0, _energy(condition))
-        heights = self.marginals.height(self.padding.from_fields(y)).masked_fill(~self.padding.mask, -math.inf)
+        heights = self.padding.split(self.marginals.height(self.padding.from_fields(y)))
+        heights = heights.masked_fill(~self.padding.mask, -math.inf)
         return self.padding.join(self._hits(heights, torch.minimum(counts, self.padding.sizes), energies))
 
     def _energies(self, logits: Tensor, hit: Tensor, energy: Tensor) -> Tensor:
@@ -244,58 +243,80 @@ class ShowerCodec(Codec):
     # --- pieces -------------------------------------------------------------------------------------
 
     def _deposits(self, batch: Batch) -> Tensor:
-        """Deposits (B, L, N), those below the cut set to zero."""
-        x = self.padding.split(_shower(batch))
+        """Deposits (B, voxels), those below the cut set to zero."""
+        x = _shower(batch)
         return torch.where(x >= self.cut, x, torch.zeros_like(x))
 
-    def _excess(self, deposits: Tensor) -> Tensor:
-        """e / cut - 1 of hits, at least a millionth."""
-        return (deposits / self.cut - 1).clamp(min=1e-6)
+    def _layers(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Energies (B, L), MeV, and hit counts (B, L) of the layers."""
+        table = self.padding.split(x)
+        return table.sum(2), (table > 0).sum(2)
 
-    def _logits(self, deposits: Tensor, energy: Tensor) -> tuple[Tensor, Tensor]:
+    def _excess(self, x: Tensor) -> Tensor:
+        """e / cut - 1 of hits, at least a millionth."""
+        return (x / self.cut - 1).clamp(min=1e-6)
+
+    def _gauge(self, noise: Noise) -> Tensor:
+        return noise.normal("gauge", (self.padding.layers,))
+
+    def _filling(self, noise: Noise) -> Tensor:
+        return noise.normal("ratio", (self.padding.layers,))
+
+    def _scaled(self, x: Tensor, noise: Noise) -> Tensor:
+        """Excesses (B, voxels), those of a layer times one factor near one."""
+        factor = (self.config.gauge * self._gauge(noise)).exp()
+        return self._excess(x) * factor.index_select(1, self.padding.layer)
+
+    def _logits(self, energies: Tensor, energy: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of u0 and of the ratios 1 .. L-1 (B, L), and where they are defined."""
-        layers = deposits.sum(2)
-        behind = F.pad(layers.flip(1).cumsum(1).flip(1)[:, 1:], (0, 1))
-        total = layers[:, 0] + behind[:, 0]
-        room = (self.excess * energy[:, 0] - total).clamp(min=1e-6 * energy[:, 0])
-        numerator = torch.cat((total[:, None], layers[:, :-1]), dim=1)
-        denominator = torch.cat((room[:, None], behind[:, :-1]), dim=1)
+        left = _from_here(energies)
+        behind = F.pad(left[:, 1:], (0, 1))
+        total = left[:, :1]
+        room = (self.excess * energy - total).clamp(min=1e-6 * energy)
+        numerator = torch.cat((total, energies[:, :-1]), dim=1)
+        denominator = torch.cat((room, behind[:, :-1]), dim=1)
         defined = (numerator > 0) & (denominator > 0)
         ratio = torch.where(defined, numerator, 1.0) / torch.where(defined, denominator, 1.0)
         return ratio.log(), defined
 
-    def _dequantise(self, counts: Tensor, noise: Noise) -> tuple[Tensor, Tensor]:
-        """Counts (B, L) to standard normals between their edges, and log |dy / du| of the uniform that chose."""
+    def _chances(self, counts: Tensor) -> tuple[Tensor, Tensor]:
+        """Between which probabilities each count (B, L) lies; float64."""
         edges = self.count_edges.double().expand(len(counts), -1, -1)
-        low = torch.special.ndtr(edges.gather(2, counts[:, :, None])[:, :, 0])
-        high = torch.special.ndtr(edges.gather(2, counts[:, :, None] + 1)[:, :, 0])
-        u = noise.uniform("count", (counts.shape[1],)).double()
-        height = torch.special.ndtri((low + u * (high - low)).clamp(_TINY, 1 - _TINY))
-        volume = (high - low).clamp(min=_TINY).log() - _log_normal(height)
-        return height.to(self.layer_scale.dtype), volume.to(self.layer_scale.dtype)
+        low, high = (edges.gather(2, counts[:, :, None] + side)[:, :, 0] for side in (0, 1))
+        return torch.special.ndtr(low), torch.special.ndtr(high)
 
-    def _energy_volume(self, deposits: Tensor, logits: Tensor, defined: Tensor) -> Tensor:
+    def _dequantised(self, counts: Tensor, noise: Noise) -> Tensor:
+        """Counts (B, L) to standard normals between their edges."""
+        low, high = self._chances(counts)
+        chance = torch.lerp(low, high, noise.uniform("count", (self.padding.layers,)).double())
+        return torch.special.ndtri(chance.clamp(_TINY, 1 - _TINY)).to(self.layer_scale.dtype)
+
+    def _count_volume(self, counts: Tensor, heights: Tensor) -> Tensor:
+        """Terms (B, L): log |dy / du| of the uniform u that dequantises a count."""
+        low, high = self._chances(counts)
+        return (high - low).clamp(min=_TINY).log().to(heights.dtype) - _log_normal(heights)
+
+    def _energy_volume(self, energies: Tensor, logits: Tensor, defined: Tensor) -> Tensor:
         """Terms (B, L) of log |d(logit u0, logits of ratios) / d(energies of hit layers)|."""
-        left = deposits.sum(2).flip(1).cumsum(1).flip(1)  # energy of a layer and all behind it
+        left = _from_here(energies)
         of = torch.cat((left[:, :1], left[:, :-1]), dim=1)
         # d logit(u0) / dE = 1 / (E (1 - u0)); d logit(v) = 1 / (v (1 - v)) dv and dv = 1 / E(left) dE
         own = torch.cat((torch.zeros_like(left[:, :1]), F.logsigmoid(logits[:, 1:])), dim=1)
         slope = -torch.where(defined, of, 1.0).log() - F.logsigmoid(-logits) - own
         return torch.where(defined, slope, torch.zeros_like(slope))
 
-    def _layer_volume(self, deposits: Tensor, gauge: Tensor) -> Tensor:
+    def _gauge_volume(self, x: Tensor, gauge: Tensor) -> Tensor:
         """Terms (B, L) of the hit layers: (excesses w, gauge s) -> (their sum W, log w + s) has determinant
         W / prod(w); of this, E = cut (W + count), and minus the density of s.
         """
-        hit = deposits > 0
-        total = (self._excess(deposits) * hit).sum(2)
+        total = self.padding.split(self._excess(x) * (x > 0)).sum(2)
         terms = (self.cut * total.clamp(min=_TINY)).log() + math.log(self.config.gauge) - _log_normal(gauge)
-        return torch.where(hit.any(2), terms, torch.zeros_like(terms))
+        return torch.where(total > 0, terms, torch.zeros_like(terms))
 
-    def _hit_volume(self, deposits: Tensor, scaled: Tensor) -> Tensor:
-        """Terms (B, L, N) of the hits: log |d log(1 + w') / d log w'| - log w - log cut, with w' = w exp(s)."""
-        terms = (scaled / (1 + scaled)).log() - self._excess(deposits).log() - self.cut.log()
-        return torch.where(deposits > 0, terms, torch.zeros_like(terms))
+    def _hit_volume(self, x: Tensor, scaled: Tensor) -> Tensor:
+        """Terms (B, voxels) of the hits: log |d log(1 + w') / d log w'| - log w - log cut, with w' = w exp(s)."""
+        terms = (scaled / (1 + scaled)).log() - self._excess(x).log() - self.cut.log()
+        return torch.where(x > 0, terms, torch.zeros_like(terms))
 
 
 class _Moments:
@@ -326,11 +347,18 @@ class ShowerCodecConfig(CodecConfig):
 
     kind: Literal["shower"] = "shower"
     gauge: float = Described(
-        0.02, gt=0, description="width of the noise that takes the place of the redundant coordinates, in log energy"
+        default=0.02,
+        gt=0,
+        description="width of the noise that takes the place of the redundant coordinates, in log energy",
     )
 
     def build(self, description: Mapping[str, Any]) -> ShowerCodec:
         return ShowerCodec(self, geometry_from_json(description["geometry"]), description["conditions"])
+
+
+def _from_here(energies: Tensor) -> Tensor:
+    """Energy of each layer and all behind it, (B, L)."""
+    return energies.flip(1).cumsum(1).flip(1)
 
 
 def _log_normal(z: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from .symmetries import RandomSymmetry
 class ShowerGeneratorConfig(GeneratorConfig):
     """How showers are encoded and modelled."""
 
-    codec: ShowerCodecConfig = ShowerCodecConfig()
+    codec: ShowerCodecConfig = ShowerCodecConfig()  # type: ignore[assignment]  # frozen, so it may be narrowed
     symmetric: bool = Field(
         default=True, description="train on random symmetric images of the showers (normal incidence only)"
     )

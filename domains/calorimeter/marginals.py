@@ -7,6 +7,8 @@ by straight lines. What remains for a network to learn is how voxels depend on o
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -17,93 +19,89 @@ _LEAST = 1e-6  # no voxel is hit less often, or more often than 1 - _LEAST
 
 
 class HeightHistogram:
-    """Counts of heights per cell, accumulated over blocks; what `Marginals.fit` reads.
+    """Counts of heights per voxel, accumulated over blocks; what `Marginals.fit` reads.
 
     Args:
-        cells: shape of the cells, such as (L, N).
+        layer: the layer of each voxel, (V,).
         top: largest height there can be.
     """
 
-    def __init__(self, cells: tuple[int, ...], top: float) -> None:
-        self.top, self.seen = top, 0
-        self.counts = torch.zeros((*cells, _BINS), dtype=torch.float64)
+    def __init__(self, layer: Tensor, top: float) -> None:
+        self.layer, self.top, self.seen = layer, top, 0
+        self.counts = torch.zeros(len(layer), _BINS, dtype=torch.float64)
 
     def add(self, height: Tensor, hit: Tensor) -> None:
-        """Count the heights (B, *cells) of the cells that were hit."""
+        """Count the heights (B, V) of the voxels that were hit."""
         self.seen += len(height)
         place = (height / self.top * _BINS).long().clamp(0, _BINS - 1)
-        cell = torch.arange(hit[0].numel()).view(hit.shape[1:]).expand_as(hit)
-        flat = (cell * _BINS + place)[hit]
+        flat = (torch.arange(len(self.layer)) * _BINS + place)[hit]
         self.counts += torch.bincount(flat, minlength=self.counts.numel()).view_as(self.counts)
 
 
 class Marginals(nn.Module):
-    """Maps of all cells; fitted tables lie in buffers.
+    """Maps of all voxels; fitted tables lie in buffers.
 
     Args:
-        cells: shape of the cells, (L, N).
+        voxels: V, their number.
     """
 
-    boundary: Tensor  # (L, N): coordinate at which a cell begins to be hit
-    step: Tensor  # (L, N): of the table, in z
-    heights: Tensor  # (L, N, _STEPS + 1): increasing, from 0
+    boundary: Tensor  # (V,): coordinate at which a voxel begins to be hit
+    step: Tensor  # (V,): of the table, in z
+    heights: Tensor  # (V, _STEPS + 1): increasing, from 0
 
-    def __init__(self, cells: tuple[int, int]) -> None:
+    def __init__(self, voxels: int) -> None:
         super().__init__()
-        self.register_buffer("boundary", torch.zeros(cells))
-        self.register_buffer("step", torch.ones(cells))
-        self.register_buffer("heights", torch.zeros(*cells, _STEPS + 1))
+        self.register_buffer("boundary", torch.zeros(voxels))
+        self.register_buffer("step", torch.ones(voxels))
+        self.register_buffer("heights", torch.zeros(voxels, _STEPS + 1))
 
     def fit(self, histogram: HeightHistogram) -> None:
-        """Make the tables; cells that are rarely hit lean on the law of their layer."""
-        counts = histogram.counts
-        layer = counts.sum(1, keepdim=True) + 1e-9
-        rate = (counts.sum(-1) / histogram.seen).clamp(_LEAST, 1 - _LEAST)
-        counts = counts + layer / layer.sum(-1, keepdim=True)
+        """Make the tables; voxels that are rarely hit lean on the law of their layer."""
+        counts, layer = histogram.counts, histogram.layer
+        rate = (counts.sum(1) / histogram.seen).clamp(_LEAST, 1 - _LEAST)
+        pooled = torch.zeros(int(layer.max()) + 1, _BINS, dtype=torch.float64).index_add_(0, layer, counts) + 1e-9
+        counts = counts + (pooled / pooled.sum(1, keepdim=True))[layer]
         boundary = torch.special.ndtri(1 - rate)
         step = (_TOP - boundary) / _STEPS
-        z = boundary[..., None] + step[..., None] * torch.arange(_STEPS + 1)
-        level = ((torch.special.ndtr(z) - (1 - rate[..., None])) / rate[..., None]).clamp(0, 1)
+        z = boundary[:, None] + step[:, None] * torch.arange(_STEPS + 1)
+        level = ((torch.special.ndtr(z) - (1 - rate[:, None])) / rate[:, None]).clamp(0, 1)
         edges = torch.linspace(0, histogram.top, _BINS + 1, dtype=torch.float64)
         heights = _quantile(counts, edges, level)
-        heights[..., 0] = 0
+        heights[:, 0] = 0
         # strictly increasing, or the map would have no inverse
-        heights = torch.cummax(heights, dim=-1).values + 1e-4 * torch.arange(_STEPS + 1)
+        heights = torch.cummax(heights, dim=1).values + 1e-4 * torch.arange(_STEPS + 1)
         self.boundary.copy_(boundary)
         self.step.copy_(step)
         self.heights.copy_(heights)
 
-    def coordinate(self, height: Tensor, hit: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
-        """Heights (B, L, N) of hit cells, and noise (B, L, N) for the others, to (coordinates, log slope).
+    def coordinate(self, height: Tensor, hit: Tensor, uniform: Tensor) -> Tensor:
+        """Heights (B, V) where a voxel was hit, and uniform noise (B, V) where not, to coordinates (B, V)."""
+        low, high, piece = self._piece(height)
+        z_hit = self.boundary + self.step * (piece + (height - low) / (high - low))
+        # short of one in float32, whatever the rounding
+        chance = (uniform * torch.special.ndtr(self.boundary)).clamp(1e-12, 1 - 1e-7)
+        return torch.where(hit, z_hit, torch.special.ndtri(chance))
 
-        The log slope is log |dz/dh| for a hit and log |dz/du| for the uniform u of an empty cell.
-        """
-        table = self.heights.flatten(0, 1).contiguous()
-        columns = height.flatten(1).T.contiguous()
-        piece = (torch.searchsorted(table, columns, right=True) - 1).clamp(0, _STEPS - 1)
-        low, high = table.gather(1, piece).T, table.gather(1, piece + 1).T
-        rise = (high - low).view_as(height)
-        place = piece.T.view_as(height) + (height - low.view_as(height)) / rise
-        z_hit = self.boundary + self.step * place
-        # float64: the upper tail of an empty cell may be as thin as 1 - p
-        chance = uniform.double() * torch.special.ndtr(self.boundary.double())
-        z_empty = torch.special.ndtri(chance.clamp(1e-12, 1 - 1e-12)).to(height.dtype)
-        slope_hit = (self.step / rise).log()
-        slope_empty = torch.special.log_ndtr(self.boundary) + 0.5 * z_empty.square() + 0.5 * _LOG_TWO_PI
-        return torch.where(hit, z_hit, z_empty), torch.where(hit, slope_hit, slope_empty)
+    def log_slope(self, height: Tensor, hit: Tensor, z: Tensor) -> Tensor:
+        """log |dz/dheight| of hit voxels, log |dz/duniform| of the others, at coordinates z; all (B, V)."""
+        low, high, _ = self._piece(height)
+        of_empty = torch.special.log_ndtr(self.boundary) + 0.5 * z.square() + 0.5 * math.log(2 * math.pi)
+        return torch.where(hit, (self.step / (high - low)).log(), of_empty)
+
+    def _piece(self, height: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Both ends and the number of the piece that holds each height."""
+        piece = (torch.searchsorted(self.heights, height.T.contiguous(), right=True) - 1).clamp(0, _STEPS - 1)
+        return self.heights.gather(1, piece).T, self.heights.gather(1, piece + 1).T, piece.T
 
     def height(self, z: Tensor) -> Tensor:
-        """Coordinates (B, L, N) to heights; negative ones, by the distance to the boundary, for empty cells."""
+        """Coordinates (B, V) to heights; negative ones, by the distance to the boundary, for empty voxels."""
         place = (z - self.boundary) / self.step
         piece = place.floor().clamp(0, _STEPS - 1)
         index = piece.long()
-        table = self.heights.expand(len(z), -1, -1, -1)
-        low = table.gather(3, index[..., None])[..., 0]
-        high = table.gather(3, index[..., None] + 1)[..., 0]
+        table = self.heights.expand(z.shape[0], -1, -1)  # len() would freeze the batch of an exported graph
+        low = table.gather(2, index[..., None])[..., 0]
+        high = table.gather(2, index[..., None] + 1)[..., 0]
         return torch.where(place < 0, z - self.boundary, low + (high - low) * (place - piece))
-
-
-_LOG_TWO_PI = 1.8378770664093453
 
 
 def _quantile(counts: Tensor, edges: Tensor, level: Tensor) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -18,10 +20,12 @@ class Padding(nn.Module):
         most: N, the number of cells of the largest.
         sizes: cells of each layer, (L,).
         mask: which places of the table are cells, (L, N).
+        layer: the layer of each voxel, (V,).
     """
 
     sizes: Tensor
     mask: Tensor
+    layer: Tensor
     gather: Tensor  # (L * N,): position in a shower, or one past its end
     scatter: Tensor  # (voxels,): position in the flattened table
 
@@ -33,9 +37,11 @@ class Padding(nn.Module):
         mask = torch.arange(self.most) < sizes[:, None]
         gather = torch.full((self.layers, self.most), geometry.n_voxels)
         gather[mask] = torch.arange(geometry.n_voxels)
-        for name, table in {"sizes": sizes, "mask": mask, "gather": gather.flatten()}.items():
+        layer, _ = mask.nonzero(as_tuple=True)
+        scatter = mask.flatten().nonzero()[:, 0]
+        tables = {"sizes": sizes, "mask": mask, "layer": layer, "gather": gather.flatten(), "scatter": scatter}
+        for name, table in tables.items():
             self.register_buffer(name, table, persistent=False)
-        self.register_buffer("scatter", mask.flatten().nonzero()[:, 0], persistent=False)
         self.grids = [layer.grid for layer in layers]
         self.periods = [layer.periodic for layer in layers]
         self.names = [f"layer_{layer.id}" for layer in layers]
@@ -57,14 +63,15 @@ class Padding(nn.Module):
         named = zip(self.names, self.grids, self.periods, strict=True)
         return {name: Field(channels=1, grid=grid, periodic=periodic) for name, grid, periodic in named}
 
-    def to_fields(self, table: Tensor) -> dict[str, Tensor]:
-        """(B, L, N) to values of `fields()`."""
-        if self.stacked:
-            return {"voxels": table.unflatten(2, self.grids[0])[:, None]}
-        pieces = self.join(table).split(self.sizes.tolist(), dim=1)
-        named = zip(self.names, pieces, self.grids, strict=True)
-        return {name: piece.unflatten(1, (1, *grid)) for name, piece, grid in named}
+    def to_fields(self, x: Tensor) -> dict[str, Tensor]:
+        """(B, voxels) to values of `fields()`."""
+        fields = self.fields()
+        pieces = x.split([math.prod(field.grid) for field in fields.values()], dim=1)
+        return {
+            name: piece.unflatten(1, (1, *field.grid))
+            for (name, field), piece in zip(fields.items(), pieces, strict=True)
+        }
 
     def from_fields(self, value: dict[str, Tensor]) -> Tensor:
         """Inverse of `to_fields`; other parts of the value are ignored."""
-        return self.split(torch.cat([value[name].flatten(1) for name in self.fields()], dim=1))
+        return torch.cat([value[name].flatten(1) for name in self.fields()], dim=1)

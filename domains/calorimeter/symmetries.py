@@ -6,6 +6,7 @@ with or without a reflection (32 maps for 16 sectors). Layers of one sector are 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
 from math import gcd
 
@@ -27,7 +28,7 @@ def symmetries(geometry: Geometry) -> Tensor:
     starts = [geometry.slices[i].start for i in geometry.active]
     grids = [start + np.arange(layer.n_voxels).reshape(layer.grid) for start, layer in zip(starts, layers, strict=True)]
     sectors = gcd(*(layer.n_alpha for layer in layers if not isinstance(layer, CartesianLayer) and layer.n_alpha > 1))
-    mirrors = [(False, True)] * 2 if _mirrored(layers) else [(False,)] * 2
+    mirrors = [(0, 1)] * 2 if _mirrored(layers) else [(0,)] * 2
     maps = product(range(max(sectors, 1)), *mirrors)
     images = [
         np.concatenate(
@@ -44,7 +45,7 @@ def _mirrored(layers: list[Layer]) -> bool:
     return all(np.allclose(side, -np.asarray(side)[::-1]) for side in edges)
 
 
-def _image(layer: Layer, grid: Indices, turn: int, flips: list[bool], sectors: int) -> Indices:
+def _image(layer: Layer, grid: Indices, turn: int, flips: Sequence[int], sectors: int) -> Indices:
     if isinstance(layer, CartesianLayer):
         return grid[:: -1 if flips[0] else 1, :: -1 if flips[1] else 1]
     if layer.n_alpha == 1:

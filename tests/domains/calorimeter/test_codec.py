@@ -100,7 +100,7 @@ def test_any_coordinates_decode_to_exact_sums_and_counts(geometry: Geometry) -> 
 def test_volume_is_the_log_determinant_of_the_map_less_the_density_of_its_noise(row: int) -> None:
     source = showers(MIXED, 400)
     codec = fitted(MIXED, source).double()
-    layers, most = codec.padding.layers, codec.padding.most
+    layers = codec.padding.layers
     x = source.x[row].double()
     x = torch.where(x >= CUT, x, torch.zeros_like(x))
     condition = {"energy": source.condition["energy"][row : row + 1].double()}
@@ -110,7 +110,7 @@ def test_volume_is_the_log_determinant_of_the_map_less_the_density_of_its_noise(
     energies = codec.padding.split(x[None])[0].sum(1)
     behind = torch.cat((energies.flip(0).cumsum(0).flip(0)[1:], torch.zeros(1)))
     undefined = torch.cat((energies.sum()[None] == 0, ~((energies > 0) & (behind > 0))[:-1]))
-    empty = ~table_hit & codec.padding.mask
+    empty = ~hit
     sizes = [int(hit.sum()), int(layer_hit.sum()), int(undefined.sum()), layers, int(empty.sum())]
 
     def forward(theta: torch.Tensor) -> torch.Tensor:
@@ -119,7 +119,7 @@ def test_volume_is_the_log_determinant_of_the_map_less_the_density_of_its_noise(
             "gauge": torch.zeros(1, layers, dtype=torch.float64).masked_scatter(layer_hit[None], gauge),
             "ratio": torch.zeros(1, layers, dtype=torch.float64).masked_scatter(undefined[None], filling),
             "count": count[None],
-            "empty": torch.full((1, layers, most), 0.5, dtype=torch.float64).masked_scatter(empty[None], void),
+            "empty": torch.full((1, len(x)), 0.5, dtype=torch.float64).masked_scatter(empty[None], void),
         }
         shower = torch.zeros(1, len(x), dtype=torch.float64).masked_scatter(hit[None], deposits)
         batch = Batch(shower, condition, torch.zeros(1, dtype=torch.int64))
