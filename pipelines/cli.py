@@ -232,8 +232,9 @@ def export(
     from .export import export as run_export
 
     with _screen() as screen:
-        run_export(run, format=format, out=out)
-        screen.say(f"exported: {out}")
+        done = run_export(run, format=format, out=out, screen=screen)
+        screen.say(f"file: {done.file}, described in {done.sidecar.name}")
+        screen.say(str(done.agreement))
         _where(screen, run)
 
 

@@ -1,0 +1,175 @@
+"""A generator as a function of tensors alone, what exported files compute: conditions and noise in, samples out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from ..core.errors import MaquetteError
+from ..core.noise import KeyedNoise, Recorder, TapeNoise
+from ..core.spaces import Tree
+from ..domains.generator import Generator
+
+_DRAWS = 10_000  # conditions drawn to learn where they lie
+_TRACED = 3  # samples in the traced batch; 0 and 1 would be taken for constants
+_LONE = "condition"
+"""What a condition is called that is one tensor."""
+
+
+class ExportError(MaquetteError):
+    """A generator that cannot become a graph, or a file that does not compute what the generator does."""
+
+
+@dataclass(frozen=True)
+class Port:
+    """One input or output; its first axis is the batch.
+
+    Attributes:
+        name: what it is called in the file.
+        role: "condition", "noise" or "sample".
+        shape: without the batch.
+        dtype: "float32" or "int64".
+        law: of a noise: "normal" (standard) or "uniform" (open interval from 0 to 1).
+        unit: of a condition or sample; empty if it has none.
+        seen: of a condition: smallest and largest value in training (nearly), for each of its numbers.
+    """
+
+    name: str
+    role: str
+    shape: tuple[int, ...]
+    dtype: str
+    law: str = ""
+    unit: str = ""
+    seen: tuple[tuple[float, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Inputs (conditions first, then noise) and outputs, in order."""
+
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+
+    def names(self, role: str) -> list[str]:
+        """Names of the inputs of one role."""
+        return [port.name for port in self.inputs if port.role == role]
+
+
+@dataclass(frozen=True)
+class Example:
+    """One batch through the Python sampler: what a file is held against.
+
+    Attributes:
+        condition: physical conditions.
+        noise: what the sampler read, by name.
+        laws: the law of each noise.
+        x: what the sampler made of them.
+    """
+
+    condition: Tree
+    noise: dict[str, Tensor]
+    laws: tuple[str, ...]
+    x: Tree
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """Tensors in the order of the signature."""
+        return (*_named(self.condition, _LONE).values(), *self.noise.values())
+
+    @property
+    def outputs(self) -> tuple[Tensor, ...]:
+        """Tensors in the order of the signature."""
+        return tuple(_named(self.x, "").values())
+
+
+class Sampling(nn.Module):
+    """`Generator.sample` with the names of its tensors fixed: positional tensors in, tensors out."""
+
+    def __init__(self, generator: Generator, signature: Signature) -> None:
+        super().__init__()
+        self.generator = generator
+        self.conditions, self.noise = signature.names("condition"), signature.names("noise")
+
+    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        named = dict(zip((*self.conditions, *self.noise), tensors, strict=True))
+        tape = TapeNoise({name: named[name] for name in self.noise})
+        condition = {name: named[name] for name in self.conditions}
+        lone = self.conditions == [_LONE]
+        x = self.generator.sample(tensors[0].shape[0], condition[_LONE] if lone else condition, noise=tape)
+        return tuple(_named(x, "").values())
+
+
+def example(generator: Generator, n: int, *, seed: int) -> Example:
+    """Draw a batch of n samples with conditions as in training.
+
+    The noise is that of `Model.draw`: an exported file fed with its `KeyedNoise` gives the samples of that seed.
+    """
+    noise = KeyedNoise(seed, torch.arange(n), stream="generate")
+    condition = generator.codec.draw_condition(noise.fold("condition"))
+    recorder = Recorder(noise)
+    with torch.no_grad():
+        x = generator.sample(n, condition, noise=recorder)
+    laws = tuple(recorder.laws[name] for name in recorder.tape)
+    return Example(condition, recorder.tape, laws, x)
+
+
+def signature(generator: Generator, drawn: Example) -> Signature:
+    """What the sampler that made an example reads and returns."""
+    codec = generator.codec
+    many = codec.draw_condition(KeyedNoise(0, torch.arange(_DRAWS), stream="range"))
+    conditions = (
+        _port(name, "condition", value, unit=codec.units.get(name, ""), seen=_range(value))
+        for name, value in _named(many, _LONE).items()
+    )
+    noises = (
+        _port(name, "noise", value, law=law) for (name, value), law in zip(drawn.noise.items(), drawn.laws, strict=True)
+    )
+    outputs = (
+        _port(name, "sample", value, unit=codec.units.get(name, ""))
+        for name, value in _named(drawn.x, codec.sample_name).items()
+    )
+    return Signature((*conditions, *noises), tuple(outputs))
+
+
+def trace(generator: Generator, names: Signature, *, seed: int = 0) -> ExportedProgram:
+    """The sampler as a graph for a batch of any size from one.
+
+    Raises:
+        ExportError: the sampler does not unroll into a fixed sequence of operations.
+    """
+    batch = Dim("batch", min=1)
+    inputs = example(generator, _TRACED, seed=seed).inputs
+    shapes = (tuple({0: batch} for _ in inputs),)
+    try:
+        return torch.export.export(Sampling(generator, names).eval(), inputs, dynamic_shapes=shapes, strict=False)
+    except Exception as error:  # the tracer raises whatever it meets
+        raise ExportError(
+            "this generator's sampler is no fixed sequence of operations, which an exported file must be "
+            f"({first_line(error)}); fit one with a fixed-step method, or make samples with `maquette generate`."
+        ) from error
+
+
+def first_line(error: BaseException) -> str:
+    """The start of an error's text, as short as a sentence can hold."""
+    lines = str(error).strip().splitlines()
+    return (f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__)[:200]
+
+
+def _named(value: Tree, lone: str) -> dict[str, Tensor]:
+    return {lone: value} if isinstance(value, Tensor) else dict(value)
+
+
+def _port(
+    name: str, role: str, value: Tensor, *, law: str = "", unit: str = "", seen: Sequence[tuple[float, float]] = ()
+) -> Port:
+    dtype = str(value.dtype).removeprefix("torch.")
+    return Port(name, role, tuple(value.shape[1:]), dtype, law, unit, tuple(seen))
+
+
+def _range(value: Tensor) -> list[tuple[float, float]]:
+    columns = value.flatten(1).T
+    return [(column.min().item(), column.max().item()) for column in columns]
