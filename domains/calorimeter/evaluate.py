@@ -13,11 +13,14 @@ from ...core.errors import MaquetteError
 from ...core.statistics.comparison import Index, halves
 from ...data_specs.calorimeter.geometry import Geometry
 from ..plugin import Evaluation, Progress
-from . import metrics
 from .classification import Side, classify, tests
+from .comparison import Comparison
+from .distances import physics_distances
 from .effort import EffortConfig, effort_called
 from .features import Extractor, high_level, low_level, read
 from .figures import Gallery, figures, matched
+from .memorisation import memorisation
+from .metrics import feature_metrics, verdict
 from .published import published
 
 Showers = Source | tuple[NDArray, NDArray]
@@ -66,7 +69,7 @@ def evaluate(
         for side, source in sources.items()
     }
     features = {side: columns for side, (columns, _) in found.items()}
-    comparison = metrics.Comparison(features["reference"], features["generated"], parts, extractor, seed)
+    comparison = Comparison(features["reference"], features["generated"], parts, extractor, seed)
 
     def low(side: Side, rows: Index) -> NDArray[np.float32]:
         return low_level(*read(sources[side], rows, geometry.threshold))
@@ -80,20 +83,12 @@ def evaluate(
         seed=seed,
         progress=progress,
     )
-    for name, group in (
-        ("separations", metrics.separations),
-        ("response", metrics.response),
-        ("profiles", metrics.profiles),
-        ("lines", metrics.lines),
-    ):
-        progress(name, 0, 1)
-        estimates |= group(comparison)
-        progress(name, 1, 1)
-    estimates |= metrics.physics_distances(
-        comparison, sizes, lambda done, total: progress("physics distances", done, total)
-    )
+    progress("spectra", 0, 1)
+    estimates |= feature_metrics(comparison)
+    progress("spectra", 1, 1)
+    estimates |= physics_distances(comparison, sizes, lambda done, total: progress("physics distances", done, total))
     progress("memorisation", 0, 1)
-    estimates |= metrics.memorisation(comparison, low, sizes)
+    estimates |= memorisation(comparison, low, sizes)
     progress("memorisation", 1, 1)
     progress("figures", 0, 1)
     picks = dict(zip(sources, matched(features["reference"].incident, features["generated"].incident), strict=True))
@@ -113,7 +108,7 @@ def evaluate(
         estimates=estimates,
         figures=pictures,
         published=published(geometry.name),
-        verdict=metrics.verdict(estimates, parts.n),
+        verdict=verdict(estimates, parts.n),
         notes=_notes(sources, counts, parts.n, geometry, effort),
     )
 

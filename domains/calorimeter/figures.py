@@ -32,7 +32,7 @@ from .drawing import (
     with_ratio,
 )
 from .features import Extractor, Features
-from .metrics import energy_edges
+from .response import energy_edges
 
 SHOWN = 5
 """Layers at most in figures of single layers."""

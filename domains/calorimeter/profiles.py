@@ -8,6 +8,7 @@ from scipy.optimize import least_squares
 from scipy.special import gammainc
 
 from ...data_specs.calorimeter.geometry import Geometry, PolarLayer
+from .comparison import Comparison, Estimates, not_measurable
 
 MIN_LAYERS = 10
 
@@ -67,3 +68,35 @@ def containment_radius(energy: ArrayLike, edges: ArrayLike, fraction: float = 0.
     """
     inside = np.concatenate([[0.0], np.cumsum(np.asarray(energy, dtype=np.float64))])
     return float(np.interp(fraction, inside / inside[-1], np.asarray(edges, dtype=np.float64)))
+
+
+def profiles(c: Comparison) -> Estimates:
+    """Depth of the shower maximum and radius of 90 % of the energy, where the geometry resolves them."""
+    geometry = c.extractor.geometry
+    longest = "Depth of the maximum of a gamma function fitted to the mean longitudinal profile"
+    widest = "Radius of 90 % of the energy of the mean lateral profile"
+    found: Estimates = {}
+    edges = depths(geometry)
+    if edges is None:
+        found["t_max"] = not_measurable(longest, "fewer than 10 layers, or their depths in X0 are not known", "X0")
+    else:
+        boundaries = edges
+        found["t_max"] = c.beside(
+            lambda f: lambda rows: (f.layer[rows] / f.incident[rows, None]).sum(0, dtype=np.float64),
+            lambda s: shower_maximum(s, boundaries),
+            longest,
+            unit="X0",
+        )
+    if geometry.medium is None or not resolves_radius(geometry):
+        found["r90"] = not_measurable(
+            widest, "fewer than 10 layers, cells of half a Moliere radius or more, or an unknown medium", "R_M"
+        )
+    else:
+        rings = c.extractor.rings / geometry.medium.moliere_radius
+        found["r90"] = c.beside(
+            lambda f: lambda rows: (f.radial[rows] / f.incident[rows, None]).sum(0, dtype=np.float64),
+            lambda s: containment_radius(s, rings),
+            widest,
+            unit="R_M",
+        )
+    return found

@@ -11,12 +11,16 @@ from maquette.core.errors import ConfigError, MaquetteError
 from maquette.core.statistics.comparison import halves
 from maquette.core.statistics.estimate import Estimate
 from maquette.data_specs.calorimeter.geometries import known_geometry
-from maquette.domains.calorimeter import metrics
+from maquette.domains.calorimeter.comparison import Comparison
+from maquette.domains.calorimeter.distances import physics_distances
 from maquette.domains.calorimeter.effort import EFFORTS
 from maquette.domains.calorimeter.evaluate import evaluate
 from maquette.domains.calorimeter.features import Extractor
+from maquette.domains.calorimeter.memorisation import memorisation
+from maquette.domains.calorimeter.metrics import feature_metrics, verdict
 from maquette.domains.calorimeter.profiles import containment_radius, depths, resolves_radius, shower_maximum
 from maquette.domains.calorimeter.published import published
+from maquette.domains.calorimeter.response import response
 from maquette.domains.calorimeter.sample import sample_path
 
 CALOGAN = known_geometry("calogan")
@@ -38,20 +42,20 @@ def real() -> tuple[Sample, Sample]:
     return (x[:half], e[:half]), (x[half:], e[half:])
 
 
-def features_of(reference: Sample, generated: Sample, geometry=CALOGAN, seed: int = 0) -> metrics.Comparison:
+def features_of(reference: Sample, generated: Sample, geometry=CALOGAN, seed: int = 0) -> Comparison:
     sources = [TensorSource(*_tensors(sample)) for sample in (reference, generated)]
     extractor = Extractor.fit(geometry, sources[0])
     r, g = (extractor.stream(source, len(source))[0] for source in sources)
     parts = halves(len(r), len(g), np.random.default_rng(seed))
-    return metrics.Comparison(r, g, parts, extractor, seed)
+    return Comparison(r, g, parts, extractor, seed)
 
 
 def _tensors(sample: Sample) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     return torch.from_numpy(sample[0]), {"energy": torch.from_numpy(sample[1]).reshape(-1, 1)}
 
 
-def cheap(c: metrics.Comparison) -> dict[str, Estimate]:
-    return metrics.separations(c) | metrics.response(c) | metrics.profiles(c) | metrics.lines(c)
+def cheap(c: Comparison) -> dict[str, Estimate]:
+    return feature_metrics(c)
 
 
 def first(estimates: dict[str, Estimate]) -> str:
@@ -126,16 +130,16 @@ def test_spoilt_showers_are_caught_by_the_right_metric(
     found = cheap(features_of(reference, (spoil(x).astype(np.float32), e)))
     assert first(found) in by
     assert found[first(found)].excess() > 5
-    assert metrics.verdict(found, 1).startswith(f"distinguishable by {first(found)} (")
+    assert verdict(found, 1).startswith(f"distinguishable by {first(found)} (")
 
 
 def test_a_wider_response_is_measured_in_its_own_unit(real: tuple[Sample, Sample]) -> None:
     reference, (x, e) = real
-    found = metrics.response(features_of(reference, (smeared(x), e)))
+    found = response(features_of(reference, (smeared(x), e)))
     ratio = np.hypot(1, 0.01 / (reference[0].sum(1) / reference[1][:, 0]).std())
     assert found["response_width_ratio"].value == pytest.approx(ratio, rel=0.15)
     assert found["resolution"].excess() > 3
-    found = metrics.response(features_of(reference, (scaled(x), e)))
+    found = response(features_of(reference, (scaled(x), e)))
     assert found["linearity"].value == pytest.approx(1.0, abs=0.1)  # percent
 
 
@@ -160,7 +164,7 @@ def test_copies_are_found(real: tuple[Sample, Sample]) -> None:
             showers, energy = reference if side == "reference" else sample
             return showers[rows] / energy[rows]
 
-        estimate = metrics.memorisation(c, voxels, sizes)["memorisation"]
+        estimate = memorisation(c, voxels, sizes)["memorisation"]
         assert (estimate.excess() > 3) == caught
         assert estimate.floor == pytest.approx(0.01, abs=0.03)
 
@@ -173,7 +177,7 @@ def test_pulls_of_every_metric_between_random_parts(real: tuple[Sample, Sample])
         order = np.random.default_rng(seed).permutation(len(x))[:1600]
         r, g = order[:800], order[800:]
         c = features_of((x[r], e[r]), (x[g], e[g]), seed=seed)
-        found = cheap(c) | metrics.physics_distances(c, EFFORTS["quick"])
+        found = cheap(c) | physics_distances(c, EFFORTS["quick"])
         for name, estimate in found.items():
             pulls.setdefault(name, []).append(estimate.excess())
     for name, values in pulls.items():
@@ -187,7 +191,7 @@ def test_polar_showers_real_against_real_and_narrowed(data_folder) -> None:
     with h5py.File(data_folder / "calorimeter" / "geant4_ds2_eminus_train.h5") as file:
         x, e = file["showers"][:1600], file["incident_energies"][:1600]
     found = cheap(features_of((x[:800], e[:800]), (x[800:], e[800:]), geometry))
-    assert metrics.verdict(found, 400).startswith("indistinguishable")
+    assert verdict(found, 400).startswith("indistinguishable")
     assert found["t_max"].value == pytest.approx(4.8, abs=0.2)
     assert 0.9 < found["r90"].value < 1.3
     assert np.isnan(found["line_511"].value)  # silicon deposits over a sampling fraction
@@ -200,7 +204,7 @@ def test_polar_showers_real_against_real_and_narrowed(data_folder) -> None:
     assert spoilt["separation_width_r"].excess() > 10
     turned = np.roll(x[800:].reshape(800, 45, 16, 9), 5, axis=2).reshape(800, -1)  # a symmetry: nothing to find
     found = cheap(features_of((x[:800], e[:800]), (turned, e[800:]), geometry))
-    assert metrics.verdict(found, 400).startswith("indistinguishable")
+    assert verdict(found, 400).startswith("indistinguishable")
 
 
 def test_shower_maximum_of_a_gamma_function() -> None:
@@ -230,9 +234,9 @@ def test_verdict_names_the_worst_first() -> None:
         return Estimate(value, 1.0, 0.0, 10, "", better, "A figure.", 0.0)
 
     both = {"a": estimate(4), "b": estimate(9), "c": estimate(2), "d": estimate(-5, "floor"), "e": estimate(np.nan)}
-    text = metrics.verdict(both, 1234)
+    text = verdict(both, 1234)
     assert text == "distinguishable by b (9.0 sigma), d (5.0 sigma), a (4.0 sigma) at n = 1,234"
-    assert "all 2 metrics" in metrics.verdict({"c": both["c"], "a": estimate(3), "e": both["e"]}, 5)
+    assert "all 2 metrics" in verdict({"c": both["c"], "a": estimate(3), "e": both["e"]}, 5)
 
 
 @pytest.mark.parametrize("name", ["ds1-photons", "ds1-pions", "ds2", "ds3"])
