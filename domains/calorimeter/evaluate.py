@@ -18,7 +18,8 @@ from .comparison import Comparison
 from .distances import physics_distances
 from .effort import EffortConfig, effort_called
 from .features import Extractor, high_level, low_level, read
-from .figures import Gallery, figures, matched
+from .figures import figures
+from .gallery import Gallery, matched
 from .memorisation import memorisation
 from .metrics import feature_metrics, verdict
 from .published import published

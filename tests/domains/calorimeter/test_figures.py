@@ -14,7 +14,8 @@ from maquette.data_specs.calorimeter.geometries import known_geometry
 from maquette.data_specs.calorimeter.geometry import CartesianLayer, Geometry, PolarLayer
 from maquette.domains.calorimeter.drawing import Curve, density, draw_layer
 from maquette.domains.calorimeter.features import Extractor
-from maquette.domains.calorimeter.figures import EXAMPLES, Gallery, figures, matched
+from maquette.domains.calorimeter.figures import figures
+from maquette.domains.calorimeter.gallery import EXAMPLES, Gallery, matched
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.text import Text

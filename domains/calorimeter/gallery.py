@@ -1,0 +1,64 @@
+"""What the figures are drawn from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...core.statistics.two_sample import TwoSample
+from .features import Extractor, Features
+
+SHOWN = 5
+"""Layers at most in figures of single layers."""
+EXAMPLES = 4
+SIDES = ("reference", "generated")
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """What the figures are drawn from.
+
+    Attributes:
+        extractor: what computed the features.
+        reference, generated: features of all showers.
+        means: mean shower (V,) of reference and generated, MeV.
+        examples: showers (EXAMPLES, V) of reference and generated, MeV, pairwise of like incident energy.
+        energies: their incident energies (EXAMPLES,), MeV.
+        curves: classifier tests by name.
+    """
+
+    extractor: Extractor
+    reference: Features
+    generated: Features
+    means: tuple[Array, Array]
+    examples: tuple[NDArray, NDArray]
+    energies: tuple[NDArray, NDArray]
+    curves: Mapping[str, TwoSample]
+
+    @property
+    def labels(self) -> tuple[str, str]:
+        return f"reference (n = {len(self.reference):,})", f"generated (n = {len(self.generated):,})"
+
+    @property
+    def shown(self) -> list[int]:
+        """Positions of the layers to show: all if few, else those at even shares of the mean energy in depth."""
+        energy = self.reference.layer.mean(0, dtype=np.float64)
+        if len(energy) <= SHOWN:
+            return list(range(len(energy)))
+        inside = np.cumsum(energy) / energy.sum()
+        return sorted({int(np.searchsorted(inside, share)) for share in (0.02, 0.2, 0.5, 0.8, 0.98)})
+
+    def layer_name(self, k: int) -> str:
+        return f"layer {self.extractor.geometry.layers[self.extractor.geometry.active[k]].id}"
+
+
+def matched(reference: NDArray, generated: NDArray) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows of reference and generated showers of like incident energy, from low to high."""
+    low, high = np.percentile(reference, [10, 90])
+    wanted = np.geomspace(low, high, EXAMPLES)
+    picks = [np.array([np.abs(np.log(side / energy)).argmin() for energy in wanted]) for side in (reference, generated)]
+    return picks[0], picks[1]
