@@ -51,7 +51,7 @@ def features_of(reference: Sample, generated: Sample, geometry=CALOGAN, seed: in
 
 
 def _tensors(sample: Sample) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    return torch.from_numpy(sample[0]), {"energy": torch.from_numpy(sample[1]).reshape(-1, 1)}
+    return torch.from_numpy(sample[0]).float(), {"energy": torch.from_numpy(sample[1]).reshape(-1, 1)}
 
 
 def cheap(c: Comparison) -> dict[str, Estimate]:
@@ -150,6 +150,15 @@ def test_dead_showers_are_judged_too(real: tuple[Sample, Sample]) -> None:
     assert result.estimates["auc_low"].value > 0.9
     assert result.estimates["response_width_ratio"].value == 0
     assert result.estimates["response_mean_shift"].value < -100
+
+
+def test_layers_without_cells_or_angle_can_be_judged() -> None:
+    geometry, rng = known_geometry("ds1-photons"), np.random.default_rng(0)
+    x = rng.exponential(size=(400, geometry.n_voxels)) * (rng.random((400, geometry.n_voxels)) < 0.3)
+    e = (1.1 * x.sum(1)).astype(np.float32)
+    found = feature_metrics(features_of((x[:200], e[:200]), (x[200:], e[200:]), geometry))
+    assert verdict(found, 100).startswith("indistinguishable")
+    assert found["separation_centroid_eta"].value > 0
 
 
 def test_copies_are_found(real: tuple[Sample, Sample]) -> None:
