@@ -36,6 +36,8 @@ class Split:
     second: tuple[str, ...]
     context: tuple[str, ...]
     """Names of the condition's parts; a lone condition is called "condition"."""
+    labels: tuple[str, str]
+    """What the two families' acts and noise are called."""
 
     def take(self, x: Tree, names: Sequence[str]) -> Tree:
         """The named parts of a sample; a lone one as its tensor."""
@@ -52,14 +54,6 @@ class Split:
         """What the second family is conditioned on."""
         both = self.named(condition, self.context) | self.named(a, self.first)
         return next(iter(both.values())) if len(both) == 1 else both
-
-    def label(self, names: Sequence[str], otherwise: str) -> str:
-        """What the family of these parts is called: its part if it has only one."""
-        return names[0] if len(names) == 1 else otherwise
-
-    @property
-    def labels(self) -> tuple[str, str]:
-        return self.label(self.first, "first"), self.label(self.second, "second")
 
 
 class Chain(nn.Module):
@@ -80,7 +74,7 @@ class Chain(nn.Module):
         return split.named(a, split.first) | split.named(b, split.second)
 
     def acts(self) -> list[Act]:
-        """The acts of the first family, then those of the second; an act called "fit" bears the family's label."""
+        """The acts of the first family, then those of the second; an act called "fit" bears the family's name."""
         one, two = self.split.labels
         return _acts(self.first, self._first_view, one) + _acts(self.second, self._second_view, two)
 
@@ -119,6 +113,7 @@ class ChainConfig(FamilyConfig):
     first: by_kind(families)  # type: ignore[valid-type]
     second: by_kind(families)  # type: ignore[valid-type]
     split: tuple[str, ...] = Field(min_length=1, description="names of the parts that `first` models")
+    names: tuple[str, str] = Field(default=("first", "second"), description="what the two families' acts are called")
 
     @property
     def tolerance(self) -> str:  # type: ignore[override]
@@ -135,6 +130,8 @@ class ChainConfig(FamilyConfig):
                 raise ConfigError(f'chain.split: there is no part "{name}".{did_you_mean(name, known)} Known: {known}.')
         a = {name: part for name, part in space.parts.items() if name in self.split}
         b = {name: part for name, part in space.parts.items() if name not in self.split}
+        if len(set(self.names)) < 2:
+            raise ConfigError(f"chain.names: the two families need different names, found {list(self.names)}.")
         if not b:
             raise ConfigError(f"chain.split: {list(a)} are all the parts there are; leave one for the second family.")
         c: dict[str, Simple] = {}
@@ -144,7 +141,7 @@ class ChainConfig(FamilyConfig):
             raise ConfigError(f"chain: {shared} name parts of both the sample and the condition; rename one of them.")
         first, second = self.first.build(_of(a), condition), self.second.build(_of(b), _of(c | a))
         dense = all("density" in capabilities(family) for family in (first, second))
-        return (DensityChain if dense else Chain)(Split(tuple(a), tuple(b), tuple(c)), first, second)
+        return (DensityChain if dense else Chain)(Split(tuple(a), tuple(b), tuple(c), self.names), first, second)
 
     @classmethod
     def example(cls) -> ChainConfig:

@@ -1,8 +1,7 @@
-"""Conditions from words: `condition.energy="5 GeV"`, `condition.energy=1000:10000`, `condition.particle=-11`."""
+"""Conditions of showers from words: `condition.energy="5 GeV"`, `condition.particle=-11`, `condition.angle=0.1,0`."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import torch
@@ -18,7 +17,7 @@ _SLACK = 1.01  # how far beyond the training energies is still called inside
 def parse_conditions(values: Mapping[str, str], n: int, codec: ShowerCodec) -> dict[str, Tensor]:
     """Conditions (n, width) for a model.
 
-    An energy is a number in MeV, or with a unit ("5 GeV"), or a range "LOW:HIGH", spread evenly in log energy.
+    An energy is a number in MeV, or with a unit ("5 GeV").
 
     Raises:
         ConfigError: a condition the model does not have, one it needs and was not given, a word that is no number,
@@ -38,7 +37,7 @@ def parse_conditions(values: Mapping[str, str], n: int, codec: ShowerCodec) -> d
 
 def _column(name: str, text: str, n: int, codec: ShowerCodec) -> Tensor:
     if name == "energy":
-        return _energies(text, n, codec)
+        return torch.full((n, 1), _energy(text, codec))
     if name == "particle":
         if text.strip().lstrip("+-").isdigit() and int(text) in PARTICLES:
             return torch.full((n, 1), int(text))
@@ -49,26 +48,17 @@ def _column(name: str, text: str, n: int, codec: ShowerCodec) -> Tensor:
     return torch.tensor(parts).expand(n, -1).clone()
 
 
-def _energies(text: str, n: int, codec: ShowerCodec) -> Tensor:
-    bounds = [_energy(part) for part in text.split(":")]
-    if len(bounds) > 2 or bounds != sorted(bounds):
-        raise ConfigError(f"condition.energy: expected MeV or LOW:HIGH, found {text!r}.")
+def _energy(text: str, codec: ShowerCodec) -> float:
+    word = text.strip().lower()
+    unit = next((unit for unit in _UNITS if word.endswith(unit)), "")
+    value = _number("condition.energy", word.removesuffix(unit)) * _UNITS.get(unit, 1.0)
     seen = codec.law[:, 0]
     low, high = seen.min().item(), seen.max().item()
-    if bounds[0] < low / _SLACK or bounds[-1] > high * _SLACK:
+    if not low / _SLACK <= value <= high * _SLACK:
         raise ConfigError(
             f"condition.energy: the model was trained on {low:.6g} .. {high:.6g} MeV and knows nothing beyond; "
             f"found {text!r}."
         )
-    return torch.logspace(math.log10(bounds[0]), math.log10(bounds[-1]), n)[:, None]
-
-
-def _energy(text: str) -> float:
-    word = text.strip().lower()
-    unit = next((unit for unit in _UNITS if word.endswith(unit)), "")
-    value = _number("condition.energy", word.removesuffix(unit)) * _UNITS.get(unit, 1.0)
-    if not 0 < value < math.inf:
-        raise ConfigError(f"condition.energy: expected a positive energy, found {text!r}.")
     return value
 
 

@@ -25,7 +25,7 @@ def test_density_and_sample_are_compositions():
     expected = chain.first.log_prob(x["e"], c) + chain.second.log_prob({"v": x["v"], "w": x["w"]}, given)
     assert torch.equal(chain.log_prob(x, c), expected)
     y = chain.sample(4, c, noise=keyed(4))
-    e = chain.first.sample(4, c, noise=keyed(4).fold("e"))
+    e = chain.first.sample(4, c, noise=keyed(4).fold("first"))
     rest = chain.second.sample(4, c | {"e": e}, noise=keyed(4).fold("second"))
     assert list(y) == ["e", "v", "w"]
     assert torch.equal(y["e"], e)
@@ -43,24 +43,28 @@ def test_the_second_family_trains_on_true_parts():
 
 
 @pytest.mark.parametrize(
-    ("split", "second", "acts", "tape"),
+    ("second", "acts", "tape"),
     [
-        (("e",), FLOW, ["e", "second"], ["e/prior", "second/prior"]),
-        (("e", "v"), FLOW, ["first", "w"], ["first/prior", "w/prior"]),
+        (FLOW, ["energies", "cells"], ["energies/prior", "cells/prior"]),
         (
-            ("e",),
             {"kind": "distilled", "teacher": FlowMatchingConfig.example()},
-            ["e", "second", "second/distill"],
-            ["e/prior", "second/prior"],
+            ["energies", "cells", "cells/distill"],
+            ["energies/prior", "cells/prior"],
         ),
     ],
 )
-def test_acts_and_noise_bear_the_names_of_parts(split, second, acts, tape):
-    chain = ChainConfig.model_validate({"first": FLOW, "second": second, "split": split}).build(SPACE)
+def test_acts_and_noise_bear_the_given_names(second, acts, tape):
+    config = {"first": FLOW, "second": second, "split": ["e"], "names": ["energies", "cells"]}
+    chain = ChainConfig.model_validate(config).build(SPACE)
     assert [act.name for act in chain.acts()] == acts
     recorder = Recorder(keyed(2, dtype=torch.float32))
     chain.sample(2, noise=recorder)
     assert list(recorder.tape) == tape
+
+
+def test_names_must_differ():
+    with pytest.raises(ConfigError, match="need different names"):
+        ChainConfig(first=FLOW, second=FLOW, split=("e",), names=("a", "a")).build(SPACE)
 
 
 def test_a_chain_has_a_density_only_if_both_families_have():
