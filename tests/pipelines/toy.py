@@ -83,23 +83,24 @@ class ToyCodec(Codec):
     def __init__(self) -> None:
         super().__init__()
         self.space, self.condition = Vector(dim=2), Vector(dim=2)
-        self.register_buffer("scale", torch.ones(()))
+        self.register_buffer("unit", torch.ones(()))
 
     def fit(self, source: Source) -> None:
         x = source.fetch(torch.arange(len(source))).x
         assert isinstance(x, Tensor)
-        self.scale.copy_(x.std())
+        self.unit.copy_(x.std())
 
-    def encode(self, batch: Batch, noise: Noise) -> Batch:
+    def encode_with_volume(self, batch: Batch, noise: Noise) -> tuple[Batch, Tensor]:
         assert batch.condition is not None
-        return Batch(batch.x / self.scale, self.encode_condition(batch.condition), batch.index)  # type: ignore[operator]
+        y = Batch(batch.x / self.unit, self.encode_condition(batch.condition), batch.index)  # type: ignore[operator]
+        return y, (-2 * self.unit.log()).expand(len(batch))
 
     def encode_condition(self, condition: Tree) -> Tree:
         angle = condition["angle"]  # type: ignore[index]
         return torch.cat((angle.cos(), angle.sin()), dim=1)
 
     def decode(self, y: Tree, condition: Tree) -> Tree:
-        return y * self.scale  # type: ignore[operator]
+        return y * self.unit  # type: ignore[operator]
 
     def draw_condition(self, noise: Noise) -> Tree:
         return {"angle": 2 * math.pi * noise.uniform("angle", (1,))}

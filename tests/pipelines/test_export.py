@@ -1,0 +1,275 @@
+"""Exported files compute what the Python sampler computes, and say what they are."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import onnx
+import pytest
+import torch
+from maquette.core.errors import ConfigError
+from maquette.core.noise import KeyedNoise, TapeNoise
+from maquette.core.spaces import Tree
+from maquette.domains.calorimeter.dataset import ShowerDataset
+from maquette.domains.calorimeter.generator import ShowerGeneratorConfig
+from maquette.domains.calorimeter.sample import sample_path
+from maquette.pipelines import export as verb
+from maquette.pipelines import formats
+from maquette.pipelines.export import FLIPPED, LARGEST, Exported, export
+from maquette.pipelines.graph import ExportError, example
+from maquette.pipelines.load import load
+from torch import Tensor
+
+COUPLING = {"kind": "spline-coupling", "couplings": 2, "hidden": [16], "bins": 4}
+AUTOREGRESSIVE = {"kind": "spline-autoregressive", "transforms": 1, "hidden": [16], "bins": 4}
+PATCHES = {"layer_0": [3, 12], "layer_1": [6, 6], "layer_2": [6, 6]}
+TRANSFORMER = {"kind": "transformer", "width": 16, "depth": 1, "heads": 2, "patch": PATCHES}
+MATCHING = {"kind": "flow-matching", "network": TRANSFORMER, "method": "euler", "steps": 2}
+STREAMS = {"kind": "streams", "channels": 2, "depth": 1, "width": 8}
+GAN = {"kind": "gan", "generator": STREAMS, "critic": {"kind": "residual", "width": 8, "depth": 1}, "spectral": True}
+CHAINS = {
+    "coupling, coupling": (COUPLING, COUPLING),
+    "autoregressive, distilled": (AUTOREGRESSIVE, {"kind": "distilled", "teacher": MATCHING}),
+    "coupling, flow matching": (COUPLING, MATCHING),
+    "coupling, gan": (COUPLING, GAN),
+}
+
+
+def artefact(chain: str, folder: Path) -> Path:
+    """A generator of the package's showers whose weights are random instead of fitted."""
+    data = ShowerDataset(sample_path()).rows(0, 500)
+    first, second = CHAINS[chain]
+    family = {"kind": "chain", "split": ["layers"], "names": ["layers", "second"], "first": first, "second": second}
+    torch.manual_seed(1)
+    generator = ShowerGeneratorConfig.model_validate({"family": family}).build(data.description, data)
+    with torch.no_grad():
+        for parameter in generator.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    generator.save(folder, domain="calorimeter", config_hash="c0ffee")
+    return folder
+
+
+class Case:
+    """An artefact and the file it was exported to."""
+
+    def __init__(self, chain: str, format: str, folder: Path) -> None:
+        self.model = load(artefact(chain, folder / "model"))
+        file = folder / f"showers{formats.FORMATS[format].suffix}"
+        self.exported = export(folder / "model", format=format, out=file)
+        self.compute = formats.FORMATS[format].open(file)
+
+    def sample(self, n: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+        """(incident energies, showers of the Python sampler, showers of the file)."""
+        drawn = example(self.model.generator, n, seed=seed)
+        assert isinstance(drawn.condition, dict)
+        assert isinstance(drawn.x, Tensor)
+        return drawn.condition["energy"], drawn.x, self.compute(drawn.inputs)[0]
+
+
+@pytest.fixture(scope="module", params=CHAINS)
+def onnx_case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
+    return Case(request.param, "onnx", tmp_path_factory.mktemp("onnx"))
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Case:
+    """An AOTInductor package, half a minute of compilation."""
+    try:
+        formats.FORMATS["libtorch"].require()
+    except ExportError as error:
+        pytest.skip(str(error))
+    return Case("coupling, coupling", "libtorch", tmp_path_factory.mktemp("libtorch"))
+
+
+def agrees(case: Case) -> None:
+    """Hold a file to its promises on batches of other sizes than it was made and verified with."""
+    layers = case.model.generator.codec.padding
+    flipped, numbers = 0, 0
+    for n, seed in ((1, 11), (700, 12)):
+        energy, expected, found = case.sample(n, seed)
+        assert found.shape == expected.shape == (n, 504)
+        assert 0.05 < (expected > 0).float().mean() < 0.95
+        flips = (expected > 0) != (found > 0)
+        flipped, numbers = flipped + int(flips.sum()), numbers + flips.numel()
+        # before thresholding: the energies of layers whichever voxels are hit, and those of voxels where the same are
+        sums = (layers.split(found).sum(2) - layers.split(expected).sum(2)).abs()
+        assert (sums <= LARGEST * energy).all()
+        same = ~flips.any(1)
+        assert ((found - expected).abs() <= LARGEST * energy)[same].all()
+    assert flipped <= max(2, FLIPPED * numbers)  # one swap of two voxels proves nothing
+
+
+def test_onnx_computes_what_the_sampler_does(onnx_case: Case) -> None:
+    agrees(onnx_case)
+
+
+def test_libtorch_computes_what_the_sampler_does(package: Case) -> None:
+    agrees(package)
+
+
+def test_an_onnx_file_tells_its_inputs(onnx_case: Case) -> None:
+    model = onnx.load(onnx_case.exported.file)
+    onnx.checker.check_model(model)
+    graph = {node.name: node for node in (*model.graph.input, *model.graph.output)}
+    told = json.loads(onnx_case.exported.sidecar.read_text())
+    assert list(graph) == [port["name"] for port in (*told["inputs"], *told["outputs"])]
+    for port in (*told["inputs"], *told["outputs"]):
+        sides = graph[port["name"]].type.tensor_type.shape.dim
+        assert [side.dim_param or side.dim_value for side in sides] == port["shape"]
+
+
+def check_sidecar(case: Case) -> None:
+    told = json.loads(case.exported.sidecar.read_text())
+    energy, *noise = told["inputs"]
+    assert energy["name"] == "energy"
+    assert energy["unit"] == "MeV"
+    assert energy["seen"][0] == pytest.approx([1000, 10_000], rel=0.02)
+    assert {port["name"]: (port["law"], port["shape"]) for port in noise} == {
+        "family/layers/prior": ("normal", ["batch", 6]),
+        "family/second/prior": ("normal", ["batch", 504]),
+    }
+    assert told["outputs"] == [
+        {"name": "showers", "role": "sample", "dtype": "float32", "shape": ["batch", 504], "unit": "MeV"}
+    ]
+    assert told["description"] == case.model.generator.description
+    assert told["weights_sha256"] == case.model.digest
+    assert told["config_hash"] == "c0ffee"
+    assert told["versions"]["torch"] == torch.__version__
+    assert told["verified"]["largest_difference"] <= LARGEST
+
+
+def test_the_sidecar_of_onnx(onnx_case: Case) -> None:
+    check_sidecar(onnx_case)
+
+
+def test_the_sidecar_of_a_package(package: Case) -> None:
+    check_sidecar(package)
+
+
+def test_keyed_noise_gives_the_samples_of_the_same_seed(onnx_case: Case) -> None:
+    """The names in the sidecar are those of the Python noise."""
+    model = onnx_case.model
+    energy = torch.full((5, 1), 4000.0)
+    noise = KeyedNoise(7, torch.arange(5), stream="generate")
+    tape = [noise.fold("family").fold(part).normal("prior", (n,)) for part, n in (("layers", 6), ("second", 504))]
+    expected = model.sample(5, {"energy": energy}, seed=7)
+    assert isinstance(expected, Tensor)
+    torch.testing.assert_close(onnx_case.compute([energy, *tape])[0], expected, rtol=0, atol=4000 * LARGEST)
+
+
+def test_a_program_in_cpp_loads_a_package(package: Case, tmp_path: Path) -> None:
+    """The example of docs/export.md, compiled against the LibTorch inside the torch package."""
+    compiler = shutil.which("g++") or shutil.which("clang++")
+    if compiler is None:
+        pytest.skip("no C++ compiler here (g++ or clang++)")
+    torch_folder = Path(torch.__file__).parent
+    if not (torch_folder / "include" / "ATen" / "ATen.h").is_file():
+        pytest.skip("this torch came without its C++ headers")
+    page = (Path(verb.__file__).parents[1] / "docs" / "export.md").read_text(encoding="utf-8")
+    source = page.split("```cpp\n// libtorch.cpp")[1].split("```")[0]
+    (tmp_path / "libtorch.cpp").write_text(source)
+    libraries = torch_folder / "lib"
+    build = [compiler, "-std=c++20", "-O0", "libtorch.cpp", "-o", "libtorch", f"-D_GLIBCXX_USE_CXX11_ABI={_abi()}"]
+    build += [f"-I{torch_folder / 'include'}", f"-I{torch_folder / 'include/torch/csrc/api/include'}"]
+    build += [f"-L{libraries}", f"-Wl,-rpath,{libraries}", "-ltorch", "-ltorch_cpu", "-lc10"]
+    subprocess.run(build, cwd=tmp_path, check=True, timeout=200)
+    run = subprocess.run(
+        ["./libtorch", package.exported.file], cwd=tmp_path, check=True, capture_output=True, text=True, timeout=60
+    )
+    # the generators of C++ and Python are the same
+    torch.manual_seed(7)
+    for n, printed in zip((1, 100), run.stdout.split(), strict=True):
+        tape = TapeNoise({"family/layers/prior": torch.randn(n, 6), "family/second/prior": torch.randn(n, 504)})
+        expected = package.model.generator.sample(n, {"energy": torch.full((n, 1), 5000.0)}, noise=tape)
+        assert isinstance(expected, Tensor)
+        assert float(printed) == pytest.approx(expected.sum(1).mean().item(), rel=1e-4)
+
+
+def _abi() -> int:
+    return int(torch._C._GLIBCXX_USE_CXX11_ABI)
+
+
+# --- what goes wrong ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("format", "out", "message"),
+    [
+        ("onix", "x.onnx", 'expected onnx or libtorch, found "onix". Did you mean "onnx"'),
+        ("onnx", "x.pt2", "ends with .onnx, found x.pt2"),
+        ("libtorch", "x.pt", "ends with .pt2"),
+    ],
+)
+def test_words_that_fit_nothing(fitted: Path, folder: Path, format: str, out: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        export(fitted, format=format, out=out)
+
+
+def test_a_missing_package_is_answered_with_the_line_that_installs_it(
+    fitted: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(formats, "find_spec", lambda name: None if name == "onnxruntime" else name)
+    with pytest.raises(ExportError, match=r'needs onnxruntime: pip install "maquette\[export\]"'):
+        export(fitted, format="onnx", out="x.onnx")
+
+
+def test_a_missing_compiler_is_named(fitted: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch._inductor.config.cpp.cxx", ("no-such-compiler",))
+    with pytest.raises(ExportError, match="install g\\+\\+ or clang\\+\\+"):
+        export(fitted, format="libtorch", out="x.pt2")
+
+
+def test_a_file_that_disagrees_is_not_left_behind(
+    fitted: Path, folder: Path, maquette, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_ = formats.Onnx.open
+
+    def crooked(self: formats.Onnx, file: Path) -> formats.Compute:
+        compute = open_(self, file)
+        return lambda inputs: [1.001 * output for output in compute(inputs)]
+
+    monkeypatch.setattr(formats.Onnx, "open", crooked)
+    (folder / "points.onnx").write_text("an older file")
+    result = maquette("export", fitted, "--format", "onnx", "--out", "points.onnx")
+    assert result.exit_code == 1
+    assert "would not repeat the Python sampler" in result.stderr
+    assert sorted(path.name for path in folder.glob("*")) == ["points.onnx"]
+    assert (folder / "points.onnx").read_text() == "an older file"
+
+
+def test_nan_agrees_with_nothing() -> None:
+    one = torch.ones(3, 2)
+    found = verb._agreement(one, [torch.full((3, 2), torch.nan)], torch.ones(3, 1))
+    assert not found.holds
+    assert verb._agreement(one, [one], torch.ones(3, 1)).holds
+
+
+def test_a_sampler_that_chooses_its_steps_is_refused(fitted: Path, folder: Path, monkeypatch) -> None:
+    def adaptive(self, n: int, condition: Tree | None = None, *, noise) -> Tree:
+        x = noise.normal("x", (2,))
+        while x.abs().max() > 1:
+            x = x / 2
+        return x
+
+    monkeypatch.setattr("toy.Line.sample", adaptive)
+    with pytest.raises(ExportError, match="no fixed sequence of operations"):
+        export(fitted, format="onnx", out="x.onnx")
+    assert list(folder.iterdir()) == []
+
+
+def test_the_verb(fitted: Path, folder: Path, maquette) -> None:
+    """On the toy domain, which knows nothing of showers."""
+    result = maquette("export", fitted, "--format", "onnx", "--out", "points.onnx")
+    assert result.exit_code == 0, result.stderr
+    assert "file: points.onnx, described in points.onnx.json" in result.stdout
+    assert "largest difference from the Python sampler" in result.stdout
+    told = json.loads((folder / "points.onnx.json").read_text())
+    assert [port["name"] for port in told["inputs"]] == ["condition", "family/x"]
+    assert told["outputs"][0]["name"] == "samples"
+
+
+def test_python_gets_what_the_command_prints(package: Case) -> None:
+    assert isinstance(package.exported, Exported)
+    assert package.exported.agreement.samples == 1961
+    assert str(package.exported.agreement).startswith("verified on 1,961 samples")
