@@ -265,7 +265,7 @@ def test_the_verb(fitted: Path, folder: Path, maquette) -> None:
     assert "file: points.onnx, described in points.onnx.json" in result.stdout
     assert "largest difference from the Python sampler" in result.stdout
     told = json.loads((folder / "points.onnx.json").read_text())
-    assert [port["name"] for port in told["inputs"]] == ["condition", "family/x"]
+    assert [port["name"] for port in told["inputs"]] == ["angle", "family/x"]
     assert told["outputs"][0]["name"] == "samples"
 
 
