@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field as Described
@@ -50,6 +50,9 @@ _BLOCK = 4096
 
 class ShowerCodec(Codec):
     """The codec of one geometry; what it fits lies in its buffers."""
+
+    sample_name = "showers"
+    units: ClassVar[Mapping[str, str]] = {"energy": "MeV", "angle": "rad", "showers": "MeV"}
 
     cut: Tensor  # (), MeV: what a hit is
     excess: Tensor  # (), f: the largest E_total / E_incident there can be
@@ -183,7 +186,8 @@ class ShowerCodec(Codec):
                 encoded[name] = (value.log() - mean) / std
             elif name == "particle":
                 same = value[:, :, None] == torch.tensor(PARTICLES, device=value.device)
-                if not same.any(-1).all():
+                # a graph cannot raise: an exported file takes particles that it does not know for the first
+                if not torch.compiler.is_exporting() and not same.any(-1).all():
                     raise DataError(f"Unknown particle number {value[~same.any(-1)][0].item()}; known: {PARTICLES}.")
                 encoded[name] = same.long().argmax(-1)
             else:
@@ -239,6 +243,10 @@ class ShowerCodec(Codec):
             name: value.long() if name == "particle" else value
             for name, value in zip(self.conditions, drawn, strict=True)
         }
+
+    def scale(self, x: Tree, condition: Tree | None) -> Tensor:
+        """The incident energy (B,), MeV."""
+        return _energy(condition)[:, 0]
 
     # --- pieces -------------------------------------------------------------------------------------
 

@@ -97,10 +97,10 @@ class Marginals(nn.Module):
         """Coordinates (B, V) to heights; negative ones, by the distance to the boundary, for empty voxels."""
         place = (z - self.boundary) / self.step
         piece = place.floor().clamp(0, _STEPS - 1)
-        index = piece.long()
-        table = self.heights.expand(z.shape[0], -1, -1)  # len() would freeze the batch of an exported graph
-        low = table.gather(2, index[..., None])[..., 0]
-        high = table.gather(2, index[..., None] + 1)[..., 0]
+        # places in one flat table: onnxruntime would copy a table that is expanded for every shower
+        first = torch.arange(z.shape[1], device=z.device) * (_STEPS + 1)
+        index, table = first + piece.long(), self.heights.flatten()
+        low, high = table[index], table[index + 1]
         return torch.where(place < 0, z - self.boundary, low + (high - low) * (place - piece))
 
 
