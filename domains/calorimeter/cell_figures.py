@@ -17,8 +17,8 @@ from ...data_specs.calorimeter.geometry import PolarLayer
 from .drawing import draw_layer, styled
 from .gallery import EXAMPLES, SHOWN, SIDES, Gallery
 
-RELEVANT = 3e-3
-"""Share of the largest mean deposit from which a cell's ratio is drawn: below, it is mostly noise."""
+RELEVANT = 1e-3
+"""Share of its layer's largest mean deposit from which a cell's ratio is drawn: below, it is mostly noise."""
 
 
 @styled
@@ -26,13 +26,13 @@ def average_showers(g: Gallery) -> Figure:
     """Mean deposit of every cell of some layers: reference, generated, and their ratio."""
     geometry, shown = g.extractor.geometry, g.shown
     norm, ratio_norm = _norm(*g.means), LogNorm(0.5, 2)
-    diverging = mpl.colormaps["PuOr"]
+    diverging = mpl.colormaps["PuOr"].with_extremes(bad="#d9d9d9")
     figure = Figure(figsize=(2.1 * len(shown) + 1.2, 6.6), layout="constrained")
     grid = GridSpec(3, len(shown) + 1, figure=figure, width_ratios=[1] * len(shown) + [0.07])
     for column, k in enumerate(shown):
         layer, part = geometry.layers[geometry.active[k]], geometry.slices[geometry.active[k]]
         reference, generated = (_positive(mean[part]) for mean in g.means)
-        ratio = np.where(reference > RELEVANT * np.nanmax(g.means[0]), generated / reference, np.nan)
+        ratio = np.where(g.means[0][part] > RELEVANT * g.means[0][part].max(), generated / reference, np.nan)
         for row, (values, scale, cmap) in enumerate(
             ((reference, norm, _viridis()), (generated, norm, _viridis()), (ratio, ratio_norm, diverging))
         ):
