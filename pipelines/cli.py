@@ -333,7 +333,7 @@ def _made(done: Generated, screen: Terminal | Lines | Silent) -> None:
 
 
 def _where(screen: Terminal | Lines | Silent, folder: Path) -> None:
-    from .tracking import how_to_open
+    from .store import how_to_open
 
     screen.say(f"run: {folder}")
     screen.say(f"MLflow: {how_to_open()}")

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 
 from .extras import EXTRAS, install_line
-from .tracking import connect, store_uri
+from .store import connect, store_uri
 
 _LEAST_DISK = 2 * 2**30
 

@@ -8,17 +8,12 @@ asked which steps it has, and only the others are sent, so that each step stands
 from __future__ import annotations
 
 import json
-import logging
-import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
-
-from filelock import FileLock
 
 from ..core.errors import Interrupted
 from .atomic import read_json, write_json
@@ -26,6 +21,7 @@ from .config import RunConfig, flatten
 from .figures import read_losses
 from .paths import Run
 from .screen import Screen
+from .store import quiet, reach, store_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -34,83 +30,9 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 
-_SETTINGS = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",  # nothing goes over the network by itself
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",  # the verb has its own
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # a server that is gone should not hold up a fit for minutes
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
-}
-"""MLflow reads these from the environment; the user's own come first."""
-for _name, _value in _SETTINGS.items():
-    os.environ.setdefault(_name, _value)
-
 SECONDS_BETWEEN_SENDS = 15.0
 _METRICS_PER_BATCH, _PARAMS_PER_BATCH = 1000, 100
 _LONGEST_VALUE = 6000
-_SECONDS_FOR_LOCK = 120
-
-
-def store_uri() -> str:
-    """The tracking store: $MLFLOW_TRACKING_URI, else `mlflow.db` in the working folder."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path('mlflow.db').resolve()}"
-
-
-def how_to_open() -> str:
-    """The command that shows the runs in a browser."""
-    uri = store_uri()
-    return f"mlflow ui --backend-store-uri {uri}" if uri.startswith("sqlite:") else uri
-
-
-def connect(experiment: str) -> tuple[MlflowClient, str]:
-    """A client of the store and the id of an experiment, both made if they are not there.
-
-    Two processes that create a fresh SQLite store at once crash each other, so a file lock lets one go first.
-    """
-    from mlflow import MlflowClient
-
-    with _quiet():
-        uri = store_uri()
-        with _first(uri):
-            client = MlflowClient(tracking_uri=uri)
-            found = client.get_experiment_by_name(experiment)
-            if found:
-                return client, found.experiment_id
-            return client, client.create_experiment(experiment, artifact_location=_artifacts(uri))
-
-
-def _store_file(uri: str) -> Path | None:
-    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
-
-
-def _artifacts(uri: str) -> str | None:
-    """Beside a local store, wherever later commands run; a server knows its own place."""
-    file = _store_file(uri)
-    return file.with_name("mlartifacts").resolve().as_uri() if file else None
-
-
-@contextmanager
-def _first(uri: str) -> Iterator[None]:
-    file = _store_file(uri)
-    if file is None:
-        yield
-        return
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(file.with_name(file.name + ".lock"), timeout=_SECONDS_FOR_LOCK):
-        yield
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """A fresh store tells of each of its migrations; nobody asked."""
-    loggers = [logging.getLogger(name) for name in ("alembic", "mlflow")]
-    levels = [logger.level for logger in loggers]
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
 
 
 def _harmless(
@@ -149,7 +71,7 @@ class Tracker:
         self._sent: set[tuple[str, int]] = set()
         self._last_send = time.monotonic()
         self.client: MlflowClient | None = None
-        if found := _reach(config.domain, screen):
+        if found := reach(config.domain, screen):
             self.client, experiment = found
             self._open(config, record, experiment)
 
@@ -225,7 +147,7 @@ class Tracker:
         for file in (self.run.config, self.run.provenance, self.run.report):
             self.client.log_artifact(self.run_id, str(file))
         self.client.log_artifacts(self.run_id, str(self.run.figures), "figures")
-        with _quiet():
+        with quiet():
             _log_model(self.client, self.run_id, self.run)
         self.client.set_terminated(self.run_id, "FINISHED")
 
@@ -253,15 +175,6 @@ class Tracker:
             self.client.log_batch(self.run_id, metrics=[Metric(*one) for one in batch])
             del self._buffer[: len(batch)]
         self._last_send = time.monotonic()
-
-
-def _reach(experiment: str, screen: Screen) -> tuple[MlflowClient, str] | None:
-    """Client and experiment id; None, with a warning, where the store does not answer."""
-    try:
-        return connect(experiment)
-    except Exception as error:
-        screen.warn(f"MLflow cannot be reached ({str(error).splitlines()[0]}); the run's folder has everything.")
-        return None
 
 
 def _known_run(client: MlflowClient, run: Run) -> str | None:
@@ -304,7 +217,7 @@ def _log_model(client: MlflowClient, run_id: str, run: Run) -> None:
 
 def log_evaluation(evaluation: Evaluation, domain: str, folder: Path, owner: Run | None, screen: Screen) -> None:
     """Log a validation's figures and files in the model's MLflow run, or in one of its own if that is not known."""
-    found = _reach(domain, screen)
+    found = reach(domain, screen)
     if found is None:
         return
     client, experiment = found

@@ -15,7 +15,8 @@ from maquette.pipelines.fit import fit
 from maquette.pipelines.paths import Run
 from maquette.pipelines.screen import Silent
 from maquette.pipelines.serving import conditions
-from maquette.pipelines.tracking import Tracker, connect, store_uri
+from maquette.pipelines.store import connect, store_uri
+from maquette.pipelines.tracking import Tracker
 from maquette.pipelines.validate import validate
 
 WORDS = ["data.validation=100"]
@@ -33,7 +34,7 @@ class Heard(Silent):
 
 def test_two_processes_may_start_on_one_fresh_store(folder):
     code = (
-        "import sys, time, pathlib\nimport mlflow\nfrom maquette.pipelines.tracking import connect\n"
+        "import sys, time, pathlib\nimport mlflow\nfrom maquette.pipelines.store import connect\n"
         "pathlib.Path(sys.argv[1]).touch()\n"
         "while not pathlib.Path('go').exists(): time.sleep(0.001)\n"
         "client, experiment = connect('toy')\nprint(experiment, client.create_run(experiment).info.run_id)"
