@@ -38,7 +38,7 @@ FOUNDATIONS = {
 
 CORE_MAY_IMPORT = {
     "core.engine": {f"core.{name}" for name in ("artifact", "config", "data", "errors", "noise", "objective")},
-    "core.families": FOUNDATIONS | {"core.inference", "core.nets", "core.samplers"},
+    "core.families": FOUNDATIONS | {"core.nets", "core.samplers"},
     "core.inference": FOUNDATIONS | {"core.samplers"},
     "core.nets": {f"core.{name}" for name in ("config", "errors", "layout", "noise", "registry", "spaces")},
     "core.samplers": {"core.capabilities", "core.errors", "core.noise", "core.spaces"},
