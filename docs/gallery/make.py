@@ -1,0 +1,198 @@
+"""The gallery: every family of the registry fitted to the same two spiral arms in the plane.
+
+    python docs/gallery/make.py [FAMILY ...] [--out docs/gallery]
+
+One picture per family: the truth, samples of the model, and its density where it knows one. A family that joins the
+registry joins the gallery; `SIZES` only enlarges those whose example (made for tests) is too small to be looked at.
+Three minutes on one core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import math
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from maquette.core.capabilities import Density, Sampler, capabilities
+from maquette.core.config import parse
+from maquette.core.data import TensorSource
+from maquette.core.engine.loop import fit
+from maquette.core.engine.plan import ActConfig, OptimizerConfig, TrainingConfig
+from maquette.core.families import FamilyConfig, families
+from maquette.core.noise import KeyedNoise
+from maquette.core.spaces import Product, Space, Vector, flatten, unflatten
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+SEED = 1
+TRAINED_ON, DRAWN = 20_000, 40_000
+EDGE, PIXELS, COLOURS = 2.6, 80, 64
+TRAINING = TrainingConfig(
+    steps=1000,
+    batch_size=512,
+    average=0.995,
+    log_every=500,
+    optimizer=OptimizerConfig(lr=3e-3, warmup=50, clip=5.0),
+)
+TRAINED_OTHERWISE: dict[str, dict[str, Any]] = {
+    # a student asks its teacher for every sample
+    "distilled": {"acts": {"distill": ActConfig(steps=300, batch_size=256)}},
+    # two players circle each other unless they forget quickly and step slowly
+    "gan": {
+        "steps": 1500,
+        "batch_size": 256,
+        "optimizer": OptimizerConfig(lr=1e-3, betas=(0.0, 0.99), schedule="constant"),
+    },
+}
+"""Training options of families for which those above are not right."""
+_RESIDUAL = {"kind": "residual", "width": 96, "depth": 2}
+_AUTOREGRESSIVE = {"kind": "spline-autoregressive", "transforms": 2, "hidden": [48, 48], "bins": 12}
+_FLOW_MATCHING = {"kind": "flow-matching", "network": _RESIDUAL, "steps": 10, "precision": 1e-3}
+SIZES: dict[str, dict[str, Any]] = {
+    "chain": {"first": _AUTOREGRESSIVE, "second": _AUTOREGRESSIVE},
+    "distilled": {"teacher": _FLOW_MATCHING},
+    "edm": {"network": _RESIDUAL, "steps": 12},
+    "flow-matching": _FLOW_MATCHING,
+    "gan": {
+        "generator": _RESIDUAL,
+        "critic": _RESIDUAL,
+        "spectral": False,
+        "loss": {"kind": "non-saturating", "r1": 0.1},
+    },
+    "spline-autoregressive": _AUTOREGRESSIVE,
+    "spline-coupling": {"couplings": 6, "hidden": [48, 48], "bins": 12},
+}
+"""Keys that replace those of a family's example."""
+
+
+def spirals(n: int, seed: int) -> torch.Tensor:
+    """Points (n, 2) along two spiral arms that widen outwards."""
+    rng = np.random.default_rng(seed)
+    turn = math.pi * (0.4 + 1.2 * rng.beta(1.0, 1.2, n))
+    arm = rng.integers(0, 2, n) * math.pi
+    radius = 0.45 * turn * (1 + 0.08 * rng.standard_normal(n))
+    points = np.stack([radius * np.cos(turn + arm), radius * np.sin(turn + arm)], axis=1)
+    return torch.from_numpy(points + 0.06 * rng.standard_normal((n, 2))).float()
+
+
+def plane(config: type[FamilyConfig]) -> Space | None:
+    """Two numbers as a space the family models; None if it models neither vectors nor products."""
+    if "vector" in config.spaces:
+        return Vector(dim=2)
+    if "product" in config.spaces:
+        return Product(parts={"a": Vector(dim=1), "b": Vector(dim=1)})
+    return None
+
+
+def drawable() -> Iterator[tuple[str, type[FamilyConfig], Space]]:
+    """Families of the registry that can be shown in the plane: name, config and space."""
+    for name, config in families.items():
+        space = plane(config)
+        if space is not None and isinstance(config.model, type) and "sample" in capabilities(config.model):
+            yield name, config, space
+
+
+def fitted(name: str, config: type[FamilyConfig], space: Space) -> Any:
+    """The family's model after a short fit."""
+    values = config.example().model_dump() | SIZES.get(name, {})
+    torch.manual_seed(SEED)
+    model = parse(config, values, where=name).build(space, None)
+    source = TensorSource(unflatten(space, spirals(TRAINED_ON, SEED)))
+    training = TRAINING.model_copy(update=TRAINED_OTHERWISE.get(name, {}))
+    with tempfile.TemporaryDirectory() as folder:
+        fit(training.plan(model.acts()), source, folder, seed=SEED)
+    return model.eval().requires_grad_(False)
+
+
+def draw(name: str, config: type[FamilyConfig], space: Space) -> Figure:
+    """Truth, samples and density side by side."""
+    model = fitted(name, config, space)
+    assert isinstance(model, Sampler)
+    samples = flatten(space, model.sample(DRAWN, noise=KeyedNoise(SEED, torch.arange(DRAWN), "gallery")))
+    panels = 3 if isinstance(model, Density) else 2
+    figure = Figure(figsize=(2.6 * panels, 2.9), dpi=100, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, panels)
+    truth = _histogram(spirals(DRAWN, SEED + 1))
+    _show(axes[0], truth, "truth", truth.max())
+    _show(axes[1], _histogram(samples), f"samples of {name}", truth.max())
+    if isinstance(model, Density):
+        _show(axes[2], _density(model, space), "its density", truth.max())
+    return figure
+
+
+def _histogram(points: torch.Tensor) -> np.ndarray:
+    box = [[-EDGE, EDGE], [-EDGE, EDGE]]
+    counts, _, _ = np.histogram2d(*points.numpy().T, bins=PIXELS, range=box)
+    return counts.T / len(points) / (2 * EDGE / PIXELS) ** 2
+
+
+def _density(model: Density, space: Space) -> np.ndarray:
+    middles = (torch.arange(PIXELS) + 0.5) * 2 * EDGE / PIXELS - EDGE
+    points = torch.cartesian_prod(middles, middles).flip(1)
+    return model.log_prob(unflatten(space, points)).detach().exp().view(PIXELS, PIXELS).numpy()
+
+
+def _show(axes: Axes, density: np.ndarray, title: str, top: float) -> None:
+    axes.imshow(density, origin="lower", extent=(-EDGE, EDGE, -EDGE, EDGE), cmap="magma", vmin=0, vmax=top)
+    axes.set_title(title, fontsize=10)
+    axes.set_xticks([])
+    axes.set_yticks([])
+
+
+def save(figure: Figure, file: Path) -> None:
+    """Write a PNG with a palette, a third of the size of one in full colour."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    Image.open(buffer).convert("RGB").quantize(COLOURS).save(file, optimize=True)
+
+
+def page() -> str:
+    """The gallery's README."""
+    lines = [
+        "# Gallery",
+        "",
+        "Every family fitted to the same two spiral arms in the plane, a thousand steps of 512 points or so, some",
+        "seconds each on one core (`python docs/gallery/make.py` makes the pictures and this page). They show what",
+        "each family is like, not how good it can be. Colours have the same scale in all panels.",
+    ]
+    for name, config, _ in drawable():
+        can, summary = ", ".join(capabilities(config.model)), config.summary[0].upper() + config.summary[1:]
+        lines += [
+            "",
+            f"## {name}",
+            "",
+            f"{summary}. Can: {can}. Reference: {config.reference}.",
+            "",
+            f"![{name}]({name}.png)",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("families", nargs="*", metavar="FAMILY", help="all if none is named")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent)
+    options = parser.parse_args()
+    if unknown := set(options.families) - {name for name, _, _ in drawable()}:
+        parser.error(f"no such family in the plane: {', '.join(sorted(unknown))}; see `maquette list families`")
+    options.out.mkdir(parents=True, exist_ok=True)
+    for name, config, space in drawable():
+        if not options.families or name in options.families:
+            start = time.perf_counter()
+            save(draw(name, config, space), options.out / f"{name}.png")
+            print(f"{name}: {time.perf_counter() - start:.0f} s")
+    (options.out / "README.md").write_text(page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
