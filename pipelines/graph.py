@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from ..core.data import map_tree
 from ..core.errors import MaquetteError
 from ..core.noise import KeyedNoise, Recorder, TapeNoise
 from ..core.spaces import Tree
@@ -114,7 +115,9 @@ def example(generator: Generator, n: int, *, seed: int) -> Example:
     with torch.no_grad():
         x = generator.sample(n, condition, noise=recorder)
     laws = tuple(recorder.laws[name] for name in recorder.tape)
-    return Example(condition, recorder.tape, laws, x)
+    # rows of a keyed draw lie apart in memory, and a compiled graph would expect its callers' to do so as well
+    tape = {name: value.contiguous() for name, value in recorder.tape.items()}
+    return Example(map_tree(Tensor.contiguous, condition), tape, laws, x)
 
 
 def signature(generator: Generator, drawn: Example) -> Signature:
