@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 from ..core.capabilities import capabilities
 from ..core.families import families
 from ..domains import domains
@@ -36,9 +39,22 @@ def _domain_row(name: str) -> tuple[str, str, str]:
 
 
 def recipes_table(domain: str) -> Listing:
-    """Name, family and file of every recipe of a domain; raises `ConfigError`."""
+    """Name, families and purpose of every recipe of a domain; raises `ConfigError`."""
     rows = []
     for name, file in sorted(domains.get(domain).recipes().items()):
-        family = read_yaml(file).get("generator", {}).get("family", {}).get("kind", "")
-        rows.append((name, str(family), str(file)))
-    return ("recipe", "family", "file"), rows
+        family = read_yaml(file).get("generator", {}).get("family", {})
+        rows.append((name, _kinds(family), _purpose(file)))
+    return ("recipe", "family", "for"), rows
+
+
+def _kinds(family: dict[str, Any]) -> str:
+    """`chain (spline-coupling, gan)`: a family with the kinds of those it is made of."""
+    parts = [_kinds(value) for key, value in family.items() if key in ("first", "second", "teacher")]
+    return f"{family.get('kind', '')} ({', '.join(parts)})" if parts else str(family.get("kind", ""))
+
+
+def _purpose(file: Path) -> str:
+    """The comment that a recipe begins with, if it does."""
+    with file.open(encoding="utf-8") as lines:
+        first = next(lines)
+    return first.removeprefix("#").strip() if first.startswith("#") else ""

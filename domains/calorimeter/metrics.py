@@ -18,6 +18,8 @@ from .spectra import lines, separations
 
 SIGNIFICANT = 3.0
 """Standard errors beyond the floor from which a difference counts."""
+NAMED = 5
+"""Metrics that a verdict names; the table has all."""
 
 
 def feature_metrics(c: Comparison) -> Estimates:
@@ -26,11 +28,12 @@ def feature_metrics(c: Comparison) -> Estimates:
 
 
 def verdict(estimates: Mapping[str, Estimate], n: int) -> str:
-    """One sentence: every metric within 3 sigma of its floor, or which are not, the farthest first."""
+    """One sentence: every metric within 3 sigma of its floor, or which are not, the farthest first (`NAMED` at most)."""
     beyond = {name: e.excess() for name, e in estimates.items()}
     caught = sorted((name for name, x in beyond.items() if x > SIGNIFICANT), key=lambda name: -beyond[name])
     if not caught:
         measured = sum(map(math.isfinite, beyond.values()))
         return f"indistinguishable at n = {n:,}: all {measured} metrics lie within 3 sigma of their floors"
-    named = ", ".join(f"{name} ({beyond[name]:.1f} sigma)" for name in caught)
-    return f"distinguishable by {named} at n = {n:,}"
+    named = ", ".join(f"{name} ({beyond[name]:.1f} sigma)" for name in caught[:NAMED])
+    more = f" and {len(caught) - NAMED} more" if len(caught) > NAMED else ""
+    return f"distinguishable by {named}{more} at n = {n:,}"

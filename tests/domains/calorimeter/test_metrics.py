@@ -245,6 +245,8 @@ def test_verdict_names_the_worst_first() -> None:
     both = {"a": estimate(4), "b": estimate(9), "c": estimate(2), "d": estimate(-5, "floor"), "e": estimate(np.nan)}
     text = verdict(both, 1234)
     assert text == "distinguishable by b (9.0 sigma), d (5.0 sigma), a (4.0 sigma) at n = 1,234"
+    many = {name: estimate(10 - i) for i, name in enumerate("abcdefg")}
+    assert "e (6.0 sigma) and 2 more at n" in verdict(many, 9)
     assert "all 2 metrics" in verdict({"c": both["c"], "a": estimate(3), "e": both["e"]}, 5)
 
 
