@@ -88,9 +88,8 @@ def export(run: str | Path, *, format: str, out: str | Path, screen: Screen | No
     screen = screen or Silent()
     file = Path(out)
     if format not in FORMATS:
-        raise ConfigError(
-            f'--format: expected one of {sorted(FORMATS)}, found "{format}".{did_you_mean(format, FORMATS)}'
-        )
+        known = " or ".join(FORMATS)
+        raise ConfigError(f'--format: expected {known}, found "{format}".{did_you_mean(format, FORMATS)}')
     if file.suffix != FORMATS[format].suffix:
         raise ConfigError(f"--out: expected a name that ends with {FORMATS[format].suffix}, found {file.name}.")
     FORMATS[format].require()
