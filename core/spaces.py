@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field as Described
+from pydantic import BaseModel, ConfigDict
+from pydantic import Field as Described
 from torch import Tensor
 
 from .errors import SpaceError
