@@ -341,4 +341,6 @@ def _where(screen: Terminal | Lines | Silent, folder: Path) -> None:
 
 def main() -> None:
     """Entry point of `maquette` and of `python -m maquette`."""
+    # torch's threads wait for one another by spinning, which on cores that others use too costs a factor of five
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     app(prog_name="maquette")
