@@ -8,6 +8,7 @@ from pathlib import Path
 import onnx
 import pytest
 import torch
+from maquette.core.data import TensorSource
 from maquette.core.errors import ConfigError
 from maquette.core.noise import KeyedNoise, TapeNoise
 from maquette.core.spaces import Tree
@@ -17,7 +18,7 @@ from maquette.domains.calorimeter.sample import sample_path
 from maquette.pipelines import export as verb
 from maquette.pipelines import formats
 from maquette.pipelines.export import FLIPPED, LARGEST, Exported, export
-from maquette.pipelines.graph import ExportError, example
+from maquette.pipelines.graph import ExportError, example, signature, trace
 from maquette.pipelines.load import load
 from torch import Tensor
 
@@ -188,6 +189,24 @@ def test_a_program_in_cpp_loads_a_package(package: Case, tmp_path: Path) -> None
 
 def _abi() -> int:
     return int(torch._C._GLIBCXX_USE_CXX11_ABI)
+
+
+def test_particles_are_inputs_as_well() -> None:
+    """Refusing unknown ones depends on data, which a graph cannot."""
+    data = ShowerDataset(sample_path()).rows(0, 200).fetch(torch.arange(200))
+    assert isinstance(data.condition, dict)
+    particle = torch.where(torch.arange(200)[:, None] % 2 == 0, 11, 22)
+    source = TensorSource(data.x, {**data.condition, "particle": particle})
+    described = ShowerDataset(sample_path()).description
+    description = {**described, "conditions": {**described["conditions"], "particle": 1}}
+    family = {"kind": "chain", "split": ["layers"], "first": COUPLING, "second": COUPLING}
+    generator = ShowerGeneratorConfig.model_validate({"family": family}).build(description, source).eval()
+    drawn = example(generator, 20, seed=1)
+    names = signature(generator, drawn)
+    assert [port.dtype for port in names.inputs] == ["float32", "int64", "float32", "float32"]
+    graph = trace(generator.requires_grad_(False), names).module()
+    assert isinstance(drawn.x, Tensor)
+    torch.testing.assert_close(graph(*drawn.inputs)[0], drawn.x, rtol=0, atol=1e-2)
 
 
 # --- what goes wrong ----------------------------------------------------------------------------------
