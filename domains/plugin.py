@@ -118,6 +118,10 @@ class Domain(Protocol):
         """Physical conditions from `condition.NAME=VALUE` words; raises `ConfigError`."""
         ...
 
+    def yardstick(self, description: Mapping[str, Any]) -> tuple[str, float] | None:
+        """What a model of such data replaces, and its seconds per sample on a CPU core, where that is known."""
+        ...
+
     def evaluate(
         self, reference: Dataset, generated: Dataset, *, seed: int, progress: Progress, effort: str = "full"
     ) -> Evaluation:

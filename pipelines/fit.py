@@ -22,10 +22,12 @@ from .config import DEFAULT_RECIPE, RunConfig, difference, read_config, resolve
 from .devices import resolve_device
 from .heldout import HeldOutLoss
 from .ledger import Ledger, earlier
+from .load import load
 from .paths import Run, new_run
 from .report import report
 from .rows import select
 from .screen import Screen, Silent
+from .speed import measure
 from .tracking import Tracker
 
 
@@ -106,7 +108,7 @@ def fit(
                 whole = config.generator.build(source.description)
                 restore(whole, tensors, what="the fitted model")
                 whole.save(run.model, domain=plugin.name, config_hash=config.digest())
-                ledger.end()
+                ledger.end(speed=measure(load(run.folder, str(where))))
                 report(run.folder)
             world.barrier()  # all may use the run when this returns
     return Fitted(run)

@@ -59,8 +59,9 @@ class Ledger:
         write_text(self.run.config, self.config.to_yaml())
         self._write(status="running")
 
-    def end(self) -> None:
-        self._write(status="finished", finished=now())
+    def end(self, **facts: Any) -> None:
+        """Close the record with what is known only now."""
+        self._write(status="finished", finished=now(), **facts)
 
     def row(self, row: Mapping[str, Any]) -> None:
         pass

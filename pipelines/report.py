@@ -18,6 +18,7 @@ from markupsafe import Markup
 from .atomic import read_json, write_text
 from .figures import save_losses
 from .paths import Run, existing_run
+from .speed import sentence
 from .wording import duration, number, sigmas, with_error
 
 EVALUATION = "evaluation.json"
@@ -68,6 +69,7 @@ def _render(page: Path, evaluated: Path | None, owner: Run | None) -> None:
         "losses": _embed(owner.figures / "losses.png") if owner else None,
         "config": owner.config.read_text(encoding="utf-8") if owner else None,
         "facts": _facts(evaluation, record),
+        "speed": sentence(record["speed"]) if record and "speed" in record else None,
         "provenance": _provenance(evaluation, record),
         "commands": _commands(evaluation, record, owner),
     }

@@ -28,7 +28,7 @@ def feature_metrics(c: Comparison) -> Estimates:
 
 
 def verdict(estimates: Mapping[str, Estimate], n: int) -> str:
-    """One sentence: every metric within 3 sigma of its floor, or which are not, the farthest first (`NAMED` at most)."""
+    """One sentence: all metrics within 3 sigma of their floors, or which are not, the farthest first."""
     beyond = {name: e.excess() for name, e in estimates.items()}
     caught = sorted((name for name, x in beyond.items() if x > SIGNIFICANT), key=lambda name: -beyond[name])
     if not caught:

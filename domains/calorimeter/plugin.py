@@ -17,6 +17,7 @@ from .dataset import ShowerDataset, ShowerFileWriter
 from .evaluate import evaluate
 from .generator import ShowerGeneratorConfig
 from .gflash import GflashConfig
+from .published import TRANSPORT
 from .sample import sample_path
 
 
@@ -49,6 +50,9 @@ class Calorimeter:
     def parse_condition(self, values: Mapping[str, str], n: int, generator: Generator) -> Tree:
         assert isinstance(generator.codec, ShowerCodec)
         return parse_conditions(values, n, generator.codec)
+
+    def yardstick(self, description: Mapping[str, Any]) -> tuple[str, float] | None:
+        return TRANSPORT.get(description["geometry"]["name"])
 
     def evaluate(
         self,

@@ -46,6 +46,10 @@ def _results() -> Sequence[Mapping[str, str]]:
     return tuple(csv.DictReader(text.splitlines()))
 
 
+TRANSPORT = {"calogan": ("Geant4 11.4 with a reduced electromagnetic physics list", 0.022)}
+"""By geometry: what full transport takes, seconds per shower of 1 .. 10 GeV (log-uniform) on one CPU core."""
+
+
 def published(geometry: str) -> tuple[Published, ...]:
     """Published figures to print beside those of showers of the named geometry, best low-level AUC first."""
     known = geometry in DATA_SETS

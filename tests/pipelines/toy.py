@@ -240,6 +240,9 @@ class Toy:
             raise ConfigError(f"expected condition.angle=RADIANS, found {sorted(values)}.")
         return {"angle": torch.full((n, 1), float(values["angle"]))}
 
+    def yardstick(self, description: Mapping[str, Any]) -> tuple[str, float] | None:
+        return "a pair of compasses", 2.0
+
     def evaluate(
         self, reference: ToyData, generated: ToyData, *, seed: int, progress: Progress, effort: str = "full"
     ) -> Evaluation:

@@ -1,0 +1,54 @@
+"""How long a sample takes, drawn alone and in bulk: what decides whether a surrogate is worth having."""
+
+from __future__ import annotations
+
+import time
+from statistics import median
+from typing import Any
+
+import torch
+
+from .load import Model
+
+BULK = 1000
+_ALONE_REPEATS, _BULK_REPEATS = 15, 3
+
+
+def measure(model: Model) -> dict[str, Any]:
+    """Milliseconds per sample of a batch of one and of `BULK`, medians over repeats; where, and what is replaced."""
+    record: dict[str, Any] = {
+        "alone_ms": _milliseconds(model, 1, _ALONE_REPEATS),
+        "bulk_ms": _milliseconds(model, BULK, _BULK_REPEATS),
+        "bulk": BULK,
+        "device": str(model.device),
+        "threads": torch.get_num_threads(),
+    }
+    if yardstick := model.domain.yardstick(model.generator.description):
+        record["yardstick"], record["yardstick_ms"] = yardstick[0], 1000 * yardstick[1]
+    return record
+
+
+def sentence(record: dict[str, Any]) -> str:
+    """The record as the report says it."""
+    where = f"on {record['device']}, {record['threads']} thread{'s' if record['threads'] > 1 else ''}"
+    text = f"A sample takes {record['alone_ms']:.3g} ms alone and {record['bulk_ms']:.3g} ms in batches of "
+    text += f"{record['bulk']:,} ({where})."
+    if "yardstick" in record:
+        ratio = record["yardstick_ms"] / record["alone_ms"]
+        against = f"{record['yardstick']} ({record['yardstick_ms']:.3g} ms)"
+        text += (
+            f" Drawn alone that is {ratio:.3g} times faster than {against}."
+            if ratio > 1
+            else f" Drawn alone that is not faster than {against}: for single samples this is no surrogate."
+        )
+    return text
+
+
+def _milliseconds(model: Model, n: int, repeats: int) -> float:
+    times = []
+    for repeat in range(repeats + 1):
+        index = torch.arange(n) + repeat * n
+        begun = time.perf_counter()
+        model.draw(index, seed=0)  # ends on the CPU, so a GPU is waited for
+        times.append(time.perf_counter() - begun)
+    return 1000 * median(times[1:]) / n

@@ -1,0 +1,33 @@
+"""What the report says of speed: also when there is nothing to be proud of."""
+
+import json
+
+import pytest
+from maquette.pipelines.load import load
+from maquette.pipelines.speed import measure, sentence
+
+RECORD = {"alone_ms": 4.1, "bulk_ms": 0.32, "bulk": 1000, "device": "cpu", "threads": 2}
+
+
+@pytest.mark.parametrize(
+    ("yardstick_ms", "verdict"),
+    [(22.0, "5.37 times faster than full transport (22 ms)"), (3.0, "for single samples this is no surrogate")],
+)
+def test_the_sentence_compares_single_samples(yardstick_ms, verdict):
+    text = sentence(RECORD | {"yardstick": "full transport", "yardstick_ms": yardstick_ms})
+    assert text.startswith("A sample takes 4.1 ms alone and 0.32 ms in batches of 1,000 (on cpu, 2 threads).")
+    assert verdict in text
+
+
+def test_without_a_yardstick_nothing_is_claimed():
+    assert "faster" not in sentence(RECORD)
+    assert "surrogate" not in sentence(RECORD)
+
+
+def test_a_run_is_measured_and_its_report_says_so(fitted):
+    stored = json.loads((fitted / "run.json").read_text())["speed"]
+    fresh = measure(load(fitted))
+    assert stored.keys() == fresh.keys()
+    assert 0 < fresh["bulk_ms"] < fresh["alone_ms"]
+    assert fresh["yardstick_ms"] == 2000
+    assert "a pair of compasses" in (fitted / "report.html").read_text()
