@@ -23,8 +23,9 @@ help:
 demo: $(VENV)/.run
 	$(BIN)/maquette demo calorimeter
 
+# Many tests start processes side by side: one thread each.
 test: $(VENV)/.test
-	$(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

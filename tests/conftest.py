@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is loaded: many tests start processes side by side
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # before torch is loaded; see pipelines/cli.py
 
 import pytest
 import torch
