@@ -19,7 +19,7 @@ def test_a_config_survives_json():
     [
         (
             "splti=1",
-            r'family\.splti: there is no such key\. Did you mean "split"\? Known: first, kind, second, split\.',
+            r'family\.splti: there is no such key\. Did you mean "split"\? Known: first, kind, names, second, split\.',
         ),
         ("first.couplngs=3", r'family\.first\.couplngs: there is no such key\. Did you mean "couplings"\?'),
         ("second.network.widht=3", r'family\.second\.network\.widht: there is no such key\. Did you mean "width"\?'),
