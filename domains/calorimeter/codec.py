@@ -30,7 +30,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...core.data import Batch, Source
-from ...core.noise import Noise
+from ...core.noise import KeyedNoise, Noise
 from ...core.spaces import Levels, Product, Simple, Tree, Vector
 from ...data_specs.calorimeter.geometry import Geometry
 from ...data_specs.calorimeter.geometry_json import geometry_from_json
@@ -125,7 +125,8 @@ class ShowerCodec(Codec):
             x = self._deposits(batch)
             energies, counts = self._layers(x)
             logits.add(*self._logits(energies, _energy(batch.condition)))
-            heights.add(self._excess(x).log1p(), x > 0)
+            # as `encode` will see them: the gauge blurs sharp lines
+            heights.add(self._scaled(x, KeyedNoise(0, batch.index, "codec")).log1p(), x > 0)
             for layer, count in enumerate(counts.T):
                 tally[layer] += torch.bincount(count, minlength=most + 1)
         self.layer_scale.copy_(torch.stack((logits.mean, logits.std.clamp(min=1e-3))))

@@ -12,8 +12,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-_STEPS = 32  # pieces of a voxel's table
-_BINS = 512  # of the histograms the tables are made from
+_STEPS = 128  # pieces of a voxel's table: fine enough for lines in the spectrum
+_BINS = 1024  # of the histograms the tables are made from
 _TOP = 4.5  # largest coordinate of a table; beyond it the last piece goes on
 _LEAST = 1e-6  # no voxel is hit less often, or more often than 1 - _LEAST
 
