@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from matplotlib.figure import Figure
 
 from .cell_figures import average_showers, examples
@@ -17,18 +19,35 @@ from .curve_figures import (
 )
 from .gallery import Gallery
 
+DRAWN: Mapping[str, tuple[Callable[[Gallery], Figure], str]] = {
+    "average_showers": (
+        average_showers,
+        "Mean deposit per voxel of reference and generated showers, and their ratio; grey where there is too little to "
+        "tell.",
+    ),
+    "longitudinal_profile": (longitudinal_profile, "Mean energy by depth, with the ratio below."),
+    "radial_profile": (radial_profile, "Mean energy by distance from the axis, with the ratio below."),
+    "response": (response, "Deposited over incident energy of whole showers, with the ratio below."),
+    "layer_energies": (
+        layer_energies,
+        "Share of single layers in the incident energy; empty ones are counted above.",
+    ),
+    "shapes": (shapes, "Centroids and widths of the layer that holds most energy."),
+    "voxels": (voxels, "Share of voxels without energy, and the spectrum of the deposits."),
+    "resolution": (resolution, "Energy resolution and linearity by incident energy."),
+    "examples": (
+        examples,
+        "Single showers of like incident energy, reference above generated, not chosen by eye.",
+    ),
+    "classifiers": (classifiers, "ROC curves of the classifier tests; the diagonal is chance."),
+}
+"""Every figure by name, with what stands below it."""
+
 
 def figures(g: Gallery) -> dict[str, Figure]:
-    """All figures by name."""
-    return {
-        "average_showers": average_showers(g),
-        "longitudinal_profile": longitudinal_profile(g),
-        "radial_profile": radial_profile(g),
-        "response": response(g),
-        "layer_energies": layer_energies(g),
-        "shapes": shapes(g),
-        "voxels": voxels(g),
-        "resolution": resolution(g),
-        "examples": examples(g),
-        "classifiers": classifiers(g),
-    }
+    """All figures by name; the label of each is its caption."""
+    drawn = {}
+    for name, (draw, caption) in DRAWN.items():
+        drawn[name] = draw(g)
+        drawn[name].set_label(caption)
+    return drawn

@@ -88,6 +88,7 @@ def test_every_figure_is_drawn_with_units_and_sizes(name: str, looked_at: set[st
     assert set(drawn) == NAMES
     for key in looked_at:
         figure = drawn[key]
+        assert str(figure.get_label()).endswith("."), key  # the caption
         assert png(figure).startswith(b"\x89PNG"), key
         texts = [text.get_text() for text in figure.findobj(Text) if text.get_visible()]
         assert any(re.search(r"n = \d", text) for text in texts), key

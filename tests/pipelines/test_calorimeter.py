@@ -1,0 +1,104 @@
+"""The whole path on real showers with the smoke recipe, and every recipe for a few steps."""
+
+import json
+
+import pytest
+import torch
+from maquette.core.noise import KeyedNoise
+from maquette.domains import domains
+from maquette.domains.calorimeter.gflash import GflashConfig
+from maquette.pipelines.config import resolve
+from maquette.pipelines.fit import fit
+from maquette.pipelines.generate import generate
+from maquette.pipelines.load import load
+from maquette.pipelines.simulate import simulate
+from maquette.pipelines.validate import validate
+
+CALORIMETER = domains.get("calorimeter")
+SAMPLE = CALORIMETER.sample_path()
+PROMISED = {
+    "auc_low",
+    "auc_high",
+    "separation_layer_energy",
+    "separation_total_energy",
+    "separation_sparsity",
+    "fpd",
+    "kpd",
+}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("calorimeter") / "smoke"
+    fit("calorimeter", data=SAMPLE, out=folder, recipe="smoke", overrides=["tracking=none"])
+    return folder
+
+
+def test_real_showers_in_a_report_out(run):
+    file, out = run.parent / "generated.h5", run / "validation"
+    generate(run, seed=3, out=file, conditions_from=SAMPLE, conditions_rows="4000:4400")
+    assert CALORIMETER.check(file, {}, lambda *_: None)
+    validate(
+        "calorimeter",
+        reference=SAMPLE,
+        reference_rows="4000:4800",
+        generated=file,
+        out=out,
+        effort="smoke",
+        track=False,
+    )
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert (metrics["schema"], metrics["domain"]) == (1, "calorimeter")
+    assert (metrics["n_reference"], metrics["n_generated"]) == (800, 400)
+    assert set(metrics["metrics"]) >= PROMISED
+    page = (out / "report.html").read_text()
+    assert page.index("istinguishable") < page.index("auc_low")
+    assert "Geant4 11.4 with a reduced electromagnetic physics list" in page  # what it is held against in speed
+    assert 'src="http' not in page
+
+
+def test_a_shower_depends_on_seed_and_index_alone(run):
+    model = load(run)
+    energy = torch.linspace(1100, 9000, 64)[:, None]
+    whole = model.sample(64, {"energy": energy}, seed=5)
+    pieces = model.sample(64, {"energy": energy}, seed=5, batch_size=7)
+    assert ((whole > 0) == (pieces > 0)).float().mean() > 1 - 1e-4
+    assert ((whole - pieces).abs() / energy).median() < 1e-5
+    alone = model.sample(1, {"energy": energy[40:41]}, seed=5, first=40)
+    torch.testing.assert_close(alone[0].sum(), whole[40].sum(), rtol=1e-4, atol=1e-2)
+    assert not torch.equal(whole, model.sample(64, {"energy": energy}, seed=6))
+
+
+def test_a_likelihood_bound_comes_with_flows(run):
+    generator = load(run).generator
+    batch = CALORIMETER.open(SAMPLE, {}).fetch(torch.arange(50))
+    bound = generator.log_bound(batch.x, batch.condition, noise=KeyedNoise(1, batch.index))
+    assert bound.shape == (50,)
+    assert bound.isfinite().all()
+    shuffled = batch.x[:, torch.randperm(504, generator=torch.Generator().manual_seed(1))]
+    assert generator.log_bound(shuffled, batch.condition, noise=KeyedNoise(1, batch.index)).mean() < bound.mean()
+
+
+@pytest.mark.parametrize("name", sorted(CALORIMETER.recipes()))
+def test_every_recipe_runs_for_two_steps(name, tmp_path):
+    """Also those for a GPU: their networks are built in full, and fitted to a few showers."""
+    data = SAMPLE
+    if "ds2" in name:
+        data = tmp_path / "ds2.h5"
+        simulate("calorimeter", n=24, seed=1, out=data, overrides=["geometry=ds2"])
+    acts = resolve(CALORIMETER, name).training.acts
+    words = ["data.rows=0:24", "training.steps=2", "training.batch_size=8", "training.parallel.compile=false"]
+    words += [f"training.acts.{act}.{key}={value}" for act in acts for key, value in (("steps", 2), ("batch_size", 8))]
+    words += ["tracking=none"]
+    done = fit("calorimeter", data=data, out=tmp_path / "run", recipe=name, overrides=words)
+    showers = load(done.run.folder).sample(2, seed=1)
+    assert showers.isfinite().all()
+    assert (showers.sum(1) > 0).all()
+
+
+def test_the_simulator_is_labelled_parametrised(tmp_path):
+    file = tmp_path / "fast.h5"
+    simulate("calorimeter", n=50, seed=2, out=file, overrides=["particle=gamma"])
+    data = CALORIMETER.open(file, {})
+    assert "parametrised" in dict(data.summary())["engine"]
+    assert GflashConfig().geometry == data.geometry.name == "calogan"
