@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from maquette.data_specs.calorimeter.geometry import CartesianLayer, Geometry, Medium, PolarLayer
 from maquette.domains.calorimeter.dataset import ShowerDataset
-from maquette.domains.calorimeter.gflash import Gflash, GflashConfig
-from maquette.domains.calorimeter.media import CALORIMETERS
-from maquette.domains.calorimeter.profiles import containment_radius, shower_maximum
+from maquette.domains.calorimeter.metrics.profiles import containment_radius, shower_maximum
+from maquette.domains.calorimeter.simulator.gflash import Gflash, GflashConfig
+from maquette.domains.calorimeter.simulator.media import CALORIMETERS
 from torch import Tensor
 
 PUBLISHED_CRITICAL_ENERGY = 9.64  # MeV, lead tungstate

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ...core.errors import ConfigError, did_you_mean
-from .codec import PARTICLES, ShowerCodec
+from .codec.codec import PARTICLES, ShowerCodec
 
 _UNITS = {"mev": 1.0, "gev": 1e3, "tev": 1e6}
 _SLACK = 1.01  # how far beyond the training energies is still called inside

@@ -13,15 +13,18 @@ from ...core.errors import MaquetteError
 from ...core.statistics.comparison import Index, halves
 from ...data_specs.calorimeter.geometry import Geometry
 from ..plugin import Evaluation, Progress
-from .classification import Side, classify, tests
-from .comparison import Comparison
-from .distances import physics_distances
-from .effort import EffortConfig, effort_called
-from .features import Extractor, high_level, low_level, read
-from .figures import figures
-from .gallery import Gallery, matched
-from .memorisation import memorisation
-from .metrics import feature_metrics, verdict
+from .figures.figures import figures
+from .figures.gallery import Gallery, matched
+from .metrics.classification import Side, classify, tests
+from .metrics.comparison import Comparison, Estimates
+from .metrics.distances import physics_distances
+from .metrics.effort import EffortConfig, effort_called
+from .metrics.features import Extractor, high_level, low_level, read
+from .metrics.memorisation import memorisation
+from .metrics.profiles import profiles
+from .metrics.response import response
+from .metrics.spectra import lines, separations
+from .metrics.verdict import verdict
 from .published import published
 
 Showers = Source | tuple[NDArray, NDArray]
@@ -112,6 +115,11 @@ def evaluate(
         verdict=verdict(estimates, parts.n),
         notes=_notes(sources, counts, parts.n, geometry, effort),
     )
+
+
+def feature_metrics(c: Comparison) -> Estimates:
+    """The metrics that features alone give: spectra, response, profiles and lines."""
+    return separations(c) | response(c) | profiles(c) | lines(c)
 
 
 def _source(showers: Showers) -> Source:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pydantic import Field
 
 from ..generator import Codec, GeneratorConfig, Symmetry
-from .codec import ShowerCodec, ShowerCodecConfig
-from .symmetries import RandomSymmetry
+from .codec.codec import ShowerCodec, ShowerCodecConfig
+from .codec.symmetries import RandomSymmetry
 
 
 class ShowerGeneratorConfig(GeneratorConfig):

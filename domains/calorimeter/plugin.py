@@ -11,14 +11,14 @@ from ...core.spaces import Tree
 from ...data_specs.calorimeter.checks import check_showers
 from ..generator import Generator
 from ..plugin import Evaluation, Progress
-from .codec import ShowerCodec
+from .codec.codec import ShowerCodec
 from .conditions import parse_conditions
 from .dataset import ShowerDataset, ShowerFileWriter
 from .evaluate import evaluate
 from .generator import ShowerGeneratorConfig
-from .gflash import GflashConfig
 from .published import TRANSPORT
 from .sample import sample_path
+from .simulator.gflash import GflashConfig
 
 
 class Calorimeter:

@@ -4,8 +4,8 @@ import re
 
 import pytest
 from maquette.data_specs.calorimeter.geometries import NAMES, known_geometry
-from maquette.domains.calorimeter.effort import EFFORTS, EffortConfig
 from maquette.domains.calorimeter.evaluate import evaluate
+from maquette.domains.calorimeter.metrics.effort import EFFORTS, EffortConfig
 from maquette.domains.calorimeter.plugin import CALORIMETER
 
 SMALLEST = EffortConfig(

@@ -6,7 +6,7 @@ import pytest
 import torch
 from maquette.core.noise import KeyedNoise
 from maquette.domains import domains
-from maquette.domains.calorimeter.gflash import GflashConfig
+from maquette.domains.calorimeter.simulator.gflash import GflashConfig
 from maquette.pipelines.config import resolve
 from maquette.pipelines.fit import fit
 from maquette.pipelines.generate import generate

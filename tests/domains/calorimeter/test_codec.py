@@ -10,10 +10,10 @@ from maquette.core.noise import KeyedNoise, TapeNoise
 from maquette.data_specs.calorimeter.geometry import CartesianLayer, Geometry, PolarLayer
 from maquette.data_specs.calorimeter.geometry_json import geometry_to_json
 from maquette.data_specs.errors import DataError
-from maquette.domains.calorimeter.codec import PARTICLES, ShowerCodec, ShowerCodecConfig
+from maquette.domains.calorimeter.codec.codec import PARTICLES, ShowerCodec, ShowerCodecConfig
+from maquette.domains.calorimeter.codec.symmetries import RandomSymmetry, symmetries
 from maquette.domains.calorimeter.dataset import ShowerDataset
 from maquette.domains.calorimeter.sample import sample_path
-from maquette.domains.calorimeter.symmetries import RandomSymmetry, symmetries
 
 CUT = 0.1
 MIXED = Geometry(

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from maquette.core.errors import ConfigError
-from maquette.domains.calorimeter.codec import ShowerCodec, ShowerCodecConfig
+from maquette.domains.calorimeter.codec.codec import ShowerCodec, ShowerCodecConfig
 from maquette.domains.calorimeter.conditions import parse_conditions
 from maquette.domains.calorimeter.dataset import ShowerDataset
 from maquette.domains.calorimeter.sample import sample_path

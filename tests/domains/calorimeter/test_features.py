@@ -7,7 +7,7 @@ from maquette.core.data import TensorSource
 from maquette.core.statistics.histogram import Binning
 from maquette.data_specs.calorimeter.geometries import known_geometry
 from maquette.data_specs.calorimeter.geometry import CartesianLayer, Geometry, PolarLayer
-from maquette.domains.calorimeter.features import Extractor, high_level, low_level, physics_vector, read
+from maquette.domains.calorimeter.metrics.features import Extractor, high_level, low_level, physics_vector, read
 
 SPECTRUM = Binning(np.array([-3.0]), np.array([3.0]))
 MIXED = Geometry(

@@ -12,10 +12,10 @@ from maquette.core.data import TensorSource
 from maquette.core.statistics.two_sample import TwoSample
 from maquette.data_specs.calorimeter.geometries import known_geometry
 from maquette.data_specs.calorimeter.geometry import CartesianLayer, Geometry, PolarLayer
-from maquette.domains.calorimeter.drawing import Curve, density, draw_layer
-from maquette.domains.calorimeter.features import Extractor
-from maquette.domains.calorimeter.figures import figures
-from maquette.domains.calorimeter.gallery import EXAMPLES, Gallery, matched
+from maquette.domains.calorimeter.figures.drawing import Curve, density, draw_layer
+from maquette.domains.calorimeter.figures.figures import figures
+from maquette.domains.calorimeter.figures.gallery import EXAMPLES, Gallery, matched
+from maquette.domains.calorimeter.metrics.features import Extractor
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.text import Text

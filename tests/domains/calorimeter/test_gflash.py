@@ -12,10 +12,10 @@ from maquette.core.noise import KeyedNoise
 from maquette.data_specs.calorimeter.geometry import CartesianLayer, Geometry, Medium, PolarLayer
 from maquette.data_specs.calorimeter.geometry_json import geometry_from_json
 from maquette.domains.calorimeter.dataset import ShowerDataset, ShowerFileWriter
-from maquette.domains.calorimeter.gflash import Gflash, GflashConfig, gamma_variates
-from maquette.domains.calorimeter.media import CALORIMETERS
-from maquette.domains.calorimeter.parametrisation import LOWEST_ALPHA, Parametrisation
-from maquette.domains.calorimeter.profiles import containment_radius, depths, shower_maximum
+from maquette.domains.calorimeter.metrics.profiles import containment_radius, depths, shower_maximum
+from maquette.domains.calorimeter.simulator.gflash import Gflash, GflashConfig, gamma_variates
+from maquette.domains.calorimeter.simulator.media import CALORIMETERS
+from maquette.domains.calorimeter.simulator.parametrisation import LOWEST_ALPHA, Parametrisation
 from scipy import stats
 
 CRITICAL_ENERGY = 9.64  # MeV, lead tungstate (Particle Data Group)

@@ -11,16 +11,16 @@ from maquette.core.errors import ConfigError, MaquetteError
 from maquette.core.statistics.comparison import halves
 from maquette.core.statistics.estimate import Estimate
 from maquette.data_specs.calorimeter.geometries import known_geometry
-from maquette.domains.calorimeter.comparison import Comparison
-from maquette.domains.calorimeter.distances import physics_distances
-from maquette.domains.calorimeter.effort import EFFORTS
-from maquette.domains.calorimeter.evaluate import evaluate
-from maquette.domains.calorimeter.features import Extractor
-from maquette.domains.calorimeter.memorisation import memorisation
-from maquette.domains.calorimeter.metrics import feature_metrics, verdict
-from maquette.domains.calorimeter.profiles import containment_radius, depths, resolves_radius, shower_maximum
+from maquette.domains.calorimeter.evaluate import evaluate, feature_metrics
+from maquette.domains.calorimeter.metrics.comparison import Comparison
+from maquette.domains.calorimeter.metrics.distances import physics_distances
+from maquette.domains.calorimeter.metrics.effort import EFFORTS
+from maquette.domains.calorimeter.metrics.features import Extractor
+from maquette.domains.calorimeter.metrics.memorisation import memorisation
+from maquette.domains.calorimeter.metrics.profiles import containment_radius, depths, resolves_radius, shower_maximum
+from maquette.domains.calorimeter.metrics.response import response
+from maquette.domains.calorimeter.metrics.verdict import verdict
 from maquette.domains.calorimeter.published import published
-from maquette.domains.calorimeter.response import response
 from maquette.domains.calorimeter.sample import sample_path
 
 CALOGAN = known_geometry("calogan")

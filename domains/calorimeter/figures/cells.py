@@ -13,7 +13,7 @@ from matplotlib.gridspec import GridSpec
 from matplotlib.ticker import FixedLocator, NullFormatter, StrMethodFormatter
 from numpy.typing import NDArray
 
-from ...data_specs.calorimeter.geometry import PolarLayer
+from ....data_specs.calorimeter.geometry import PolarLayer
 from .drawing import draw_layer, styled
 from .gallery import EXAMPLES, SHOWN, SIDES, Gallery
 

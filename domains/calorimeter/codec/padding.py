@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...core.spaces import Field
-from ...data_specs.calorimeter.geometry import Geometry
+from ....core.spaces import Field
+from ....data_specs.calorimeter.geometry import Geometry
 
 
 class Padding(nn.Module):

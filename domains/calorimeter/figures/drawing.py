@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 from numpy.typing import ArrayLike, NDArray
 
-from ...data_specs.calorimeter.geometry import Layer, PolarLayer
+from ....data_specs.calorimeter.geometry import Layer, PolarLayer
 
 P = ParamSpec("P")
 REFERENCE, GENERATED, THIRD = "#4d4d4d", "#d55e00", "#0072b2"

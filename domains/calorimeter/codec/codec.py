@@ -29,13 +29,13 @@ from pydantic import Field as Described
 from torch import Tensor
 from torch.nn import functional as F
 
-from ...core.data import Batch, Source
-from ...core.noise import KeyedNoise, Noise
-from ...core.spaces import Levels, Product, Simple, Tree, Vector
-from ...data_specs.calorimeter.geometry import Geometry
-from ...data_specs.calorimeter.geometry_json import geometry_from_json
-from ...data_specs.errors import DataError
-from ..generator import Codec, CodecConfig
+from ....core.data import Batch, Source
+from ....core.noise import KeyedNoise, Noise
+from ....core.spaces import Levels, Product, Simple, Tree, Vector
+from ....data_specs.calorimeter.geometry import Geometry
+from ....data_specs.calorimeter.geometry_json import geometry_from_json
+from ....data_specs.errors import DataError
+from ...generator import Codec, CodecConfig
 from .marginals import HeightHistogram, Marginals
 from .padding import Padding
 

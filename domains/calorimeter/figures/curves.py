@@ -8,11 +8,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullFormatter, StrMethodFormatter
 from numpy.typing import NDArray
 
-from ...core.statistics.auc import roc_curve
-from ...core.statistics.histogram import BULK
+from ....core.statistics.auc import roc_curve
+from ....core.statistics.histogram import BULK
+from ..metrics.response import energy_edges
 from .drawing import GENERATED, REFERENCE, THIRD, Curve, density, draw_pair, styled, with_ratio
 from .gallery import Array, Gallery
-from .response import energy_edges
 
 BINS = 40
 

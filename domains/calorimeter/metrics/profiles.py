@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import least_squares
 from scipy.special import gammainc
 
-from ...data_specs.calorimeter.geometry import Geometry, PolarLayer
+from ....data_specs.calorimeter.geometry import Geometry, PolarLayer
 from .comparison import Comparison, Estimates, not_measurable
 
 MIN_LAYERS = 10

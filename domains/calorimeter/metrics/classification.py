@@ -10,11 +10,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ...core.statistics.classifier import NetworkLearner
-from ...core.statistics.comparison import Halves, Index
-from ...core.statistics.estimate import Estimate
-from ...core.statistics.trees import TreeLearner
-from ...core.statistics.two_sample import FOLDS, Learner, TwoSample, two_sample_test
+from ....core.statistics.classifier import NetworkLearner
+from ....core.statistics.comparison import Halves, Index
+from ....core.statistics.estimate import Estimate
+from ....core.statistics.trees import TreeLearner
+from ....core.statistics.two_sample import FOLDS, Learner, TwoSample, two_sample_test
 from .effort import EffortConfig
 
 Side = Literal["reference", "generated"]

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ...core.statistics.two_sample import TwoSample
-from .features import Extractor, Features
+from ....core.statistics.two_sample import TwoSample
+from ..metrics.features import Extractor, Features
 
 SHOWN = 5
 """Layers at most in figures of single layers."""

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 
 from matplotlib.figure import Figure
 
-from .cell_figures import average_showers, examples
-from .curve_figures import (
+from .cells import average_showers, examples
+from .curves import (
     classifiers,
     layer_energies,
     longitudinal_profile,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ...data_specs.calorimeter.media import LEAD_ARGON, LEAD_TUNGSTATE, TUNGSTEN_SILICON, Material, Stack
+from ....data_specs.calorimeter.media import LEAD_ARGON, LEAD_TUNGSTATE, TUNGSTEN_SILICON, Material, Stack
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from ...core.statistics.bootstrap import bootstrap_stderr
-from ...core.statistics.comparison import Index
-from ...core.statistics.estimate import Estimate
-from ...core.statistics.wasserstein import wasserstein_distance
+from ....core.statistics.bootstrap import bootstrap_stderr
+from ....core.statistics.comparison import Index
+from ....core.statistics.estimate import Estimate
+from ....core.statistics.wasserstein import wasserstein_distance
 from .comparison import Comparison, Estimates, Values
 from .features import Features
 

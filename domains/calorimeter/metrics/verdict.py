@@ -1,30 +1,16 @@
-"""Physics metrics of generated against reference showers, each with error, noise floor and definition.
-
-Definitions follow the CaloChallenge (arXiv:2410.21611) unless a metric says otherwise. Except where a definition
-says so, the figure is that of generated showers against each half of the reference, averaged, and the floor is that
-of one half against the other, all parts being equally large.
-"""
+"""The verdict on generated showers: which metrics lie beyond their floors."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 
-from ...core.statistics.estimate import Estimate
-from .comparison import Comparison, Estimates
-from .profiles import profiles
-from .response import response
-from .spectra import lines, separations
+from ....core.statistics.estimate import Estimate
 
 SIGNIFICANT = 3.0
 """Standard errors beyond the floor from which a difference counts."""
 NAMED = 5
 """Metrics that a verdict names; the table has all."""
-
-
-def feature_metrics(c: Comparison) -> Estimates:
-    """The metrics that features alone give: spectra, response, profiles and lines."""
-    return separations(c) | response(c) | profiles(c) | lines(c)
 
 
 def verdict(estimates: Mapping[str, Estimate], n: int) -> str:

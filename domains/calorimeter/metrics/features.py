@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ...core.data import Source
-from ...core.statistics.histogram import Binning
-from ...data_specs.calorimeter.geometry import Geometry, PolarLayer
+from ....core.data import Source
+from ....core.statistics.histogram import Binning
+from ....data_specs.calorimeter.geometry import Geometry, PolarLayer
 
 Array = NDArray[np.float32]
 BLOCK = 1024

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ...core.statistics.comparison import GROUPS, Index
-from ...core.statistics.estimate import Estimate
-from ...core.statistics.neighbours import nearest_distance
+from ....core.statistics.comparison import GROUPS, Index
+from ....core.statistics.estimate import Estimate
+from ....core.statistics.neighbours import nearest_distance
 from .classification import Side
 from .comparison import Comparison, Estimates, Values
 from .effort import EffortConfig

@@ -11,8 +11,8 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from ...core.statistics.comparison import Contrast, Figure, Halves, Index, contrast, group_sums
-from ...core.statistics.estimate import Estimate
+from ....core.statistics.comparison import Contrast, Figure, Halves, Index, contrast, group_sums
+from ....core.statistics.estimate import Estimate
 from .features import Extractor, Features
 
 Estimates = dict[str, Estimate]

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from ...core.statistics.comparison import Index
-from ...core.statistics.histogram import Binning, separation_power
+from ....core.statistics.comparison import Index
+from ....core.statistics.histogram import Binning, separation_power
 from .comparison import Comparison, Estimates, Values, not_measurable
 from .features import LINES, Features
 

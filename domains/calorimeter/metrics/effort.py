@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from ...core.config import Config
-from ...core.errors import ConfigError, did_you_mean
+from ....core.config import Config
+from ....core.errors import ConfigError, did_you_mean
 
 
 class EffortConfig(Config):

@@ -15,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ...core.data import Batch
-from ...core.noise import Noise
-from ...data_specs.calorimeter.geometry import CartesianLayer, Geometry, Layer
+from ....core.data import Batch
+from ....core.noise import Noise
+from ....data_specs.calorimeter.geometry import CartesianLayer, Geometry, Layer
 
 Indices = NDArray[np.int64]
 

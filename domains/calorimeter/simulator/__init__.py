@@ -1,0 +1,1 @@
+"""The embedded simulator: GFLASH, its parametrisation and the calorimeters it knows."""
