@@ -11,15 +11,21 @@ import torch
 from .load import Model
 
 BULK = 1000
-_ALONE_REPEATS, _BULK_REPEATS = 15, 3
+_SECONDS = 3.0  # spent on each figure, about
+_REPEATS = 15
 
 
 def measure(model: Model) -> dict[str, Any]:
-    """Milliseconds per sample of a batch of one and of `BULK`, medians over repeats; where, and what is replaced."""
+    """Milliseconds per sample drawn alone and in bulk, medians over repeats; where, and what is replaced.
+
+    In bulk means `BULK` at once, or as many as a slow model draws in a few seconds.
+    """
+    alone = _milliseconds(model, 1)
+    bulk = max(1, min(BULK, int(1000 * _SECONDS / alone)))
     record: dict[str, Any] = {
-        "alone_ms": _milliseconds(model, 1, _ALONE_REPEATS),
-        "bulk_ms": _milliseconds(model, BULK, _BULK_REPEATS),
-        "bulk": BULK,
+        "alone_ms": alone,
+        "bulk_ms": _milliseconds(model, bulk),
+        "bulk": bulk,
         "device": str(model.device),
         "threads": torch.get_num_threads(),
     }
@@ -44,11 +50,13 @@ def sentence(record: dict[str, Any]) -> str:
     return text
 
 
-def _milliseconds(model: Model, n: int, repeats: int) -> float:
-    times = []
-    for repeat in range(repeats + 1):
-        index = torch.arange(n) + repeat * n
+def _milliseconds(model: Model, n: int) -> float:
+    """Per sample of a batch of n; the first batch, which warms up, counts only if there is no time for another."""
+    times: list[float] = []
+    end = time.perf_counter() + _SECONDS
+    while not times or (time.perf_counter() < end and len(times) <= _REPEATS):
+        index = torch.arange(n) + len(times) * n
         begun = time.perf_counter()
         model.draw(index, seed=0)  # ends on the CPU, so a GPU is waited for
         times.append(time.perf_counter() - begun)
-    return 1000 * median(times[1:]) / n
+    return 1000 * median(times[1:] or times) / n

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 _STEPS = 128  # pieces of a voxel's table: fine enough for lines in the spectrum
 _BINS = 1024  # of the histograms the tables are made from
-_TOP = 4.5  # largest coordinate of a table; beyond it the last piece goes on
+_TOP = 4.5  # where tables end at least; beyond, the last piece goes on
 _LEAST = 1e-6  # no voxel is hit less often, or more often than 1 - _LEAST
 
 
@@ -62,7 +62,7 @@ class Marginals(nn.Module):
         pooled = torch.zeros(int(layer.max()) + 1, _BINS, dtype=torch.float64).index_add_(0, layer, counts) + 1e-9
         counts = counts + (pooled / pooled.sum(1, keepdim=True))[layer]
         boundary = torch.special.ndtri(1 - rate)
-        step = (_TOP - boundary) / _STEPS
+        step = ((boundary + 1).clamp(min=_TOP) - boundary) / _STEPS
         z = boundary[:, None] + step[:, None] * torch.arange(_STEPS + 1)
         level = ((torch.special.ndtr(z) - (1 - rate[:, None])) / rate[:, None]).clamp(0, 1)
         edges = torch.linspace(0, histogram.top, _BINS + 1, dtype=torch.float64)

@@ -152,6 +152,17 @@ def test_particles_and_angles_condition_by_the_same_mechanism() -> None:
         codec.encode_condition({**rich.condition, "particle": torch.full((200, 1), 99)})
 
 
+def test_voxels_that_training_never_hit_stay_empty_and_can_be_scored() -> None:
+    source = showers(RINGS, 300)
+    source.x[:, 3] = 0
+    codec = fitted(RINGS, source)
+    noise = KeyedNoise(5, torch.arange(500))
+    parts = {name: noise.normal(name, part.shape) for name, part in codec.space.parts.items()}
+    assert (codec.decode(parts, {"energy": torch.full((500, 1), 60.0)})[:, 3] > 0).float().mean() < 0.01
+    strange = Batch(source.x.roll(1, dims=1), source.condition, torch.arange(300))  # hits voxel 3
+    assert codec.encode_with_volume(strange, KeyedNoise(1, strange.index))[1].isfinite().all()
+
+
 def test_conditions_are_drawn_from_the_law_of_training() -> None:
     source = showers(RINGS, 500)
     codec = fitted(RINGS, source)
