@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from ..core.engine.parallel import joined
 from ..core.errors import ConfigError
 from ..core.statistics.estimate import Estimate
 from ..domains import domains
@@ -53,7 +53,7 @@ def validate(
     track: bool = True,
     screen: Screen | None = None,
 ) -> Validated:
-    """Compare generated with reference data by the domain's physics metrics.
+    """Compare generated with reference data by the domain's physics metrics; under torchrun, call it on every rank.
 
     Writes `metrics.json`, `evaluation.json` (the same with everything a report needs), `figures/*.png` and
     `report.html` below `out`.
@@ -75,8 +75,6 @@ def validate(
         ConfigError, DataError: bad input; nothing is written.
     """
     screen = screen or Silent()
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise ConfigError("validate works in one process; start it without torchrun or srun.")
     plugin, folder = domains.get(domain), Path(out)
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder}: there is a file of this name; choose another folder.")
@@ -85,19 +83,22 @@ def validate(
         sides[what] = select(plugin.open(Path(file), options or {}), rows, what=str(file))
         screen.table(f"{what}: {file}", ("what", "value"), sides[what].summary())
     owner = existing_run(run) if run else enclosing_run(folder, Path(generated))
-    evaluation = plugin.evaluate(
-        sides["reference"], sides["generated"], seed=seed, progress=screen.progress, effort=effort
-    )
-    inputs = {
-        "reference": _input(reference, reference_rows, sides["reference"]),
-        "generated": _input(generated, generated_rows, sides["generated"]),
-        "effort": effort,
-        "seed": seed,
-    }
-    _write(folder, plugin.name, evaluation, inputs)
-    write_report(folder, owner)
-    if track:
-        log_evaluation(evaluation, plugin.name, folder, owner, screen)
+    with joined() as world:
+        evaluation = plugin.evaluate(
+            sides["reference"], sides["generated"], seed=seed, progress=screen.progress, effort=effort
+        )
+        if world.first:
+            inputs = {
+                "reference": _input(reference, reference_rows, sides["reference"]),
+                "generated": _input(generated, generated_rows, sides["generated"]),
+                "effort": effort,
+                "seed": seed,
+            }
+            _write(folder, plugin.name, evaluation, inputs)
+            write_report(folder, owner)
+            if track:
+                log_evaluation(evaluation, plugin.name, folder, owner, screen)
+        world.barrier()  # no process ends before the report is there
     return Validated(folder, evaluation, owner)
 
 

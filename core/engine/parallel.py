@@ -84,6 +84,10 @@ class World:
         self.any(False)
 
 
+ALONE = World()
+"""The world of a process that was started by itself."""
+
+
 @contextmanager
 def joined(device: torch.device | str = "cpu", *, timeout: timedelta = timedelta(minutes=10)) -> Iterator[World]:
     """Join the processes that a launcher started, and yield this one's `World`; nested uses join once.

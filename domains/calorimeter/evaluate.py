@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from ...core.data import Source, TensorSource
+from ...core.engine.parallel import World, joined
 from ...core.errors import MaquetteError
 from ...core.statistics.comparison import Index, halves
 from ...data_specs.calorimeter.geometry import Geometry
@@ -43,7 +44,8 @@ def evaluate(
 ) -> Evaluation:
     """Compare generated with reference showers.
 
-    Files are read in blocks: only features stay in memory, and of voxels what one classifier needs.
+    Files are read in blocks: only features stay in memory, and of voxels what one classifier needs. Where several
+    processes were started they share the reading and the trainings, and all return the same.
 
     Args:
         reference, generated: data sets, or pairs (showers (n, V), incident energies (n,) or (n, 1)), MeV.
@@ -57,8 +59,22 @@ def evaluate(
         MaquetteError: too few showers, or a voxel count that is not the geometry's.
         ConfigError: an unknown effort.
     """
-    sizes = effort_called(effort) if isinstance(effort, str) else effort
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    with joined(device) as world:
+        return _evaluate(reference, generated, geometry, seed, progress, effort, device, world)
+
+
+def _evaluate(
+    reference: Showers,
+    generated: Showers,
+    geometry: Geometry,
+    seed: int,
+    progress: Progress,
+    effort: str | EffortConfig,
+    device: str,
+    world: World,
+) -> Evaluation:
+    sizes = effort_called(effort) if isinstance(effort, str) else effort
     sources: dict[Side, Source] = {"reference": _source(reference), "generated": _source(generated)}
     for side, source in sources.items():
         _check(side, source, geometry)
@@ -68,7 +84,7 @@ def evaluate(
     extractor = Extractor.fit(geometry, sources["reference"])
     found = {
         side: extractor.stream(
-            source, counts[side], lambda done, total, side=side: progress(f"features, {side}", done, total)
+            source, counts[side], lambda done, total, side=side: progress(f"features, {side}", done, total), world
         )
         for side, source in sources.items()
     }
@@ -86,6 +102,7 @@ def evaluate(
         sizes,
         seed=seed,
         progress=progress,
+        world=world,
     )
     progress("spectra", 0, 1)
     estimates |= feature_metrics(comparison)

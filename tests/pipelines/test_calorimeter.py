@@ -1,6 +1,9 @@
 """The whole path on real showers with the smoke recipe, and every recipe for a few steps."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -55,6 +58,22 @@ def test_real_showers_in_a_report_out(run):
     assert page.index("istinguishable") < page.index("auc_low")
     assert "Geant4 11.4 with a reduced electromagnetic physics list" in page  # what it is held against in speed
     assert 'src="http' not in page
+
+
+def test_two_processes_validate_as_one_does(run):
+    """They share the reading and the classifiers; every figure is that of one process."""
+    sides = ["--reference", SAMPLE, "--reference-rows", "0:2400"]
+    sides += ["--generated", SAMPLE, "--generated-rows", "3000:4200"]
+    words = ["validate", "calorimeter", *sides, "--effort", "smoke", "--no-tracking", "--out"]
+    single, several = run.parent / "one", run.parent / "two"
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "maquette"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    for start, out in (([sys.executable, "-m", "maquette"], single), (launch, several)):
+        done = subprocess.run([*start, *words, out], env=environment, capture_output=True, text=True, timeout=200)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("verdict:") == 1
+    one, two = (json.loads((out / "metrics.json").read_text()) for out in (single, several))
+    assert one == two
 
 
 def test_a_shower_depends_on_seed_and_index_alone(run):

@@ -58,12 +58,6 @@ def test_infinite_and_missing_figures_are_null():
     assert json.loads(json.dumps(metrics, allow_nan=False))["metrics"]["x"]["value"] is None
 
 
-def test_several_processes_are_refused(data, folder, monkeypatch):
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(ConfigError, match="without torchrun"):
-        validate("toy", reference=data, generated=data, out="v", track=False)
-
-
 def test_a_file_in_the_way_is_a_sentence(data, folder):
     (folder / "v").touch()
     with pytest.raises(ConfigError, match="there is a file of this name"):

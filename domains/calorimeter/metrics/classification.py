@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ....core.engine.parallel import ALONE, World
 from ....core.statistics.classifier import NetworkLearner
 from ....core.statistics.comparison import Halves, Index
 from ....core.statistics.estimate import Estimate
@@ -60,48 +61,68 @@ def tests(low: Rows, high: Rows, n_voxels: int, effort: EffortConfig, device: st
     }
 
 
+@dataclass(frozen=True)
+class Run:
+    """One training of a learner: reference rows against rows of either side."""
+
+    kind: str
+    real: Index
+    side: Side
+    other: Index
+    number: int
+    """0 and 1: generated against each half; 2: half against half."""
+
+
 def classify(
-    kinds: Mapping[str, Test], halves: Halves, effort: EffortConfig, *, seed: int, progress: Progress
+    kinds: Mapping[str, Test],
+    halves: Halves,
+    effort: EffortConfig,
+    *,
+    seed: int,
+    progress: Progress,
+    world: World = ALONE,
 ) -> tuple[dict[str, Estimate], dict[str, TwoSample]]:
-    """Run every test against each half, and between the halves.
+    """Run every test against each half, and between the halves; processes share the trainings.
 
     Returns:
         The metrics, and by kind the test against the first half (for its ROC curve).
     """
+    sizes = {kind: min(halves.n, test.cap) for kind, test in kinds.items()}
+    folds = {kind: FOLDS if n < effort.cross_validate_below else 1 for kind, n in sizes.items()}
+    runs = [run for kind, n in sizes.items() for run in _runs(kind, halves, n)]
+
+    def result(run: Run) -> TwoSample:
+        test = kinds[run.kind]
+        return two_sample_test(
+            test.learner,
+            test.rows("reference", run.real),
+            test.rows(run.side, run.other),
+            seed=seed + run.number,
+            folds=folds[run.kind],
+            progress=lambda done, total: progress(f"classifier {run.kind}", run.number * total + done, 3 * total),
+        )
+
+    shares = world.gather([result(run) for run in runs[world.rank :: world.size]])
+    results = {(run.kind, run.number): shares[i % world.size][i // world.size] for i, run in enumerate(runs)}
     estimates: dict[str, Estimate] = {}
-    shown: dict[str, TwoSample] = {}
     for kind, test in kinds.items():
-        n = min(halves.n, test.cap)
-        folds = FOLDS if n < effort.cross_validate_below else 1
-        a, b = (part[:n] for part in halves.reference)
-        matched = [halves.generated[i][:n] for i, _ in halves.matches]
-        runs: list[tuple[Index, Side, Index]] = [
-            (a, "generated", matched[0]),
-            (b, "generated", matched[1]),
-            (a, "reference", b),
-        ]
-        results = [
-            two_sample_test(
-                test.learner,
-                test.rows("reference", real),
-                test.rows(side, other),
-                seed=seed + k,
-                folds=folds,
-                progress=lambda done, total, k=k, kind=kind: progress(
-                    f"classifier {kind}", k * total + done, 3 * total
-                ),
-            )
-            for k, (real, side, other) in enumerate(runs)
-        ]
-        how = "5-fold cross-validation" if folds == FOLDS else "split 60/20/20"
-        definition = f"{test.what}; {how}, {n:,} showers a side, floor: the same between the halves of the reference."
-        estimates[f"auc_{kind}"] = _mean(results, "auc", f"ROC AUC (0.5 is chance) of {definition}")
+        found = [results[kind, number] for number in range(3)]
+        how = "5-fold cross-validation" if folds[kind] == FOLDS else "split 60/20/20"
+        definition = (
+            f"{test.what}; {how}, {sizes[kind]:,} showers a side, floor: the same between the halves of the reference."
+        )
+        estimates[f"auc_{kind}"] = _mean(found, "auc", f"ROC AUC (0.5 is chance) of {definition}")
         if test.jsd:
             estimates[f"jsd_{kind}"] = _mean(
-                results, "jsd", f"Jensen-Shannon divergence, 1 - BCE / ln 2 after isotonic calibration, of {definition}"
+                found, "jsd", f"Jensen-Shannon divergence, 1 - BCE / ln 2 after isotonic calibration, of {definition}"
             )
-        shown[kind] = results[0]
-    return estimates, shown
+    return estimates, {kind: results[kind, 0] for kind in kinds}
+
+
+def _runs(kind: str, halves: Halves, n: int) -> list[Run]:
+    a, b = (part[:n] for part in halves.reference)
+    first, second = (halves.generated[i][:n] for i, _ in halves.matches)
+    return [Run(kind, a, "generated", first, 0), Run(kind, b, "generated", second, 1), Run(kind, a, "reference", b, 2)]
 
 
 def _mean(results: list[TwoSample], name: str, definition: str) -> Estimate:

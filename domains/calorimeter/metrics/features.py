@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from ....core.data import Source
+from ....core.engine.parallel import ALONE, World
 from ....core.statistics.histogram import Binning
 from ....data_specs.calorimeter.geometry import Geometry, PolarLayer
 
@@ -177,16 +178,26 @@ class Extractor:
         return flat.reshape(len(active), rings).astype(np.float64)
 
     def stream(
-        self, source: Source, n: int, progress: Callable[[int, int], None] = lambda done, total: None
+        self,
+        source: Source,
+        n: int,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+        world: World = ALONE,
     ) -> tuple[Features, NDArray[np.float64]]:
-        """Features of the first n showers of a source, and their mean shower (V,), MeV; one block in memory."""
-        blocks, whole = [], np.zeros(self.geometry.n_voxels)
-        for start in range(0, n, BLOCK):
+        """Features of the first n showers of a source, and their mean shower (V,), MeV; one block in memory.
+
+        Processes share the blocks, and each gets all features.
+        """
+        own = []
+        for start in range(world.rank * BLOCK, n, world.size * BLOCK):
             stop = min(start + BLOCK, n)
             showers, incident = read(source, np.arange(start, stop), self.geometry.threshold)
-            blocks.append(self(showers, incident))
-            whole += showers.sum(0, dtype=np.float64)
-            progress(stop, n)
+            own.append((self(showers, incident), showers.sum(0, dtype=np.float64)))
+            progress(min(stop + (world.size - 1) * BLOCK, n), n)
+        shares = world.gather(own)
+        # block k was computed by rank k modulo the number of ranks
+        found = [share[k] for k in range(len(shares[0])) for share in shares if k < len(share)]
+        blocks, whole = [block for block, _ in found], np.sum([total for _, total in found], axis=0)
         columns = {f.name: np.concatenate([getattr(block, f.name) for block in blocks]) for f in fields(Features)}
         return Features(**columns), whole / n
 
