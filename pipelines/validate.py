@@ -16,6 +16,7 @@ from ..core.statistics.estimate import Estimate
 from ..domains import domains
 from ..domains.plugin import Dataset, Evaluation
 from .atomic import write_json
+from .devices import resolve_device
 from .paths import Run, enclosing_run, existing_run
 from .provenance import gather
 from .report import EVALUATION, write_report
@@ -83,7 +84,7 @@ def validate(
         sides[what] = select(plugin.open(Path(file), options or {}), rows, what=str(file))
         screen.table(f"{what}: {file}", ("what", "value"), sides[what].summary())
     owner = existing_run(run) if run else enclosing_run(folder, Path(generated))
-    with joined() as world:
+    with joined(resolve_device("auto")) as world:
         evaluation = plugin.evaluate(
             sides["reference"], sides["generated"], seed=seed, progress=screen.progress, effort=effort
         )
