@@ -6,7 +6,7 @@ one can do with a model (scores, imputation, posterior sampling) is a free funct
 
 from __future__ import annotations
 
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -40,6 +40,18 @@ class Bounded(Protocol):
 
     def log_bound(self, x: Tree, condition: Tree | None = None, *, noise: Noise) -> Tensor:
         """Return a one-draw bound on log p(x | condition), shape (B,), in nats."""
+        ...
+
+
+@runtime_checkable
+class Conditionals(Protocol):
+    """Factorises its density number by number: log p(x) = sum_i log p(x[order[i]] | x[order[:i]])."""
+
+    likelihood: Any  # a `likelihoods.Likelihood`
+    order: Tensor  # (D,): places of the flattened sample in the order in which they are drawn
+
+    def conditionals(self, x: Tree, condition: Tree | None = None) -> Tensor:
+        """Return the parameters (B, D, P) of each number's law given those before it, place by place of the row."""
         ...
 
 
@@ -96,6 +108,7 @@ PROTOCOLS = {
     "sample": Sampler,
     "density": Density,
     "bound": Bounded,
+    "conditionals": Conditionals,
     "encode": Encodes,
     "energy": Energy,
     "denoise": Denoises,

@@ -22,8 +22,10 @@ from .spaces import (
     Levels,
     Product,
     Real,
+    Sequence,
     Simple,
     Space,
+    Support,
     Torus,
     Tree,
     Vector,
@@ -31,8 +33,12 @@ from .spaces import (
     check,
     flatten,
     size,
+    support_of,
     unflatten,
 )
+
+CONDITIONS = (Real, Interval, Torus, Binary, Levels)
+"""Supports that a condition's numbers may have."""
 
 
 def parts(space: Space) -> Iterator[tuple[str, Simple]]:
@@ -45,9 +51,9 @@ class Layout:
     """Rows of a space and of its condition.
 
     Args:
-        space: a Vector or Field of real support, or a Product of such.
-        condition: the same, where supports may also be intervals, circles, zero/one or integer levels (which
-            become one-hot columns); None for a model without condition.
+        space: a vector, field or sequence of fixed length, or a product of such.
+        condition: the same; integer levels become one-hot columns. None for a model without condition.
+        supports: where the numbers of a sample may live.
 
     Raises:
         ConfigError: a space that cannot be laid out like this.
@@ -55,16 +61,15 @@ class Layout:
 
     space: Space
     condition: Space | None = None
+    supports: tuple[type[Support], ...] = (Real,)
 
     def __post_init__(self) -> None:
         for name, part in parts(self.space):
-            if not isinstance(part, Vector | Field) or not isinstance(part.support, Real):
-                raise ConfigError(_refusal("samples", name, part, "a vector or field of real support"))
+            if not _laid_out(part, self.supports):
+                raise ConfigError(_refusal("samples", name, part, self.supports))
         for name, part in parts(self.condition) if self.condition is not None else ():
-            if not isinstance(part, Vector | Field) or not isinstance(
-                part.support, Real | Interval | Torus | Binary | Levels
-            ):
-                raise ConfigError(_refusal("conditions", name, part, "a vector or field of real or integer support"))
+            if not _laid_out(part, CONDITIONS):
+                raise ConfigError(_refusal("conditions", name, part, CONDITIONS))
 
     @cached_property
     def width(self) -> int:
@@ -76,10 +81,21 @@ class Layout:
         """Numbers in a condition after integer levels were spread out; 0 without condition."""
         if self.condition is None:
             return 0
-        return sum(
-            size(part) * (part.support.count if isinstance(part.support, Levels) else 1)  # type: ignore[union-attr]
-            for _, part in parts(self.condition)
-        )
+        supports = ((size(part), support_of(part)) for _, part in parts(self.condition))
+        return sum(count * (support.count if isinstance(support, Levels) else 1) for count, support in supports)
+
+    @cached_property
+    def support(self) -> Support:
+        """Where all numbers of a sample live.
+
+        Raises:
+            ConfigError: parts of different supports.
+        """
+        supports = [support_of(part) for _, part in parts(self.space)]
+        if any(support != supports[0] for support in supports):
+            kinds = sorted({support.kind for support in supports})
+            raise ConfigError(f"samples: this model takes parts of one support, found {kinds}; chain two families.")
+        return supports[0]
 
     def rows(self, x: Tree) -> Tensor:
         """Samples as `(B, width)`; raises `SpaceError`."""
@@ -118,15 +134,22 @@ class Layout:
         return noise.normal("prior", (self.width,))
 
 
+def _laid_out(part: Simple, supports: tuple[type[Support], ...]) -> bool:
+    fixed = isinstance(part, Vector | Field) or (isinstance(part, Sequence) and not part.variable)
+    return fixed and isinstance(support_of(part), supports)
+
+
 def _spread(part: Simple, value: Tensor) -> Tensor:
-    if isinstance(part.support, Levels):  # type: ignore[union-attr]
-        levels = torch.arange(part.support.count, device=value.device)  # type: ignore[union-attr]
-        value = value.unsqueeze(-1) == levels
+    support = support_of(part)
+    if isinstance(support, Levels):
+        value = value.unsqueeze(-1) == torch.arange(support.count, device=value.device)
     return value.flatten(1)
 
 
-def _refusal(what: str, name: str, part: Simple, expected: str) -> str:
+def _refusal(what: str, name: str, part: Simple, supports: tuple[type[Support], ...]) -> str:
     where = f'{what} "{name}"' if name else what
-    support = getattr(part, "support", None)
-    found = f"a {part.kind}" + (f" of {support.kind} support" if support is not None else "")
+    kinds = [support.model_fields["kind"].default for support in supports]
+    expected = f"a vector, field or sequence of {' or '.join(kinds)} support"
+    length = "variable length and " if isinstance(part, Sequence) and part.variable else ""
+    found = f"a {part.kind} of {length}{support_of(part).kind} support"
     return f"{where}: this model takes {expected}, found {found}; choose another family or encode them first."

@@ -145,6 +145,15 @@ Simple = Vector | Field | Sequence | Graph
 Space = Annotated[Vector | Field | Sequence | Graph | Product, Described(discriminator="kind")]
 
 
+def support_of(part: Simple) -> Support:
+    """Where the numbers of a simple space live; a vocabulary's tokens are integer levels."""
+    if isinstance(part, Graph):
+        return Levels(count=part.node_types)
+    if isinstance(part, Sequence) and part.vocabulary is not None:
+        return Levels(count=part.vocabulary)
+    return part.support
+
+
 def size(space: Space) -> int:
     """Number of scalars in one sample."""
     if isinstance(space, Product):

@@ -18,6 +18,7 @@ class FamilyConfig(Config):
         summary: one line for `maquette list families`.
         reference: the paper.
         spaces: names of the spaces it can model ("vector", "field", ...).
+        supports: where the numbers of a sample may live ("real", "binary", "levels", "interval", "torus").
         model: the class that `build` returns; its methods are the family's capabilities.
         tolerance: what the laws may expect of it: "exact" (1e-10), "ode" (1e-3) or "estimator" (4 standard errors).
     """
@@ -26,6 +27,7 @@ class FamilyConfig(Config):
     reference: ClassVar[str]
     spaces: ClassVar[tuple[str, ...]]
     model: ClassVar[type[nn.Module]]
+    supports: ClassVar[tuple[str, ...]] = ("real",)
     tolerance: ClassVar[str] = "exact"
 
     def build(self, space: Space, condition: Space | None = None) -> nn.Module:

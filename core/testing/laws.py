@@ -32,6 +32,7 @@ from ..config import parse
 from ..data import Batch, map_tree
 from ..errors import ConfigError
 from ..families import FamilyConfig
+from ..layout import parts
 from ..noise import KeyedNoise
 from ..objective import Objective, Trainable
 from ..samplers.likelihood import normal_log_density
@@ -41,8 +42,11 @@ from ..spaces import (
     Interval,
     Levels,
     Product,
+    Real,
+    Sequence,
     Simple,
     Space,
+    Support,
     Torus,
     Tree,
     Vector,
@@ -50,6 +54,7 @@ from ..spaces import (
     check,
     flatten,
     size,
+    support_of,
     unflatten,
 )
 
@@ -63,24 +68,72 @@ SIGMAS = 4.0
 # --- the bench on which laws are tried ----------------------------------------------------------------
 
 
+SUPPORTS: dict[str, Support] = {
+    "real": Real(),
+    "binary": Binary(),
+    "levels": Levels(count=3),
+    "interval": Interval(),
+    "torus": Torus(),
+}
+"""A support of each name that a family may declare."""
+
+
 def cases(config: FamilyConfig) -> list[tuple[Space, Space | None]]:
-    """Small spaces and conditions for every sort of space that the family says it models.
+    """Small spaces and conditions for every sort of space and support that the family says it models.
 
     Raises:
         AssertionError: it can be built for none of them.
     """
     labelled = Product(parts={"energy": Vector(dim=1), "kind": Vector(dim=1, support=Levels(count=3))})
-    spaces: dict[str, list[tuple[Space, Space | None]]] = {
-        "vector": [(Vector(dim=2), None), (Vector(dim=5), Vector(dim=2)), (Vector(dim=1), None)],
-        "field": [(Field(channels=1, grid=(3, 2)), labelled)],
-        "product": [
-            (Product(parts={"a": Vector(dim=1), "b": Vector(dim=1)}), None),
-            (Product(parts={"a": Vector(dim=2), "b": Field(channels=1, grid=(2, 2))}), labelled),
-        ],
-    }
-    found = [case for name in config.spaces for case in spaces.get(name, []) if _builds(config, *case)]
+    found: list[tuple[Space, Space | None]] = []
+    for name in config.supports:
+        s = SUPPORTS[name]
+        spaces: dict[str, list[tuple[Space, Space | None]]] = {
+            "vector": [
+                (Vector(dim=2, support=s), None),
+                (Vector(dim=5, support=s), Vector(dim=2)),
+                (Vector(dim=1, support=s), None),
+            ],
+            "field": [
+                (Field(channels=1, grid=(3, 2), support=s), labelled),
+                (Field(channels=2, grid=(4, 4), support=s), None),
+            ],
+            "sequence": [
+                (_sequence(2, s), None),
+                (_sequence(5, s), labelled),
+            ],
+            "product": [
+                (Product(parts={"a": Vector(dim=1, support=s), "b": Vector(dim=1, support=s)}), None),
+                (
+                    Product(parts={"a": Vector(dim=2, support=s), "b": Field(channels=1, grid=(2, 2), support=s)}),
+                    labelled,
+                ),
+            ],
+        }
+        found += [case for kind in config.spaces for case in spaces.get(kind, []) if _builds(config, *case)]
     assert found, f"{type(config).__name__}: none of its spaces {config.spaces} could be tried"
     return found
+
+
+def _sequence(length: int, support: Support) -> Sequence:
+    if isinstance(support, Levels):
+        return Sequence(length=length, vocabulary=support.count)
+    return Sequence(length=length, channels=1, support=support)
+
+
+def _states(space: Space) -> Tensor | None:
+    """All rows that a sample of discrete numbers can be, (states, D), if they are few."""
+    levels = []
+    for _, part in parts(space):
+        match support_of(part):
+            case Binary():
+                values = torch.arange(2, dtype=torch.float64)
+            case Levels(count=count):
+                values = torch.arange(count)
+            case _:
+                return None
+        levels += size(part) * [values]
+    return torch.cartesian_prod(*levels).reshape(-1, len(levels)) if math.prod(map(len, levels)) <= 2**10 else None
 
 
 def _builds(config: FamilyConfig, space: Space, condition: Space | None) -> bool:
@@ -101,7 +154,7 @@ def draw(space: Space, n: int, seed: int) -> Tree:
 
 
 def _draw(part: Simple, n: int, generator: torch.Generator) -> Tensor:
-    shape, support = (n, *part.shape), getattr(part, "support", None)
+    shape, support = (n, *part.shape), support_of(part)
     uniform = torch.rand(shape, generator=generator, dtype=torch.float64)
     match support:
         case Levels(count=count):
@@ -197,7 +250,10 @@ def check_sample(config: FamilyConfig, space: Space, condition: Space | None) ->
             assert flatten(space, x).isfinite().all()
     single = shaken(config, space, condition).float()
     c = None if c is None else map_tree(lambda t: t.float() if t.is_floating_point() else t, c)
-    assert flatten(space, single.sample(5, c, noise=keyed(5, dtype=torch.float32))).dtype == torch.float32
+    x, expected = single.sample(5, c, noise=keyed(5, dtype=torch.float32)), draw(space, 1, seed=0)
+    for name, part in x.items() if isinstance(x, dict) else [("", x)]:
+        like = expected[name] if isinstance(expected, dict) else expected
+        assert part.dtype == (torch.float32 if like.is_floating_point() else torch.int64)
 
 
 def check_sample_rows(config: FamilyConfig, space: Space, condition: Space | None) -> None:
@@ -240,37 +296,112 @@ def check_log_prob(config: FamilyConfig, space: Space, condition: Space | None) 
     _near(single, eight[:1], TOLERANCES[config.tolerance], "log_prob depends on the batch")
 
 
+def _rows(condition: Tree | None, n: int) -> Tree | None:
+    """One condition, n times."""
+    return None if condition is None else map_tree(lambda t: t[:1].expand(n, *t.shape[1:]), condition)
+
+
+def _grid(space: Space) -> tuple[Tensor, float]:
+    """Rows (n, 2) all over a space of two real numbers, and the area that each stands for."""
+    (_, part), *_ = parts(space)
+    match support_of(part):
+        case Interval(low=low, high=high):
+            pass
+        case Torus(period=period):
+            low, high = 0.0, period
+        case _:
+            low, high = -8.0, 8.0
+    side = 480
+    axis = low + (high - low) * (torch.arange(side, dtype=torch.float64) + 0.5) / side
+    return torch.cartesian_prod(axis, axis), ((high - low) / side) ** 2
+
+
 def check_normalised(config: FamilyConfig, space: Space, condition: Space | None) -> None:
-    """The density of two numbers integrates to one within 2e-3."""
-    model = shaken(config, space, condition)
-    side, reach = 121, 8.0
-    axis = torch.linspace(-reach, reach, side, dtype=torch.float64)
-    points = torch.cartesian_prod(axis, axis)
-    c = _condition(condition, 1)
-    c = None if c is None else map_tree(lambda t: t.expand(len(points), *t.shape[1:]), c)
+    """The density of two numbers integrates to one within 2e-3; the masses of all states sum to one."""
+    model, states = shaken(config, space, condition), _states(space)
+    points, area = _grid(space) if states is None else (states, 1.0)
+    tolerance = 2e-3 if states is None else TOLERANCES[config.tolerance]
     with torch.no_grad():
-        density = model.log_prob(unflatten(space, points), c).exp()
-    total = density.sum().item() * (2 * reach / (side - 1)) ** 2
-    assert abs(total - 1) <= 2e-3, f"the density integrates to {total:.5f}"
+        total = sum(
+            model.log_prob(unflatten(space, rows), _rows(_condition(condition, 1), len(rows))).exp().sum().item()
+            for rows in points.split(1 << 14)
+        )
+    assert abs(area * total - 1) <= tolerance, f"the density integrates to {area * total:.12g}"
 
 
 def check_sample_density(config: FamilyConfig, space: Space, condition: Space | None) -> None:
     """Samples follow the density: the mean of q / p over samples of p is one for any density q (within 4 sigma)."""
-    model, n = shaken(config, space, condition), 2000
-    c = _condition(condition, 1)
-    c = None if c is None else map_tree(lambda t: t.expand(n, *t.shape[1:]), c)
+    model, n, states = shaken(config, space, condition), 2000, _states(space)
+    c = _rows(_condition(condition, 1), n)
     with torch.no_grad():
         x = model.sample(n, c, noise=keyed(n))
         rows = flatten(space, x)
-        # a normal narrower than the samples keeps the ratio's variance finite
-        center, scale = rows.mean(0), 0.7 * rows.std(0)
-        log_q = normal_log_density((rows - center) / scale) - scale.log().sum()
+        if states is None:
+            # a normal narrower than the samples keeps the ratio's variance finite
+            center, scale = rows.mean(0), 0.7 * rows.std(0)
+            log_q = normal_log_density((rows - center) / scale) - scale.log().sum()
+        else:
+            log_q = torch.full((n,), -math.log(len(states)), dtype=torch.float64)
         ratio = (log_q - model.log_prob(x, c)).exp()
     error = (ratio.std() / math.sqrt(n)).item()
     away = abs(ratio.mean().item() - 1)
     assert away <= SIGMAS * error + TOLERANCES[config.tolerance], (
         f"mean of q / p is off one by {away:.3f} +- {error:.3f}"
     )
+
+
+def check_bound(config: FamilyConfig, space: Space, condition: Space | None) -> None:
+    """One-draw lower bounds are honest: the mean of exp(bound), summed over all states, is one (within 4 sigma).
+
+    A lower bound of the form log p(x, z) / q(z | x) estimates p(x) without bias, whatever q is.
+    """
+    model, states, draws = shaken(config, space, condition), _states(space), 2000
+    assert model.direction == "lower"
+    assert states is not None
+    c = _rows(_condition(condition, 1), draws)
+    total = variance = 0.0
+    with torch.no_grad():
+        for number, state in enumerate(states):
+            x = unflatten(space, state.expand(draws, -1))
+            p = model.log_bound(x, c, noise=keyed(draws, seed=number)).exp()
+            total, variance = total + p.mean().item(), variance + p.var().item() / draws
+    assert abs(total - 1) <= SIGMAS * math.sqrt(variance) + TOLERANCES[config.tolerance], (
+        f"the bound sums to {total:.4f} +- {math.sqrt(variance):.4f} over all states"
+    )
+
+
+# --- autoregressive models ----------------------------------------------------------------------------
+
+
+def check_causal(config: FamilyConfig, space: Space, condition: Space | None) -> None:
+    """A number's law is blind to the number itself and to all that are drawn later: exactly so."""
+    model, batch = shaken(config, space, condition), _batch(space, condition, 4)
+    order, other = model.order, flatten(space, draw(space, 4, seed=5))
+    rows = flatten(space, batch.x)
+    with torch.no_grad():
+        before = model.conditionals(batch.x, batch.condition)
+        assert before.shape == (4, size(space), model.likelihood.parameters)
+        for i in range(len(order)):
+            later = rows.clone()
+            later[:, order[i:]] = other[:, order[i:]]
+            after = model.conditionals(unflatten(space, later), batch.condition)
+            seen = order[: i + 1]
+            assert torch.equal(after[:, seen], before[:, seen]), f"the law of number {i} sees itself or later ones"
+
+
+def check_conditionals(config: FamilyConfig, space: Space, condition: Space | None) -> None:
+    """The density is the product of the conditionals, and a sample is drawn from them: cached sampling or not."""
+    model, n = shaken(config, space, condition), 6
+    c, noise = _condition(condition, n), keyed(n)
+    with torch.no_grad():
+        x = model.sample(n, c, noise=noise)
+        rows, parameters = flatten(space, x), model.conditionals(x, c)
+        law = model.likelihood
+        product = law.log_prob(parameters, rows).sum(1)
+        u = noise.uniform("numbers", (size(space), law.uniforms))
+        drawn = law.draw(parameters, u)
+    _near(product, model.log_prob(x, c), TOLERANCES[config.tolerance], "product of conditionals")
+    _near(drawn.double(), rows.double(), TOLERANCES[config.tolerance], "a sample, drawn again from its conditionals")
 
 
 # --- invertible models --------------------------------------------------------------------------------
@@ -312,7 +443,7 @@ def check_gradients(config: FamilyConfig, space: Space, condition: Space | None)
         for network in networks:
             for parameter_name, parameter in network.named_parameters():
                 owned.add(parameter)
-                moved = parameter.grad is not None and bool(parameter.grad.abs().sum() > 0)
+                moved = not parameter.numel() or (parameter.grad is not None and bool(parameter.grad.abs().sum() > 0))
                 assert moved, f"{name}: no gradient reaches {parameter_name}"
     idle = [name for name, parameter in model.named_parameters() if parameter not in owned]
     assert not idle, f"no role trains {idle}"
@@ -355,12 +486,21 @@ class Law:
     Attributes:
         check: raises AssertionError, with what is wrong, if the law is broken.
         needs: capabilities, as named in `capabilities.PROTOCOLS`, and "train" for a `Trainable`.
-        dim: the only number of dimensions the law is made for, if there is one.
+        where: which spaces the law is made for.
     """
 
     check: Callable[[FamilyConfig, Space, Space | None], None]
     needs: tuple[str, ...] = ()
-    dim: int | None = None
+    where: Callable[[Space], bool] = lambda space: True
+
+
+def _summable(space: Space) -> bool:
+    """Whether all states, or a plane, can be summed over."""
+    return size(space) == 2 or _states(space) is not None
+
+
+def _enumerable(space: Space) -> bool:
+    return _states(space) is not None and size(space) <= 5
 
 
 LAWS: dict[str, Law] = {
@@ -370,8 +510,11 @@ LAWS: dict[str, Law] = {
     "sample-rows": Law(check_sample_rows, ("sample",)),
     "sample-condition": Law(check_sample_condition, ("sample",)),
     "log-prob": Law(check_log_prob, ("density",)),
-    "normalised": Law(check_normalised, ("density",), dim=2),
-    "sample-density": Law(check_sample_density, ("sample", "density"), dim=2),
+    "normalised": Law(check_normalised, ("density",), where=_summable),
+    "sample-density": Law(check_sample_density, ("sample", "density"), where=_summable),
+    "bound": Law(check_bound, ("bound",), where=_enumerable),
+    "causal": Law(check_causal, ("conditionals",)),
+    "conditionals": Law(check_conditionals, ("conditionals", "density", "sample")),
     "inverse": Law(check_inverse, ("density", "encode")),
     "log-det": Law(check_log_det, ("density", "encode")),
     "gradients": Law(check_gradients, ("train",)),
@@ -384,4 +527,4 @@ def applicable(config: FamilyConfig, space: Space, condition: Space | None = Non
     """Names of the laws that the family's model of this space owes."""
     model = config.build(space, condition)
     able = {*capabilities(model), *(("train",) if isinstance(model, Trainable) else ())}
-    return [name for name, law in LAWS.items() if able >= {*law.needs} and law.dim in (None, size(space))]
+    return [name for name, law in LAWS.items() if able >= {*law.needs} and law.where(space)]

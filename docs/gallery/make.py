@@ -2,9 +2,9 @@
 
     python docs/gallery/make.py [FAMILY ...] [--out docs/gallery]
 
-One picture per family: the truth, samples of the model, and its density where it knows one. A family that joins the
-registry joins the gallery; `SIZES` only enlarges those whose example (made for tests) is too small to be looked at.
-Three minutes on one core.
+One picture per family: the truth, samples of the model, and its density where it knows one. Families of discrete
+numbers see each coordinate as one of 64 levels. A family that joins the registry joins the gallery; `SIZES` only
+enlarges those whose example (made for tests) is too small to be looked at.
 """
 
 from __future__ import annotations
@@ -26,8 +26,21 @@ from maquette.core.data import TensorSource
 from maquette.core.engine.loop import fit
 from maquette.core.engine.plan import ActConfig, OptimizerConfig, TrainingConfig
 from maquette.core.families import FamilyConfig, families
+from maquette.core.layout import parts
 from maquette.core.noise import KeyedNoise
-from maquette.core.spaces import Product, Space, Vector, flatten, unflatten
+from maquette.core.spaces import (
+    Field,
+    Levels,
+    Product,
+    Real,
+    Sequence,
+    Space,
+    Tree,
+    Vector,
+    flatten,
+    support_of,
+    unflatten,
+)
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -35,7 +48,8 @@ from PIL import Image
 
 SEED = 1
 TRAINED_ON, DRAWN = 20_000, 40_000
-EDGE, PIXELS, COLOURS = 2.6, 80, 64
+EDGE, PIXELS, COLOURS = 2.6, 64, 64
+LEVELS = PIXELS
 TRAINING = TrainingConfig(
     steps=1000,
     batch_size=512,
@@ -85,12 +99,37 @@ def spirals(n: int, seed: int) -> torch.Tensor:
 
 
 def plane(config: type[FamilyConfig]) -> Space | None:
-    """Two numbers as a space the family models; None if it models neither vectors nor products."""
-    if "vector" in config.spaces:
-        return Vector(dim=2)
-    if "product" in config.spaces:
-        return Product(parts={"a": Vector(dim=1), "b": Vector(dim=1)})
-    return None
+    """Two numbers as a space the family models, real or levels, whichever it names first; None if neither."""
+    first = next((name for name in config.supports if name in ("real", "levels")), None)
+    if first is None:
+        return None
+    real = first == "real"
+    support = Real() if real else Levels(count=LEVELS)
+    spaces: dict[str, Space] = {
+        "vector": Vector(dim=2, support=support),
+        "product": Product(parts={"a": Vector(dim=1, support=support), "b": Vector(dim=1, support=support)}),
+        "sequence": Sequence(length=2, channels=1) if real else Sequence(length=2, vocabulary=LEVELS),
+        "field": Field(channels=1, grid=(1, 2), support=support),
+    }
+    return next((space for kind, space in spaces.items() if kind in config.spaces), None)
+
+
+def discrete(space: Space) -> bool:
+    """Whether coordinates are levels."""
+    return any(isinstance(support_of(part), Levels) for _, part in parts(space))
+
+
+def to_space(space: Space, points: torch.Tensor) -> Tree:
+    """Points (n, 2) as values of the space."""
+    if discrete(space):
+        points = ((points / (2 * EDGE) + 0.5) * LEVELS).floor().clamp(0, LEVELS - 1).long()
+    return unflatten(space, points)
+
+
+def to_points(space: Space, value: Tree) -> torch.Tensor:
+    """Inverse of `to_space`: levels go to the middles of their cells."""
+    rows = flatten(space, value)
+    return ((rows + 0.5) / LEVELS - 0.5) * (2 * EDGE) if discrete(space) else rows
 
 
 def drawable() -> Iterator[tuple[str, type[FamilyConfig], Space]]:
@@ -106,7 +145,7 @@ def fitted(name: str, config: type[FamilyConfig], space: Space) -> Any:
     values = config.example().model_dump() | SIZES.get(name, {})
     torch.manual_seed(SEED)
     model = parse(config, values, where=name).build(space, None)
-    source = TensorSource(unflatten(space, spirals(TRAINED_ON, SEED)))
+    source = TensorSource(to_space(space, spirals(TRAINED_ON, SEED)))
     training = TRAINING.model_copy(update=TRAINED_OTHERWISE.get(name, {}))
     with tempfile.TemporaryDirectory() as folder:
         fit(training.plan(model.acts()), source, folder, seed=SEED)
@@ -117,7 +156,7 @@ def draw(name: str, config: type[FamilyConfig], space: Space) -> Figure:
     """Truth, samples and density side by side."""
     model = fitted(name, config, space)
     assert isinstance(model, Sampler)
-    samples = flatten(space, model.sample(DRAWN, noise=KeyedNoise(SEED, torch.arange(DRAWN), "gallery")))
+    samples = to_points(space, model.sample(DRAWN, noise=KeyedNoise(SEED, torch.arange(DRAWN), "gallery")))
     panels = 3 if isinstance(model, Density) else 2
     figure = Figure(figsize=(2.6 * panels, 2.9), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
@@ -139,7 +178,8 @@ def _histogram(points: torch.Tensor) -> np.ndarray:
 def _density(model: Density, space: Space) -> np.ndarray:
     middles = (torch.arange(PIXELS) + 0.5) * 2 * EDGE / PIXELS - EDGE
     points = torch.cartesian_prod(middles, middles).flip(1)
-    return model.log_prob(unflatten(space, points)).detach().exp().view(PIXELS, PIXELS).numpy()
+    density = model.log_prob(to_space(space, points)).detach().exp().view(PIXELS, PIXELS).numpy()
+    return density / (2 * EDGE / LEVELS) ** 2 if discrete(space) else density
 
 
 def _show(axes: Axes, density: np.ndarray, title: str, top: float) -> None:

@@ -94,13 +94,20 @@ def test_integer_levels_become_one_hot_columns():
     ],
 )
 def test_a_layout_refuses_samples_it_cannot_lay_out(space):
-    with pytest.raises(ConfigError, match=r"samples.*this model takes a vector or field of real support, found"):
+    with pytest.raises(ConfigError, match=r"samples.*takes a vector, field or sequence of real support, found"):
         Layout(space)
 
 
 def test_a_layout_refuses_conditions_it_cannot_lay_out():
     with pytest.raises(ConfigError, match="conditions: this model takes"):
-        Layout(Vector(dim=1), Sequence(length=3, vocabulary=5))
+        Layout(Vector(dim=1), Sequence(length=3, vocabulary=5, variable=True))
+
+
+def test_a_layout_tells_the_one_support_of_its_samples():
+    tokens = Product(parts={"a": Sequence(length=3, vocabulary=5), "b": Vector(dim=2, support=Levels(count=5))})
+    assert Layout(tokens, supports=(Levels,)).support == Levels(count=5)
+    with pytest.raises(ConfigError, match="parts of one support, found"):
+        _ = Layout(MIXED, supports=(Binary, Levels)).support
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,10 @@ import pytest
 import torch
 from maquette.core.families import FamilyConfig
 from maquette.core.layout import Layout
+from maquette.core.likelihoods.bernoulli import Bernoulli
 from maquette.core.objective import Act, Losses, Objective, Role
 from maquette.core.samplers.likelihood import normal_log_density
-from maquette.core.spaces import Vector
+from maquette.core.spaces import Binary, Vector
 from maquette.core.testing.laws import LAWS, applicable
 from torch import nn
 
@@ -110,11 +111,64 @@ class Forgetful(AffineConfig):
         return model
 
 
-def test_an_honest_model_keeps_all_laws():
-    owed = applicable(AffineConfig(), SPACE, CONDITION)
-    assert owed == list(LAWS)
-    for name in owed:
-        LAWS[name].check(AffineConfig(), SPACE, CONDITION)
+class Coins(nn.Module):
+    """Two coins, the second drawn first: as simple as a product of conditionals can be."""
+
+    direction = "lower"
+    likelihood = Bernoulli()
+
+    def __init__(self, layout, fault):
+        super().__init__()
+        self.layout, self.fault = layout, fault
+        self.register_buffer("order", torch.tensor([1, 0]))
+        self.logits = nn.Parameter(torch.tensor([0.5, -0.3]))
+        self.tilt = nn.Parameter(torch.ones(2, layout.context))
+
+    def _first(self, columns):
+        return self.logits[0] + columns @ self.tilt[0]
+
+    def conditionals(self, x, condition=None):
+        columns = self.layout.columns(condition, x)
+        one = self.logits[1] + columns @ self.tilt[1] + x[:, 1]
+        two = self._first(columns)
+        return torch.stack((one, two + x[:, 0] if self.fault == "peek" else two), dim=1)[:, :, None]
+
+    def log_prob(self, x, condition=None):
+        value = self.likelihood.log_prob(self.conditionals(x, condition), x).sum(1)
+        return 2 * value if self.fault == "product" else value
+
+    def sample(self, n, condition=None, *, noise):
+        u = noise.uniform("numbers", (2, 1))
+        first = self.likelihood.draw(self._first(self.layout.columns(condition, u[:, :, 0]))[:, None], u[:, 1])
+        x = torch.stack((first, first), dim=1)
+        one = self.likelihood.draw(self.conditionals(x, condition)[:, 0], u[:, 1 if self.fault == "again" else 0])
+        return torch.stack((one, first), dim=1)
+
+    def log_bound(self, x, condition=None, *, noise):
+        slack = noise.normal("slack")
+        return self.log_prob(x, condition) + slack - (0 if self.fault == "optimist" else 0.5)
+
+
+class CoinsConfig(AffineConfig):
+    supports: ClassVar[tuple[str, ...]] = ("binary",)
+    model: ClassVar[type[nn.Module]] = Coins
+
+    def build(self, space, condition=None):
+        return Coins(Layout(space, condition, (Binary,)), self.fault)
+
+
+COINS = Vector(dim=2, support=Binary())
+
+
+def test_honest_models_keep_all_laws():
+    owed = {(config, name) for config in (AffineConfig(), CoinsConfig()) for name in applicable(config, *where(config))}
+    assert {name for _, name in owed} == set(LAWS)
+    for config, name in sorted(owed, key=str):
+        LAWS[name].check(config, *where(config))
+
+
+def where(config):
+    return (COINS if isinstance(config, CoinsConfig) else SPACE), CONDITION
 
 
 @pytest.mark.parametrize(
@@ -129,7 +183,13 @@ def test_an_honest_model_keeps_all_laws():
         ("sample-condition", AffineConfig(fault="deaf")),
         ("log-prob", AffineConfig(fault="batch-density")),
         ("normalised", AffineConfig(fault="total")),
+        ("normalised", CoinsConfig(fault="product")),
         ("sample-density", AffineConfig(fault="width")),
+        ("sample-density", CoinsConfig(fault="again")),
+        ("bound", CoinsConfig(fault="optimist")),
+        ("causal", CoinsConfig(fault="peek")),
+        ("conditionals", CoinsConfig(fault="product")),
+        ("conditionals", CoinsConfig(fault="again")),
         ("inverse", AffineConfig(fault="inexact")),
         ("log-det", AffineConfig(fault="log-det")),
         ("gradients", AffineConfig(fault="idle")),
@@ -143,7 +203,7 @@ def test_an_honest_model_keeps_all_laws():
 )
 def test_a_broken_model_breaks_its_law(law, config):
     with pytest.raises(AssertionError):
-        LAWS[law].check(config, SPACE, CONDITION)
+        LAWS[law].check(config, *where(config))
 
 
 def test_every_law_is_seen_to_bite():

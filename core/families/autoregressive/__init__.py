@@ -1,0 +1,1 @@
+"""Autoregressive models: exact densities by the product rule, one number after the other."""

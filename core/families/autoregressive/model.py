@@ -1,0 +1,113 @@
+"""What autoregressive models share: a causal network that gives each number's law, fitted by maximum likelihood."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from ...data import Batch
+from ...errors import SpaceError
+from ...layout import Layout
+from ...likelihoods import Likelihood
+from ...noise import Noise
+from ...objective import Act, Losses, Objective, Role
+from ...samplers.ancestral import Step, ancestral, recomputed
+from ...spaces import Binary, Interval, Levels, Real, Tree
+
+SUPPORTS = (Real, Interval, Binary, Levels)
+"""Supports that autoregressive models take, each through a likelihood."""
+
+
+@runtime_checkable
+class Incremental(Protocol):
+    """A causal network that need not compute everything anew for every number of a sample."""
+
+    def steps(self, columns: Tensor | None, like: Tensor) -> Step:
+        """Begin to draw: the next call gets the last number as the network sees it, (B, K), and returns (B, P).
+
+        Args:
+            columns: conditions (B, C).
+            like: (B, ...) of the batch size, device and dtype wanted.
+        """
+        ...
+
+
+class Autoregressive(nn.Module):
+    """A density on rows (B, D): log p(x | c) = sum_i log p(x_i | x_<i, c), in a fixed order.
+
+    Args:
+        layout: how samples and conditions become rows.
+        likelihood: the law of each number.
+        network: a module whose `forward(inputs (B, D, K), columns (B, C) or None)` returns parameters (B, D, P), of
+            which the i-th see only inputs before i. If it is `Incremental`, sampling uses that.
+        order: places of the row in the order in which they are drawn, (D,); by default that of the row.
+    """
+
+    order: Tensor
+    place: Tensor  # where each number of a row is drawn
+
+    def __init__(self, layout: Layout, likelihood: Likelihood, network: nn.Module, order: Tensor | None = None) -> None:
+        super().__init__()
+        self.layout, self.likelihood, self.network = layout, likelihood, network
+        order = torch.arange(layout.width) if order is None else order
+        self.register_buffer("order", order)
+        self.register_buffer("place", order.argsort(), persistent=False)
+
+    def forward(self, rows: Tensor, columns: Tensor | None) -> Tensor:
+        """Rows (B, D) and condition columns (B, C) to parameters (B, D, P), in the order of drawing."""
+        return self.network(self.likelihood.spread(rows[:, self.order], self._like(rows)), columns)
+
+    def _like(self, rows: Tensor) -> Tensor:
+        """A tensor of the batch in the floating dtype of the weights; integer rows have none of their own."""
+        dtype = next(self.parameters()).dtype
+        return rows if rows.dtype == dtype else rows[:, :1].to(dtype)
+
+    def _columns(self, rows: Tensor, condition: Tree | None) -> Tensor | None:
+        return self.layout.columns(condition, self._like(rows))
+
+    def conditionals(self, x: Tree, condition: Tree | None = None) -> Tensor:
+        """Parameters (B, D, P) of each number's law given those before it, place by place of the row."""
+        rows = self.layout.rows(x)
+        return self(rows, self._columns(rows, condition))[:, self.place]
+
+    def log_prob(self, x: Tree, condition: Tree | None = None) -> Tensor:
+        """Exact log-density (log-mass where numbers are discrete), shape (B,), nats."""
+        rows = self.layout.rows(x)
+        parameters = self(rows, self._columns(rows, condition))
+        return self.likelihood.log_prob(parameters, rows[:, self.order]).sum(1)
+
+    def sample(self, n: int, condition: Tree | None = None, *, noise: Noise) -> Tree:
+        """Draw n samples; reads the uniform noise "numbers" (D, U), place by place of the row."""
+        if noise.rows != n:
+            raise SpaceError(f"noise: expected {n} rows, one per sample, found {noise.rows}.")
+        uniforms = noise.uniform("numbers", (self.layout.width, self.likelihood.uniforms))[:, self.order]
+        columns = self.layout.columns(condition, uniforms)
+        sequence = ancestral(self._steps(columns, uniforms), self.likelihood.draw, uniforms)
+        return self.layout.value(sequence[:, self.place])
+
+    def _steps(self, columns: Tensor | None, like: Tensor) -> Step:
+        spread = self.likelihood.spread
+        if not isinstance(self.network, Incremental):
+            start = like.new_zeros(like.shape[:2])
+            return recomputed(lambda sequence: self.network(spread(sequence, like), columns), start)
+        step = self.network.steps(columns, like)
+        return lambda previous: step(None if previous is None else spread(previous, like))
+
+    def acts(self) -> list[Act]:
+        return [Act("fit", (Role("model", AutoregressiveObjective(self), (self,)),))]
+
+
+class AutoregressiveObjective(Objective):
+    """Negative log-likelihood per number, nats."""
+
+    def __init__(self, model: Autoregressive) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch: Batch, noise: Noise) -> Losses:
+        model = self.model
+        rows = model.layout.rows(batch.x)
+        parameters = model(rows, model._columns(rows, batch.condition))
+        return Losses(-model.likelihood.log_prob(parameters, rows[:, model.order]).mean(1))

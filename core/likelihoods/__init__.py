@@ -1,0 +1,96 @@
+"""Laws of single numbers, whose parameters a network gives: what autoregressive models and decoders end in.
+
+A likelihood is stateless. With P parameters per number it scores numbers and draws them from uniform ones; how a
+network sees a number is its affair as well. Configs choose one by `kind`; `likelihood_of` finds the usual one of a
+support.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Protocol, runtime_checkable
+
+from torch import Tensor
+
+from ..config import Config
+from ..errors import ConfigError
+from ..registry import Registry
+from ..spaces import Support
+
+
+@runtime_checkable
+class Likelihood(Protocol):
+    """The law of one number x given P parameters; leading axes (...) are any, the same for all arguments.
+
+    Attributes:
+        parameters: P, how many a network has to give per number; all zero is a sensible start.
+        columns: K, in how many numbers a network sees x.
+        uniforms: U, uniform numbers that a draw takes.
+        discrete: whether `log_prob` is that of a mass (true) or of a density.
+    """
+
+    @property
+    def parameters(self) -> int: ...
+    @property
+    def columns(self) -> int: ...
+    @property
+    def uniforms(self) -> int: ...
+    @property
+    def discrete(self) -> bool: ...
+
+    def spread(self, x: Tensor, like: Tensor) -> Tensor:
+        """Numbers x (...) as a network sees them, (..., K) in the dtype of `like`."""
+        ...
+
+    def log_prob(self, parameters: Tensor, x: Tensor) -> Tensor:
+        """log p(x | parameters (..., P)), shape (...), nats."""
+        ...
+
+    def draw(self, parameters: Tensor, u: Tensor) -> Tensor:
+        """Numbers (...) in the dtype of their space from parameters (..., P) and uniform numbers u (..., U)."""
+        ...
+
+    def mean(self, parameters: Tensor) -> Tensor:
+        """Expectation of x, (...), floating."""
+        ...
+
+
+class LikelihoodConfig(Config):
+    """Base of every likelihood's config; the subclass adds `kind: Literal[...]` and its own keys.
+
+    Attributes:
+        summary: one line for listings.
+        supports: the supports it is a law on; it is the usual one of the supports in `usual`.
+    """
+
+    summary: ClassVar[str]
+    supports: ClassVar[tuple[type[Support], ...]]
+    usual: ClassVar[tuple[type[Support], ...]] = ()
+
+    def build(self, support: Support) -> Likelihood:
+        """Return the law on a support; raises `ConfigError` if it is none there."""
+        raise TypeError(f"{type(self).__name__} does not define build(support).")
+
+    def require(self, support: Support) -> None:
+        """Raise `ConfigError` unless this is a law on `support`."""
+        if not isinstance(support, self.supports):
+            kinds = [known.model_fields["kind"].default for known in self.supports]
+            kind = self.model_fields["kind"].default
+            raise ConfigError(f"{kind}: a law of {' or '.join(kinds)} numbers, found {support.kind} ones.")
+
+
+likelihoods: Registry[type[LikelihoodConfig]] = Registry("likelihood", package=__name__, group="maquette.likelihoods")
+
+
+def likelihood_of(support: Support, config: LikelihoodConfig | None = None) -> Likelihood:
+    """The law that a config names on a support; without one the support's usual law.
+
+    Raises:
+        ConfigError: the config's law is none on this support, or there is no usual one.
+    """
+    if config is None:
+        usual = [member for _, member in likelihoods.items() if isinstance(support, member.usual)]
+        if not usual:
+            raise ConfigError(f"There is no usual law of {support.kind} numbers; known: {likelihoods.names()}.")
+        config = usual[0]()
+    config.require(support)
+    return config.build(support)

@@ -1,0 +1,50 @@
+"""Zero or one, given a logit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..spaces import Binary, Support
+from . import LikelihoodConfig, likelihoods
+
+
+@dataclass(frozen=True)
+class Bernoulli:
+    """p(1) = sigmoid(logit)."""
+
+    parameters: int = 1
+    columns: int = 1
+    uniforms: int = 1
+    discrete: bool = True
+
+    def spread(self, x: Tensor, like: Tensor) -> Tensor:
+        return x.to(like.dtype).unsqueeze(-1)
+
+    def log_prob(self, parameters: Tensor, x: Tensor) -> Tensor:
+        logit = parameters.squeeze(-1)
+        return F.logsigmoid(torch.where(x > 0.5, logit, -logit))
+
+    def draw(self, parameters: Tensor, u: Tensor) -> Tensor:
+        return (u < torch.sigmoid(parameters)).to(parameters.dtype).squeeze(-1)
+
+    def mean(self, parameters: Tensor) -> Tensor:
+        return torch.sigmoid(parameters).squeeze(-1)
+
+
+@likelihoods.register("bernoulli")
+class BernoulliConfig(LikelihoodConfig):
+    """Bernoulli law."""
+
+    summary: ClassVar[str] = "zero or one"
+    supports: ClassVar[tuple[type[Support], ...]] = (Binary,)
+    usual: ClassVar[tuple[type[Support], ...]] = (Binary,)
+
+    kind: Literal["bernoulli"] = "bernoulli"
+
+    def build(self, support: Support) -> Bernoulli:
+        return Bernoulli()

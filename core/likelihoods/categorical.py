@@ -1,0 +1,63 @@
+"""One of several levels, each with its own logit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from ..spaces import Levels, Support
+from . import LikelihoodConfig, likelihoods
+
+
+@dataclass(frozen=True)
+class Categorical:
+    """p(k) = softmax(logits)_k; a network sees a level as a one-hot row.
+
+    Args:
+        count: number of levels.
+    """
+
+    count: int
+    uniforms: int = 1
+    discrete: bool = True
+
+    @property
+    def parameters(self) -> int:
+        return self.count
+
+    @property
+    def columns(self) -> int:
+        return self.count
+
+    def spread(self, x: Tensor, like: Tensor) -> Tensor:
+        return (x.unsqueeze(-1) == torch.arange(self.count, device=x.device)).to(like.dtype)
+
+    def log_prob(self, parameters: Tensor, x: Tensor) -> Tensor:
+        return parameters.log_softmax(-1).gather(-1, x.long().unsqueeze(-1)).squeeze(-1)
+
+    def draw(self, parameters: Tensor, u: Tensor) -> Tensor:
+        # the last edge is one up to rounding, and no level lies beyond it
+        edges = parameters.softmax(-1).cumsum(-1)[..., :-1]
+        return (u > edges).sum(-1)
+
+    def mean(self, parameters: Tensor) -> Tensor:
+        levels = torch.arange(self.count, device=parameters.device, dtype=parameters.dtype)
+        return (parameters.softmax(-1) * levels).sum(-1)
+
+
+@likelihoods.register("categorical")
+class CategoricalConfig(LikelihoodConfig):
+    """Categorical law."""
+
+    summary: ClassVar[str] = "one of several levels"
+    supports: ClassVar[tuple[type[Support], ...]] = (Levels,)
+    usual: ClassVar[tuple[type[Support], ...]] = (Levels,)
+
+    kind: Literal["categorical"] = "categorical"
+
+    def build(self, support: Support) -> Categorical:
+        assert isinstance(support, Levels)
+        return Categorical(support.count)
