@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,8 @@ from ..core.data import map_tree
 from ..core.engine.parallel import World, joined
 from ..core.errors import ConfigError
 from ..core.spaces import Tree
-from ..domains.plugin import Domain
+from ..data_specs.errors import DataError
+from ..domains.plugin import Dataset, Domain, Writer
 from .screen import Screen
 
 # A rank waits for the slowest one, which may work for hours; one that dies breaks the connection at once.
@@ -71,15 +74,40 @@ def stream(draw: Draw, n: int, target: Target, *, batch_size: int, screen: Scree
     with joined(timeout=_PATIENCE) as world:
         if world.size == 1:
             return _write(draw, range(n), target, batch_size, screen, what)
+        written = _written(target, n, world)
         rows = _share(n, batch_size, world)
         part = replace(target, file=_part(target.file, world))
-        done = _write(draw, rows, part, batch_size, screen, what) if rows else Throughput(0, 0.0, 0.0)
+        lacking = rows.stop > max(rows.start, written)
+        done = _write(draw, rows, part, batch_size, screen, what) if lacking else Throughput(0, 0.0, 0.0)
         world.barrier()
         if world.first:
             _join(n, target, world.size, batch_size, screen)
         parts = world.gather(done)  # also waits until the file is whole
         slowest = (max(part.sampling for part in parts), max(part.writing for part in parts))
         return Throughput(sum(part.samples for part in parts), *slowest)
+
+
+def _written(target: Target, n: int, world: World) -> int:
+    """How many samples the target has, which the first process asks before any draws.
+
+    Raises:
+        DataError: on every process, if the file is something else or cannot be written.
+    """
+    written, refusal = 0, None
+    if world.first:
+        try:
+            with closing(_open(target, n)) as writer:
+                written = writer.written
+        except DataError as error:
+            refusal = error
+    written, refusal = world.decide((written, refusal))
+    if refusal is not None:
+        raise refusal
+    return written
+
+
+def _open(target: Target, n: int) -> Writer:
+    return target.domain.writer(target.file, target.description, target.attributes, n)
 
 
 def _share(n: int, batch_size: int, world: World) -> range:
@@ -91,7 +119,7 @@ def _share(n: int, batch_size: int, world: World) -> range:
 
 def _write(draw: Draw, rows: range, target: Target, batch_size: int, screen: Screen, what: str) -> Throughput:
     """Draw and append the given rows; the file's row 0 is `rows.start`, a multiple of the batch size."""
-    writer = target.domain.writer(target.file, target.description, target.attributes, len(rows))
+    writer = _open(target, len(rows))
     begun = rows.start + writer.written
     sampling = writing = 0.0
     first = begun - begun % batch_size if begun < rows.stop else rows.stop
@@ -118,17 +146,20 @@ def _part(file: Path, world: World) -> Path:
 
 
 def _join(n: int, target: Target, size: int, batch_size: int, screen: Screen) -> None:
-    """Copy the ranks' parts, in order, into the target file; remove them."""
-    parts = [part for rank in range(size) if (part := _part(target.file, World(rank, size))).exists()]
-    sources = [target.domain.open(part, {}) for part in parts]
-    starts = torch.tensor([0, *(len(source) for source in sources)]).cumsum(0).tolist()
+    """Copy what the target lacks out of the ranks' parts, in order; remove them."""
+    worlds = [World(rank, size) for rank in range(size)]
+    stops = torch.tensor([_share(n, batch_size, world).stop for world in worlds])
+
+    @cache
+    def part(rank: int) -> tuple[Dataset, int]:
+        return target.domain.open(_part(target.file, worlds[rank]), {}), _share(n, batch_size, worlds[rank]).start
 
     def read(index: Tensor) -> tuple[Tree, Tree]:
-        position = next(i for i in range(len(sources)) if int(index[0]) < starts[i + 1])
-        batch = sources[position].fetch(index - starts[position])
+        source, start = part(int(torch.searchsorted(stops, index[0], right=True)))
+        batch = source.fetch(index - start)
         assert batch.condition is not None
         return batch.x, batch.condition
 
     _write(read, range(n), target, batch_size, screen, "joining parts")  # parts hold whole batches
-    for part in parts:
-        part.unlink()
+    for world in worlds:
+        _part(target.file, world).unlink(missing_ok=True)

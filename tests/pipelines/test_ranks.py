@@ -1,6 +1,7 @@
 """Two processes under torchrun: they fit and generate what one process does, and only the first speaks."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,19 +16,40 @@ SCRIPT = """
 import sys
 sys.path.insert(0, {here!r})
 import toy
-from maquette.pipelines.cli import app
 from maquette.core.engine.parallel import joined
+from maquette.data_specs.errors import DataError
+from maquette.pipelines.cli import app
+from maquette.pipelines.generate import generate
+from maquette.pipelines.load import Model
+
+def drawing(self, index, *rest, draw=Model.draw):
+    print("drew", int(index[0]), flush=True)
+    return draw(self, index, *rest)
+
 with joined():
     for words in {commands!r}:
         app(words, standalone_mode=False)
+    Model.draw = drawing
+    for name, seed in (("complete.h5", 7), ("complete.h5", 8), ("begun.h5", 7)):
+        try:
+            generate({fitted!r}, n=300, seed=seed, out=name, batch_size=64)
+        except DataError:
+            print("refused", flush=True)
 """
 
 
 def test_two_processes_do_what_one_does(fitted, data, folder):
     words = ["fit", "toy", "--data", str(data), "--out", "run", "--no-tracking", "data.validation=100"]
     draw = ["generate", "run", "--n", "300", "--seed", "7", "--out", "x.h5", "--batch-size", "64"]
+    generate(fitted, n=300, seed=7, out="complete.h5", batch_size=64)
+    shutil.copy("complete.h5", "begun.h5.partial")
+    with h5py.File("begun.h5.partial", "a") as stream:
+        for name in ("x", "angle"):
+            stream[name].resize(200, axis=0)
+    before = (folder / "complete.h5").read_bytes()
+
     here = str(Path(__file__).parent)
-    (folder / "both.py").write_text(SCRIPT.format(here=here, commands=[words, draw]))
+    (folder / "both.py").write_text(SCRIPT.format(here=here, commands=[words, draw], fitted=str(fitted)))
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "both.py"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(launch, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
@@ -37,7 +59,17 @@ def test_two_processes_do_what_one_does(fitted, data, folder):
     for name in theirs:
         np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-4, atol=1e-5)
     generate(folder / "run", n=300, seed=7, out="one.h5", batch_size=64)
-    with h5py.File("x.h5") as two, h5py.File("one.h5") as one:
+    same_samples("x.h5", "one.h5")
+
+    # a complete file is left alone, another command's refused by both, and of a begun one only the rest is drawn
+    told = [line for line in done.stdout.splitlines() if line.startswith(("drew", "refused"))]
+    assert sorted(told) == ["drew 128", "drew 192", "drew 256", "refused", "refused"]
+    assert (folder / "complete.h5").read_bytes() == before
+    same_samples("begun.h5", "complete.h5")
+    assert not list(folder.glob("*.part*"))
+
+
+def same_samples(first, second):
+    with h5py.File(first) as one, h5py.File(second) as two:
         for name in ("x", "angle"):
-            assert two[name][:] == pytest.approx(one[name][:], abs=1e-5)
-    assert not list(folder.glob("*.part-*"))
+            assert one[name][:] == pytest.approx(two[name][:], abs=1e-5)
