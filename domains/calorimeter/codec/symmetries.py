@@ -1,12 +1,14 @@
 """Exact symmetries of a geometry under normal incidence, as permutations of its voxels.
 
-Rectangular layers allow the four reflections of x and y; rings and sectors allow rotations by whole sectors, each
-with or without a reflection (32 maps for 16 sectors). Layers of one sector are their own image.
+A symmetry is one isometry of the transverse plane that maps the cells of every layer onto cells: a turn around the
+axis, then perhaps the reflection y -> -y. Rings and sectors allow turns by whole sectors (32 maps for 16 sectors),
+rectangular cells half a turn (4 maps, the reflections of x and y); a stack allows what all its layers do. Layers of one
+sector are their own image.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from fractions import Fraction
 from itertools import product
 from math import gcd
 
@@ -24,35 +26,38 @@ Indices = NDArray[np.int64]
 
 def symmetries(geometry: Geometry) -> Tensor:
     """Permutations (S, n_voxels), int64: `showers[:, table[s]]` are the images under map s; map 0 is the identity."""
-    layers = [geometry.layers[i] for i in geometry.active]
-    starts = [geometry.slices[i].start for i in geometry.active]
-    grids = [start + np.arange(layer.n_voxels).reshape(layer.grid) for start, layer in zip(starts, layers, strict=True)]
-    sectors = gcd(*(layer.n_alpha for layer in layers if not isinstance(layer, CartesianLayer) and layer.n_alpha > 1))
-    mirrors = [(0, 1)] * 2 if _mirrored(layers) else [(0,)] * 2
-    maps = product(range(max(sectors, 1)), *mirrors)
-    images = [
-        np.concatenate(
-            [_image(layer, grid, turn, flips, sectors).ravel() for layer, grid in zip(layers, grids, strict=True)]
-        )
-        for turn, *flips in maps
-    ]
-    return torch.from_numpy(np.unique(np.stack(images), axis=0)).long()
+    layers = [(geometry.layers[i], geometry.slices[i].start) for i in geometry.active]
+    turns = gcd(*(order for layer, _ in layers if (order := _order(layer)) > 1)) or 1
+    rows = []
+    for turn, mirror in product(range(turns), (False, True)):
+        images = [(start, _image(layer, Fraction(turn, turns), mirror)) for layer, start in layers]
+        row = [start + image.ravel() for start, image in images if image is not None]
+        if len(row) == len(layers):
+            rows.append(np.concatenate(row))
+    return torch.from_numpy(np.unique(np.stack(rows), axis=0)).long()
 
 
-def _mirrored(layers: list[Layer]) -> bool:
-    """Whether every rectangular layer looks the same from both sides of each axis."""
-    edges = [edges for layer in layers if isinstance(layer, CartesianLayer) for edges in (layer.x_edges, layer.y_edges)]
-    return all(np.allclose(side, -np.asarray(side)[::-1]) for side in edges)
+def _order(layer: Layer) -> int:
+    """How many turns around the axis map the layer's grid onto itself; 1 for a layer that any turn does."""
+    return 2 if isinstance(layer, CartesianLayer) else layer.n_alpha
 
 
-def _image(layer: Layer, grid: Indices, turn: int, flips: Sequence[int], sectors: int) -> Indices:
+def _image(layer: Layer, turn: Fraction, mirror: bool) -> Indices | None:
+    """Cells of the layer, in its grid, after a part of a full turn and perhaps y -> -y; None if it has no such map."""
+    cells = np.arange(layer.n_voxels).reshape(layer.grid)
     if isinstance(layer, CartesianLayer):
-        return grid[:: -1 if flips[0] else 1, :: -1 if flips[1] else 1]
+        half = turn != 0  # half a turn, the only one, reflects both axes
+        reflected = {0: half, 1: half != mirror}
+        for axis, edges in enumerate((layer.x_edges, layer.y_edges)):
+            if reflected[axis]:
+                if not np.allclose(edges, -np.asarray(edges)[::-1]):
+                    return None
+                cells = np.flip(cells, axis)
+        return cells
     if layer.n_alpha == 1:
-        return grid
-    # two reflections are a half turn; for an odd number of sectors only one of them maps sectors to sectors
-    turned = np.roll(grid, turn * (layer.n_alpha // sectors), axis=0)
-    return turned[:: -1 if flips[0] else 1]
+        return cells
+    turned = np.roll(cells, int(turn * layer.n_alpha), axis=0)
+    return turned[::-1] if mirror else turned
 
 
 class RandomSymmetry(nn.Module):
