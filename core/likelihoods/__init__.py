@@ -14,7 +14,10 @@ from torch import Tensor
 from ..config import Config
 from ..errors import ConfigError
 from ..registry import Registry
-from ..spaces import Support
+from ..spaces import Binary, Interval, Levels, Real, Support
+
+SUPPORTS = (Real, Interval, Binary, Levels)
+"""Supports of which there may be a law of single numbers: what models that end in one take."""
 
 
 @runtime_checkable

@@ -19,9 +19,8 @@ from ..errors import ConfigError
 from ..layout import Layout, parts
 from ..spaces import Field, Space, Vector, size
 from . import NetworkConfig, networks
+from .conv import CONVOLUTIONS, Convolution
 from .embeddings import Conditioner, Modulation, zero
-
-CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 
 
 def overlaps(before: int, after: int) -> Tensor:
@@ -30,23 +29,6 @@ def overlaps(before: int, after: int) -> Tensor:
     low = torch.maximum(coarse[:-1, None], fine[None, :-1])
     high = torch.minimum(coarse[1:, None], fine[None, 1:])
     return (high - low).clamp(min=0) * after
-
-
-class Convolution(nn.Module):
-    """A convolution of side 3 that keeps the grid: periodic axes wrap, the others are padded with zeros."""
-
-    def __init__(self, field: Field, inputs: int, outputs: int) -> None:
-        super().__init__()
-        self.periodic = field.periodic or (False,) * len(field.grid)
-        self.inner = CONVOLUTIONS[len(field.grid)](inputs, outputs, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, inputs, *grid) to (B, outputs, *grid)."""
-        for axis, periodic in enumerate(self.periodic, start=2):
-            if periodic:
-                x = torch.cat((x.narrow(axis, x.shape[axis] - 1, 1), x, x.narrow(axis, 0, 1)), dim=axis)
-        # F.pad names axes from the last to the first
-        return self.inner(F.pad(x, [0 if periodic else 1 for periodic in self.periodic[::-1] for _ in range(2)]))
 
 
 class Gate(nn.Module):

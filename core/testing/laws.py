@@ -169,14 +169,14 @@ def _draw(part: Simple, n: int, generator: torch.Generator) -> Tensor:
             return torch.randn(shape, generator=generator, dtype=torch.float64)
 
 
-def shaken(config: FamilyConfig, space: Space, condition: Space | None, *, seed: int = 0) -> Any:
-    """The family's model in float64 and evaluation mode, every parameter moved away from its start."""
+def shaken(config: FamilyConfig, space: Space, condition: Space | None, *, seed: int = 0, scale: float = 0.1) -> Any:
+    """The family's model in float64 and evaluation mode, every parameter moved by `scale` away from its start."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = config.build(space, condition).double().eval()
         with torch.no_grad():
             for parameter in model.parameters():
-                parameter.add_(0.1 * torch.randn_like(parameter))
+                parameter.add_(scale * torch.randn_like(parameter))
     return model
 
 
@@ -274,9 +274,9 @@ def check_sample_condition(config: FamilyConfig, space: Space, condition: Space 
     """Samples follow the condition, where there is one."""
     if condition is None:
         return
-    model = shaken(config, space, condition)
+    model, n = shaken(config, space, condition, scale=0.5), 32  # few discrete numbers change for a slight difference
     with torch.no_grad():
-        one, two = (flatten(space, model.sample(8, draw(condition, 8, seed=seed), noise=keyed(8))) for seed in (2, 3))
+        one, two = (flatten(space, model.sample(n, draw(condition, n, seed=seed), noise=keyed(n))) for seed in (2, 3))
     assert not torch.allclose(one, two), "samples do not depend on the condition"
 
 
@@ -353,7 +353,8 @@ def check_sample_density(config: FamilyConfig, space: Space, condition: Space | 
 def check_bound(config: FamilyConfig, space: Space, condition: Space | None) -> None:
     """One-draw lower bounds are honest: the mean of exp(bound), summed over all states, is one (within 4 sigma).
 
-    A lower bound of the form log p(x, z) / q(z | x) estimates p(x) without bias, whatever q is.
+    A lower bound of the form log p(x, z) / q(z | x) estimates p(x) without bias, whatever q is, unless q leaves out
+    some z that p has: a family with such a q declares it, and its sum may only be less.
     """
     model, states, draws = shaken(config, space, condition), _states(space), 2000
     assert model.direction == "lower"
@@ -365,7 +366,8 @@ def check_bound(config: FamilyConfig, space: Space, condition: Space | None) -> 
             x = unflatten(space, state.expand(draws, -1))
             p = model.log_bound(x, c, noise=keyed(draws, seed=number)).exp()
             total, variance = total + p.mean().item(), variance + p.var().item() / draws
-    assert abs(total - 1) <= SIGMAS * math.sqrt(variance) + TOLERANCES[config.tolerance], (
+    away = abs(total - 1) if config.unbiased else total - 1
+    assert away <= SIGMAS * math.sqrt(variance) + TOLERANCES[config.tolerance], (
         f"the bound sums to {total:.4f} +- {math.sqrt(variance):.4f} over all states"
     )
 

@@ -10,14 +10,12 @@ from torch import Tensor, nn
 from ...data import Batch
 from ...errors import SpaceError
 from ...layout import Layout
+from ...likelihoods import SUPPORTS as SUPPORTS
 from ...likelihoods import Likelihood
 from ...noise import Noise
 from ...objective import Act, Losses, Objective, Role
 from ...samplers.ancestral import Step, ancestral, recomputed
-from ...spaces import Binary, Interval, Levels, Real, Tree
-
-SUPPORTS = (Real, Interval, Binary, Levels)
-"""Supports that autoregressive models take, each through a likelihood."""
+from ...spaces import Tree
 
 
 @runtime_checkable
@@ -32,6 +30,18 @@ class Incremental(Protocol):
             like: (B, ...) of the batch size, device and dtype wanted.
         """
         ...
+
+
+@runtime_checkable
+class Droppable(Protocol):
+    """A causal network that takes dropout: `forward(inputs, columns, keep (B, *dropped))` multiplies features by `keep`.
+
+    A mask is the same at all places of a sample (Gal & Ghahramani, arXiv:1512.05287): cheap to key, and what is dropped
+    at one place cannot be read from its neighbour.
+    """
+
+    dropout: float  # probability
+    dropped: tuple[int, ...]  # shape of a sample's mask
 
 
 class Autoregressive(nn.Module):
@@ -55,9 +65,9 @@ class Autoregressive(nn.Module):
         self.register_buffer("order", order)
         self.register_buffer("place", order.argsort(), persistent=False)
 
-    def forward(self, rows: Tensor, columns: Tensor | None) -> Tensor:
-        """Rows (B, D) and condition columns (B, C) to parameters (B, D, P), in the order of drawing."""
-        return self.network(self.likelihood.spread(rows[:, self.order], self._like(rows)), columns)
+    def forward(self, rows: Tensor, columns: Tensor | None, *keep: Tensor) -> Tensor:
+        """Rows (B, D), condition columns (B, C) and a mask, if any, to parameters (B, D, P), in the order of drawing."""
+        return self.network(self.likelihood.spread(rows[:, self.order], self._like(rows)), columns, *keep)
 
     def _like(self, rows: Tensor) -> Tensor:
         """A tensor of the batch in the floating dtype of the weights; integer rows have none of their own."""
@@ -100,7 +110,7 @@ class Autoregressive(nn.Module):
 
 
 class AutoregressiveObjective(Objective):
-    """Negative log-likelihood per number, nats."""
+    """Negative log-likelihood per number, nats; with the noise "dropout" where the network takes it."""
 
     def __init__(self, model: Autoregressive) -> None:
         super().__init__()
@@ -109,5 +119,13 @@ class AutoregressiveObjective(Objective):
     def forward(self, batch: Batch, noise: Noise) -> Losses:
         model = self.model
         rows = model.layout.rows(batch.x)
-        parameters = model(rows, model._columns(rows, batch.condition))
+        parameters = model(rows, model._columns(rows, batch.condition), *self._keep(noise))
         return Losses(-model.likelihood.log_prob(parameters, rows[:, model.order]).mean(1))
+
+    def _keep(self, noise: Noise) -> tuple[Tensor, ...]:
+        """The dropout mask, scaled so that features keep their mean, for a network that takes one."""
+        network = self.model.network
+        if not isinstance(network, Droppable) or network.dropout == 0:
+            return ()
+        u = noise.uniform("dropout", network.dropped)
+        return ((u > network.dropout).to(u.dtype) / (1 - network.dropout),)
