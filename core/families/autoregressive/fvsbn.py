@@ -8,39 +8,15 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ...layout import Layout
 from ...likelihoods import likelihood_of, likelihoods
+from ...nets.causal import StrictlyLower
 from ...registry import by_kind
 from ...spaces import Space
 from .. import FamilyConfig, families
 from .model import SUPPORTS, Autoregressive
-
-
-class StrictlyLower(nn.Module):
-    """Linear in all inputs before one's own, and in the condition: (B, D, K) to (B, D, P)."""
-
-    pairs: Tensor
-
-    def __init__(self, numbers: int, inputs: int, context: int, outputs: int) -> None:
-        super().__init__()
-        pairs = torch.tril_indices(numbers, numbers, -1)  # (number, one before it)
-        self.register_buffer("pairs", pairs, persistent=False)
-        self.weight = nn.Parameter(torch.zeros(pairs.shape[1], outputs, inputs))
-        self.bias = nn.Parameter(torch.zeros(numbers, outputs))
-        self.condition = nn.Linear(context, numbers * outputs, bias=False) if context else None
-
-    def forward(self, inputs: Tensor, columns: Tensor | None) -> Tensor:
-        numbers = len(self.bias)
-        weight = self.weight.new_zeros(numbers, numbers, *self.weight.shape[1:]).index_put(
-            tuple(self.pairs), self.weight
-        )
-        out = torch.einsum("bjk,ijpk->bip", inputs, weight) + self.bias
-        if self.condition is not None:
-            out = out + self.condition(columns).unflatten(1, self.bias.shape)
-        return out
 
 
 @families.register("fvsbn")

@@ -34,14 +34,14 @@ class Incremental(Protocol):
 
 @runtime_checkable
 class Droppable(Protocol):
-    """A causal network that takes dropout: `forward(inputs, columns, keep (B, *dropped))` multiplies features by `keep`.
+    """A causal network that takes dropout: its `forward(inputs, columns, keep)` multiplies features by masks `keep`.
 
     A mask is the same at all places of a sample (Gal & Ghahramani, arXiv:1512.05287): cheap to key, and what is dropped
     at one place cannot be read from its neighbour.
     """
 
     dropout: float  # probability
-    dropped: tuple[int, ...]  # shape of a sample's mask
+    dropped: tuple[int, ...]  # shape of the masks of one sample
 
 
 class Autoregressive(nn.Module):
@@ -66,7 +66,7 @@ class Autoregressive(nn.Module):
         self.register_buffer("place", order.argsort(), persistent=False)
 
     def forward(self, rows: Tensor, columns: Tensor | None, *keep: Tensor) -> Tensor:
-        """Rows (B, D), condition columns (B, C) and a mask, if any, to parameters (B, D, P), in the order of drawing."""
+        """Rows (B, D), condition columns (B, C) and a mask if any, to parameters (B, D, P), in the order of drawing."""
         return self.network(self.likelihood.spread(rows[:, self.order], self._like(rows)), columns, *keep)
 
     def _like(self, rows: Tensor) -> Tensor:
