@@ -29,14 +29,17 @@ _PICKLE_MARKS = (*(bytes((0x80, protocol)) for protocol in range(2, 6)), b"PK\x0
 
 
 def save(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-    """Write an artefact, replacing a previous one at the same place."""
+    """Write an artefact, replacing a previous one at the same place.
+
+    Mappings keep their order, which is part of what they say: the parts of a `Product` are columns in that order.
+    """
     folder = Path(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         temporary.mkdir()
-        text = json.dumps({"schema": SCHEMA, **config}, indent=2, sort_keys=True)
+        text = json.dumps({"schema": SCHEMA, **config}, indent=2)
         (temporary / CONFIG).write_text(text + "\n", encoding="utf-8")
         save_file(
             {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}, temporary / WEIGHTS

@@ -9,7 +9,7 @@ import numpy as np
 
 from .geometry import Geometry
 from .showers import ShowerReader, Showers
-from .units import check_energies, check_ratio, check_threshold
+from .units import Faintest, check_energies
 
 Progress = Callable[[str, int, int], None]
 
@@ -19,8 +19,8 @@ def check_showers(
 ) -> Sequence[tuple[str, str]]:
     """Read every row of a file and return what it holds as rows (what, value with unit).
 
-    Beyond what opening a file checks: NaN, negative numbers and damage in any row, energy ratios of every shower
-    (mixed units), and deposits against the geometry's threshold.
+    What opening a file checks on a sample, and reading on what is read, is checked of all rows: NaN, negative numbers,
+    damage, conditions and energy ratios of every shower, and all deposits against the geometry's threshold.
 
     Raises:
         DataError: naming the first row (and voxel) that does not meet the spec.
@@ -41,28 +41,22 @@ class _Tally:
         self.energies: list[np.ndarray] = []
         self.totals: list[np.ndarray] = []
         self.empty = np.zeros(len(geometry.active))
-        self.deposits = self.below = 0
-        self.smallest = self.largest = float("nan")
+        self.faintest = Faintest(geometry.threshold)
 
     def add(self, block: Showers) -> None:
-        energies, totals = block.conditions["energy"], block.deposits.sum(axis=1, dtype=np.float64)
-        check_ratio(energies, totals, self.where, block.start)
-        self.energies.append(energies)
-        self.totals.append(totals)
+        self.energies.append(block.conditions["energy"])
+        self.totals.append(block.deposits.sum(axis=1, dtype=np.float64))
+        self.faintest.add(block.deposits)
         hit = block.deposits > 0
         for place, layer in enumerate(self.geometry.active):
             self.empty[place] += (~hit[:, self.geometry.slices[layer]].any(axis=1)).sum()
-        if len(found := block.deposits[hit]):
-            self.deposits += len(found)
-            self.below += int((found < self.geometry.threshold).sum())
-            self.smallest = float(np.fmin(self.smallest, found.min()))
-            self.largest = float(np.fmax(self.largest, found.max()))
 
     def rows(self) -> Sequence[tuple[str, str]]:
         energies, totals = np.concatenate(self.energies), np.concatenate(self.totals)
-        below = self.below / max(self.deposits, 1)
+        faintest = self.faintest
+        below = faintest.below / max(faintest.deposits, 1)
         check_energies(energies, self.where)
-        check_threshold(self.smallest, below, self.geometry.threshold, self.where)
+        faintest.check(self.where)
         n, ratio = len(energies), totals / energies[:, 0]
         low, middle, high = np.quantile(ratio, [0.01, 0.5, 0.99])
         emptiest = int(self.empty.argmax())
@@ -71,11 +65,17 @@ class _Tally:
         rows = [
             ("median incident energy", f"{np.median(energies):.6g} MeV"),
             ("deposited over incident", f"median {middle:.4g}, {spread}"),
-            ("deposits", f"{self.smallest:.4g} .. {self.largest:.4g} MeV, {self.deposits / n:.4g} voxels a shower"),
+            (
+                "deposits",
+                f"{faintest.smallest:.4g} .. {faintest.largest:.4g} MeV, {faintest.deposits / n:.4g} voxels a shower",
+            ),
             ("emptiest layer", f"{layer}, empty in {100 * self.empty[emptiest] / n:.3g} % of showers"),
         ]
         if self.geometry.threshold:
             rows.append(
-                ("under the threshold", f"{self.below:,} deposits ({100 * below:.3g} %), cut before showers are judged")
+                (
+                    "under the threshold",
+                    f"{faintest.below:,} deposits ({100 * below:.3g} %), cut before showers are judged",
+                )
             )
         return rows

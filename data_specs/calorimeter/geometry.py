@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
+LEAST_DEPOSIT = 1e-5
+"""MeV, 10 eV: it takes about as much to ionise an atom, so no readout sees less, whatever an ideal engine writes."""
+
 
 @dataclass(frozen=True)
 class PolarLayer:
@@ -105,7 +108,7 @@ class Geometry:
     Attributes:
         name: one of the known names, or the stem of the XML file it was read from.
         layers: in order of depth.
-        threshold: readout threshold, MeV: smaller deposits are cut to zero before showers are judged.
+        threshold: readout threshold, MeV; 0 if none is known.
         pid: PDG number of the particle the file was made for, 0 if unknown.
         medium: the stack's effective medium where it is known.
         z_edges: depths of the layers' boundaries, mm, where they are known and not all alike (then
@@ -118,6 +121,11 @@ class Geometry:
     pid: int = 0
     medium: Medium | None = None
     z_edges: tuple[float, ...] | None = None
+
+    @property
+    def readout(self) -> float:
+        """MeV; smaller deposits are cut to zero before showers are learned from or judged."""
+        return max(self.threshold, LEAST_DEPOSIT)
 
     @cached_property
     def depth_edges(self) -> Floats | None:

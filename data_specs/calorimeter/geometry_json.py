@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from itertools import pairwise
+from math import inf
 from typing import Any
 
 from ..errors import DataError
@@ -40,6 +41,8 @@ def geometry_from_json(value: Mapping[str, Any], *, where: str = "geometry") -> 
             medium=None if medium is None else Medium(**medium),
             z_edges=None if z_edges is None else _edges(z_edges),
         )
+        if not 0 <= geometry.threshold < inf:
+            raise ValueError(f"the threshold is {geometry.threshold} MeV")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(f"{where}: does not describe a voxel geometry ({type(error).__name__}: {error}).") from None
     if not 1 <= geometry.n_voxels <= MOST_VOXELS:

@@ -1,18 +1,19 @@
 """The XML files that describe voxel geometries, in the format of the CaloChallenge.
 
     <Bins>
-      <Bin pid="11" name="electron">
+      <Bin pid="11" name="electron" threshold="0.015">
         <Layer id="0" r_edges="0,4.65,9.3" n_bin_alpha="16"/>
         <Layer id="1" x_edges="-10,0,10" y_edges="-10,0,10"/>
 
-`r_edges` in mm; `r_edges="0"` is a layer without cells. The second form, rectangular cells, is ours.
+`r_edges` in mm; `r_edges="0"` is a layer without cells. The second form, rectangular cells, is ours, and so is the
+readout threshold in MeV, which may be left out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from math import isfinite
+from math import inf, isfinite
 from pathlib import Path
 from xml.etree.ElementTree import Element, ElementTree, ParseError, SubElement, indent
 
@@ -46,13 +47,20 @@ def read_geometry(file: Path, pid: int | None = None) -> Geometry:
     if pid is not None and held.count(pid) != 1:
         raise DataError(f"{file}: expected one <Bin> of particle {pid}, found the particles {held}.")
     chosen = 0 if pid is None else held.index(pid)
-    return Geometry(name=file.stem, layers=_layers(bins[chosen], str(file)), pid=held[chosen])
+    return Geometry(
+        name=file.stem,
+        layers=_layers(bins[chosen], str(file)),
+        threshold=_threshold(bins[chosen], f"{file}: <Bin>"),
+        pid=held[chosen],
+    )
 
 
 def write_geometry(file: Path, geometry: Geometry) -> None:
-    """Write the layers of a geometry; threshold, medium and depths have no place in the format."""
+    """Write the layers and the threshold of a geometry; medium and depths have no place in the format."""
     root = Element("Bins")
     particle = SubElement(root, "Bin", pid=str(geometry.pid), name=_PARTICLES.get(geometry.pid, "any"))
+    if geometry.threshold:
+        particle.set("threshold", f"{geometry.threshold:.10g}")
     for layer in geometry.layers:
         if isinstance(layer, PolarLayer):
             edges = {"r_edges": _join(layer.r_edges), "n_bin_alpha": str(layer.n_alpha)}
@@ -120,6 +128,17 @@ def _layer(number: int, element: Element, where: str) -> Layer:
     if sectors < 1:
         raise DataError(f"{where}: n_bin_alpha is {sectors}; expected 1 or more.")
     return PolarLayer(number, r, sectors)
+
+
+def _threshold(particle: Element, where: str) -> float:
+    text = particle.get("threshold", "0")
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < inf:
+        raise DataError(f'{where}: expected a threshold of 0 or more MeV, found "{text[:60]}".')
+    return value
 
 
 def _edges(element: Element, name: str, where: str) -> tuple[float, ...]:

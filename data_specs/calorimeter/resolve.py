@@ -13,9 +13,16 @@ from .geometry import Geometry
 from .geometry_json import geometry_from_json
 from .geometry_xml import read_geometry
 
+_SAY = "the geometry it was made with (--geometry NAME or FILE.xml)."
+
 
 def resolve_geometry(
-    option: str | Geometry | None, attribute: str | None, n_voxels: int, *, where: str = "showers"
+    option: str | Geometry | None,
+    attribute: str | None,
+    n_voxels: int,
+    *,
+    where: str = "showers",
+    expected: Geometry | None = None,
 ) -> tuple[Geometry, str]:
     """Return (geometry, how it was found, in words).
 
@@ -24,20 +31,28 @@ def resolve_geometry(
         attribute: the file's own attribute: a known name, or a geometry as JSON.
         n_voxels: deposits per shower, against which the geometry is checked.
         where: the file, for messages.
+        expected: the geometry that showers are wanted of; it is also that of a file which says nothing.
 
     Raises:
-        DataError: no such geometry, or one with another number of voxels.
+        DataError: no such geometry, one with another number of voxels, or other cells than expected.
     """
     if option is not None:
         geometry, how = named_geometry(option) if isinstance(option, str) else option, "as asked"
     elif attribute is not None:
         geometry, how = _from_attribute(attribute, where), "from the file's attribute"
+    elif expected is not None:
+        geometry, how = expected, "as expected"
     else:
         geometry, how = _from_count(n_voxels, where), f"from its {n_voxels} voxels"
     if geometry.n_voxels != n_voxels:
         raise DataError(
             f"{where}: the geometry {geometry.name} ({how}) has {geometry.n_voxels} voxels, but each shower has "
-            f"{n_voxels}; give the geometry it was made with (--geometry NAME or FILE.xml)."
+            f"{n_voxels}; give " + ("a file of this geometry." if how == "as expected" else _SAY)
+        )
+    if expected is not None and geometry.layers != expected.layers:
+        raise DataError(
+            f"{where}: its showers are of the geometry {geometry.name} ({how}), whose cells are not those of "
+            f"{expected.name}; give a file of that geometry."
         )
     return geometry, how
 

@@ -19,16 +19,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
-from .geometry import Geometry
+from .conditions import CONDITIONS, DTYPES, check_conditions
+from .geometry import LEAST_DEPOSIT, Geometry
 from .resolve import resolve_geometry
-from .units import check_energies, check_ratio
+from .units import FEWEST, Faintest, check_energies, check_rows, check_together
 
-CONDITIONS: Mapping[str, str] = {"energy": "incident_energies", "particle": "particle_types", "angle": "angles"}
-"""Dataset of each condition; energies in MeV, PDG numbers, radians."""
-DTYPES: Mapping[str, Any] = {"energy": np.float32, "particle": np.int64, "angle": np.float32}
 BLOCK_BYTES = 32 * 2**20
 _SAMPLE = 65_536  # rows whose energies are looked at on opening
 _GLANCE = 256  # rows whose deposits are looked at on opening
+_PLACES = 16  # of the file, from which such a sample is taken
+_AS_FOUND = {**DTYPES, "particle": np.float64}  # so that a NaN among PDG numbers is seen
 _READ_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError)  # what h5py raises on damaged files
 
 
@@ -74,11 +74,15 @@ class _Column:
 
 
 class ShowerReader:
-    """Reads a shower file in blocks; what is cheap to check is checked on opening.
+    """Reads a shower file in blocks.
+
+    On opening, energies, units and thresholds are checked on a sample of rows spread over the file; whatever is read
+    later is checked row by row.
 
     Args:
         path: the HDF5 file.
         geometry: known name, XML file or geometry; by default the file's attribute or voxel count decides.
+        expected: the geometry that showers are wanted of: other cells are refused, a file that says nothing has it.
 
     Attributes:
         geometry, how: the voxel geometry, and how it was found.
@@ -91,11 +95,13 @@ class ShowerReader:
             voxels than the geometry has, or energies that are not MeV.
     """
 
-    def __init__(self, path: str | Path, geometry: str | Geometry | None = None) -> None:
+    def __init__(
+        self, path: str | Path, geometry: str | Geometry | None = None, *, expected: Geometry | None = None
+    ) -> None:
         self.path = Path(path)
         self._file = _open(self.path)
         try:
-            self._setup(geometry)
+            self._setup(geometry, expected)
         except DataError:
             self.close()
             raise
@@ -103,46 +109,78 @@ class ShowerReader:
             self.close()
             raise DataError(f"{self.path}: damaged or truncated ({_short(error)}); copy or make it again.") from None
 
-    def _setup(self, geometry: str | Geometry | None) -> None:
+    def _setup(self, geometry: str | Geometry | None, expected: Geometry | None) -> None:
         self.attributes = {name: _text(value) for name, value in self._file.attrs.items()}
         names = _layout(self._file, self.path)
         datasets = {name: [_dataset(self._file, part, self.path) for part in parts] for name, parts in names.items()}
         self._length = _common_length(datasets, self.path)
-        self._columns = {name: _Column(tuple(parts), DTYPES.get(name, np.float32)) for name, parts in datasets.items()}
+        self._columns = {
+            name: _Column(tuple(parts), _AS_FOUND.get(name, np.float32)) for name, parts in datasets.items()
+        }
         for name in ("energy", "particle"):
             if name in self._columns and self._columns[name].width != 1:
                 width = self._columns[name].width
                 raise DataError(f"{self.path}: expected one {name} per shower, found {width} in {names[name][0]}.")
         self.conditions = {name: self._columns[name].width for name in CONDITIONS if name in self._columns}
         self.geometry, self.how = resolve_geometry(
-            geometry, self.attributes.get("geometry"), self._columns["showers"].width, where=str(self.path)
+            geometry,
+            self.attributes.get("geometry"),
+            self._columns["showers"].width,
+            where=str(self.path),
+            expected=expected,
         )
         self._settle_units(layered=names["energy"] == ("energy",))
 
     def _settle_units(self, *, layered: bool) -> None:
-        energies = self._column("energy", 0, min(self._length, _SAMPLE))
+        where, totals, given = str(self.path), [], []
+        faintest = Faintest(self.geometry.threshold)
         glance = max(1, min(_GLANCE, BLOCK_BYTES // (4 * self.geometry.n_voxels)))
-        head = self._column("showers", 0, min(self._length, glance))
-        _check_values(head, "deposit", self.path, 0)
-        _check_values(energies, "incident energy", self.path, 0)
-        totals = head.sum(axis=1, dtype=np.float64)
-        self.energies_in_gev = layered and bool(np.median(totals / energies[: len(head), 0]) > 100)
+        for start, stop in _spread(self._length, glance):
+            deposits = self._column("showers", start, stop)
+            _check_deposits(deposits, where, start)
+            faintest.add(deposits)
+            totals.append(deposits.sum(axis=1, dtype=np.float64))
+            given.append(self._column("energy", start, stop))
+            check_conditions({"energy": given[-1]}, where, start)
+        energies, deposited = np.concatenate(given), np.concatenate(totals)
+        lit = deposited > 0
+        self.energies_in_gev = layered and bool(lit.any() and np.median(deposited[lit] / energies[lit, 0]) > 100)
         if self.energies_in_gev:
             energy = self._columns["energy"]
             self._columns["energy"] = _Column(energy.datasets, energy.dtype, 1000.0)
             energies = 1000 * energies
-        check_energies(energies, str(self.path))
-        check_ratio(energies[: len(head)], totals, str(self.path))
+        check_energies(self._energies(), where)
+        for (start, _), energy, total in zip(_spread(self._length, glance), given, totals, strict=True):
+            check_rows(energy * (1000 if self.energies_in_gev else 1), total, where, start)
+        check_together(energies, deposited, where, f"{len(energies)} rows all over the file")
+        faintest.check(where)
+
+    def _energies(self) -> NDArray[np.float32]:
+        """Incident energies (n, 1), MeV, of a sample of rows spread over the file."""
+        parts = []
+        for start, stop in _spread(self._length, _SAMPLE):
+            parts.append(self._column("energy", start, stop))
+            check_conditions({"energy": parts[-1]}, str(self.path), start)
+        return np.concatenate(parts)
 
     def __len__(self) -> int:
         return self._length
 
     def read(self, start: int, stop: int) -> Showers:
-        """The showers start .. stop - 1; raises `DataError` for damage, NaN or negative energies, naming the row."""
-        deposits = self._column("showers", start, stop)
-        _check_values(deposits, "deposit", self.path, start)
-        conditions = {name: self._column(name, start, stop) for name in self.conditions}
-        _check_values(conditions["energy"], "incident energy", self.path, start)
+        """The showers start .. stop - 1.
+
+        Raises:
+            DataError: damage, NaN, negative energies, impossible conditions or mixed units, naming the row.
+        """
+        where, deposits = str(self.path), self._column("showers", start, stop)
+        _check_deposits(deposits, where, start)
+        found = {name: self._column(name, start, stop) for name in self.conditions}
+        check_conditions(found, where, start)
+        totals = deposits.sum(axis=1, dtype=np.float64)
+        check_rows(found["energy"], totals, where, start)
+        if (totals > 0).sum() >= FEWEST:
+            check_together(found["energy"], totals, where, f"rows {start} .. {stop - 1}")
+        conditions = {name: values.astype(DTYPES[name], copy=False) for name, values in found.items()}
         return Showers(deposits, conditions, start)
 
     def gather(self, index: NDArray[np.int64]) -> Showers:
@@ -177,16 +215,12 @@ class ShowerReader:
 
     def summary(self) -> Sequence[tuple[str, str]]:
         """Rows (what, value with unit) for people."""
-        energies = self._column("energy", 0, min(self._length, _SAMPLE))
-        geometry = self.geometry
-        threshold = f"{1000 * geometry.threshold:g} keV" if geometry.threshold else "none"
+        energies, geometry = self._energies(), self.geometry
         extra = ", ".join(name for name in self.conditions if name != "energy")
         rows = [
             ("file", str(self.path)),
             ("showers", f"{self._length:,}"),
-            ("geometry", f"{geometry.name} ({self.how})"),
-            ("voxels", f"{geometry.n_voxels:,} in {len(geometry.active)} layers"),
-            ("readout threshold", threshold),
+            *describe_geometry(geometry, self.how),
             ("incident energy", f"{energies.min():.6g} .. {energies.max():.6g} MeV"),
         ]
         if extra:
@@ -218,6 +252,25 @@ class ShowerReader:
                 f"{self.path}: rows {low} .. {high - 1} of {str(column.datasets[0].name).lstrip('/')} cannot be read "
                 f"({_short(error)}); the file is damaged: copy or make it again."
             ) from None
+
+
+def describe_geometry(geometry: Geometry, how: str = "") -> Sequence[tuple[str, str]]:
+    """Rows (what, value with unit) for people; `how` it was found."""
+    none = f"none; {1e6 * LEAST_DEPOSIT:g} eV, which it takes to ionise, are cut at (an XML geometry may say another)"
+    return [
+        ("geometry", f"{geometry.name} ({how})" if how else geometry.name),
+        ("voxels", f"{geometry.n_voxels:,} in {len(geometry.active)} layers"),
+        ("readout threshold", f"{1000 * geometry.threshold:g} keV" if geometry.threshold else none),
+    ]
+
+
+def _spread(length: int, rows: int) -> Sequence[tuple[int, int]]:
+    """Up to so many rows of a file, as ranges (start, stop) at even distances; all of them if there are no more."""
+    if length <= rows:
+        return [(0, length)]
+    size = max(1, rows // _PLACES)
+    starts = np.linspace(0, length - size, max(1, rows // size)).astype(np.int64)
+    return [(int(start), int(start) + size) for start in starts]
 
 
 def _open(path: Path) -> h5py.File:
@@ -272,19 +325,15 @@ def _common_length(datasets: Mapping[str, Sequence[h5py.Dataset]], path: Path) -
     return int(length)
 
 
-def _check_values(values: NDArray[np.floating], what: str, path: Path, start: int) -> None:
-    """Raise `DataError` unless all are finite and not negative (incident energies: positive)."""
-    positive = what == "incident energy"
-    low, high = values.min(), values.max()  # NaN goes through both
-    if np.isfinite(high) and (low > 0 if positive else low >= 0):
+def _check_deposits(deposits: NDArray[np.floating], where: str, start: int) -> None:
+    """Raise `DataError` unless all are finite and not negative."""
+    if np.isfinite(deposits.max()) and deposits.min() >= 0:  # NaN goes through both
         return
-    wrong = ~np.isfinite(values) | (values <= 0 if positive else values < 0)
-    row, column = np.argwhere(wrong)[0]
-    place = "" if positive else f", voxel {column}"
+    wrong = ~np.isfinite(deposits) | (deposits < 0)
+    row, voxel = np.argwhere(wrong)[0]
     raise DataError(
-        f"{path}: row {start + row}{place}: the {what} is {values[row, column]:g}; expected a finite "
-        f"{'positive' if positive else 'non-negative'} number of MeV ({int(wrong.sum())} such in rows "
-        f"{start} .. {start + len(values) - 1})."
+        f"{where}: row {start + row}, voxel {voxel}: the deposit is {deposits[row, voxel]:g}; expected a finite "
+        f"non-negative number of MeV ({int(wrong.sum())} such in rows {start} .. {start + len(deposits) - 1})."
     )
 
 

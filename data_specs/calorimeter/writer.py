@@ -23,10 +23,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import DataError
+from .conditions import CONDITIONS, DTYPES
 from .geometries import NAMES, known_geometry
 from .geometry import Geometry
 from .geometry_json import geometry_to_json
-from .showers import CONDITIONS, DTYPES
 
 CHUNK_BYTES = 2**20
 CHUNKS_PER_BLOCK = 4

@@ -1,12 +1,13 @@
 """Geometries: known ones, XML files, hostile XML, and how a file's geometry is found."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from maquette.data_specs.calorimeter.geometries import NAMES, known_geometry
-from maquette.data_specs.calorimeter.geometry import CartesianLayer, Geometry, PolarLayer
+from maquette.data_specs.calorimeter.geometry import LEAST_DEPOSIT, CartesianLayer, Geometry, PolarLayer
 from maquette.data_specs.calorimeter.geometry_json import geometry_from_json, geometry_to_json
 from maquette.data_specs.calorimeter.geometry_xml import read_geometry, write_geometry
 from maquette.data_specs.calorimeter.resolve import resolve_geometry
@@ -33,6 +34,8 @@ def test_json_and_xml_round_trips(name: str, tmp_path: Path) -> None:
     write_geometry(tmp_path / f"{name}.xml", geometry)
     again = read_geometry(tmp_path / f"{name}.xml")
     assert (again.layers, again.pid, again.name) == (geometry.layers, geometry.pid, name)
+    assert again.threshold == geometry.threshold
+    assert again.readout == (geometry.threshold or LEAST_DEPOSIT)
 
 
 @pytest.mark.parametrize(
@@ -89,6 +92,8 @@ BOMB = '<!DOCTYPE b [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;">]>' + _bins(FIRST).r
         (_bins(FIRST.replace('"4"', '"9000000"')), "expected 1 .. 10000000 voxels, found 18000000"),
         (_bins(FIRST, pid="photon"), "whole number for pid"),
         (_bins('<Layer id="0" x_edges="0,1" y_edges="0"/>'), "at least two edges"),
+        (_bins(FIRST).replace("pid=", 'threshold="1 keV" pid='), 'a threshold of 0 or more MeV, found "1 keV"'),
+        (_bins(FIRST).replace("pid=", 'threshold="nan" pid='), 'a threshold of 0 or more MeV, found "nan"'),
         ("<Bins>" + 2 * _bins(FIRST)[6:-7] + "</Bins>", "choose one of them"),
     ],
 )
@@ -116,6 +121,17 @@ def test_the_option_wins_over_the_attribute_and_that_over_the_count() -> None:
     assert resolve_geometry(None, "ds2", 6480)[0].name == "ds2"
     assert resolve_geometry(None, None, 504) == (known_geometry("calogan"), "from its 504 voxels")
     assert resolve_geometry(own, None, 504)[0] is own
+
+
+def test_a_file_that_says_nothing_has_the_expected_geometry_and_no_other_is_taken() -> None:
+    own = Geometry("own", (CartesianLayer(0, (0.0, 1.0, 2.0), tuple(map(float, range(253)))),))
+    assert resolve_geometry(None, None, 504, expected=own) == (own, "as expected")
+    renamed = json.dumps(geometry_to_json(replace(own, name="other", threshold=1.0)))
+    assert resolve_geometry(None, renamed, 504, expected=own)[0].name == "other"
+    with pytest.raises(DataError, match=r"of the geometry calogan .* cells are not those of own"):
+        resolve_geometry(None, "calogan", 504, expected=own)
+    with pytest.raises(DataError, match=r"has 504 voxels, but each shower has 8; give a file of this geometry"):
+        resolve_geometry(None, None, 8, expected=own)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ from maquette.data_specs.calorimeter.showers import ShowerReader
 from maquette.data_specs.errors import DataError
 
 N, VOXELS = 300, 504
+UNSEEN = 282
+"""A row that is not in the sample on opening."""
 
 
 def showers(n: int = N, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -150,12 +152,41 @@ def test_bad_files_are_refused_on_opening(tmp_path: Path, datasets: dict[str, An
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -1e-9])
 def test_bad_deposits_further_down_are_refused_when_read(tmp_path: Path, value: float) -> None:
-    file = write(tmp_path / "bad.h5", **altered(showers=put(280, 9, value)))
+    file = write(tmp_path / "bad.h5", **altered(showers=put(UNSEEN, 9, value)))
     reader = ShowerReader(file)
-    with pytest.raises(DataError, match=r"row 280, voxel 9"):
+    with pytest.raises(DataError, match=rf"row {UNSEEN}, voxel 9"):
         reader.read(270, 290)
-    with pytest.raises(DataError, match=r"row 280, voxel 9"):
+    with pytest.raises(DataError, match=rf"row {UNSEEN}, voxel 9"):
         list(reader.blocks())
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "words"),
+    [
+        ("angles", np.where(np.arange(2 * N).reshape(N, 2) == 401, np.nan, 0.1), "row 200, column 1: the angle is nan"),
+        ("angles", np.full(N, 45.0), "row 0: the angle is 45; expected finite radians"),
+        (
+            "particle_types",
+            np.where(np.arange(N) == 5, np.nan, 22.0),
+            "row 5: the particle is nan; .*PDG number of 22,",
+        ),
+        ("particle_types", np.full((N, 1), 12), r"row 0: the particle is 12; .*\(300 such in rows 0 \.\. 299\)"),
+        ("particle_types", np.full((N, 1), 11.5), "the particle is 11.5"),
+    ],
+)
+def test_impossible_conditions_are_refused_when_read(tmp_path: Path, name: str, values: np.ndarray, words: str) -> None:
+    energies, deposits = showers()
+    file = write(tmp_path / "bad.h5", incident_energies=energies, showers=deposits, **{name: values})
+    with pytest.raises(DataError, match=words):
+        ShowerReader(file).read(0, N)
+
+
+def test_the_sample_on_opening_is_spread_over_the_file(tmp_path: Path) -> None:
+    energies, deposits = showers(2000)
+    deposits[-1, 0] = np.nan
+    file = write(tmp_path / "bad.h5", incident_energies=energies, showers=deposits)
+    with pytest.raises(DataError, match="row 1999, voxel 0: the deposit is nan"):
+        ShowerReader(file)
 
 
 @pytest.mark.parametrize("name", ["calogan", np.bytes_(b"calogan")])
@@ -185,15 +216,17 @@ def test_truncated_files_are_refused(good: Path, share: float) -> None:
         ShowerReader(good).read(0, N)
 
 
-def test_a_flipped_bit_is_refused_and_its_rows_are_named(good: Path) -> None:
-    with h5py.File(good) as file:
-        place = file["showers"].id.get_chunk_info(4).byte_offset
-    content = bytearray(good.read_bytes())
+def test_a_flipped_bit_is_refused_and_its_rows_are_named(tmp_path: Path) -> None:
+    energies, deposits = showers()
+    damaged = write(tmp_path / "a.h5", chunk=2, incident_energies=energies, showers=deposits)
+    with h5py.File(damaged) as file:
+        place = file["showers"].id.get_chunk_info(UNSEEN // 2).byte_offset
+    content = bytearray(damaged.read_bytes())
     content[place + 1000] ^= 4
-    good.write_bytes(content)
-    reader = ShowerReader(good)
-    reader.read(0, 256)
-    with pytest.raises(DataError, match=r"rows 256 \.\. 299 of showers cannot be read .*checksum"):
+    damaged.write_bytes(content)
+    reader = ShowerReader(damaged)
+    reader.read(0, UNSEEN)
+    with pytest.raises(DataError, match=rf"rows {UNSEEN} \.\. {UNSEEN + 1} of showers cannot be read .*checksum"):
         reader.read(100, 300)
 
 
