@@ -6,6 +6,7 @@ one can do with a model (scores, imputation, posterior sampling) is a free funct
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from torch import Tensor
@@ -40,6 +41,33 @@ class Bounded(Protocol):
 
     def log_bound(self, x: Tree, condition: Tree | None = None, *, noise: Noise) -> Tensor:
         """Return a one-draw bound on log p(x | condition), shape (B,), in nats."""
+        ...
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The terms of an evidence lower bound, log p(x | c) >= E_q log p(x | z, c) - KL(q(z | x, c) || p(z | c)).
+
+    Attributes:
+        reconstruction: log p(x | z, c) at one draw of z, (B,), nats.
+        divergence: the second term by layer of latent numbers, each (B, groups), nats; sums over all are KL.
+    """
+
+    reconstruction: Tensor
+    divergence: dict[str, Tensor]
+
+    @property
+    def bound(self) -> Tensor:
+        """The bound itself, (B,), nats."""
+        return self.reconstruction - sum(terms.sum(1) for terms in self.divergence.values())
+
+
+@runtime_checkable
+class Variational(Protocol):
+    """Infers latent numbers, and knows what that costs and brings."""
+
+    def evidence(self, x: Tree, condition: Tree | None = None, *, noise: Noise) -> Evidence:
+        """Return the terms of the evidence lower bound at one draw of the latent numbers."""
         ...
 
 
@@ -108,6 +136,7 @@ PROTOCOLS = {
     "sample": Sampler,
     "density": Density,
     "bound": Bounded,
+    "evidence": Variational,
     "conditionals": Conditionals,
     "encode": Encodes,
     "energy": Energy,

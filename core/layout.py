@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from .errors import ConfigError, SpaceError
-from .noise import Noise
+from .noise import Noise, require_rows
 from .spaces import (
     Binary,
     Field,
@@ -127,11 +128,15 @@ class Layout:
         columns = [_spread(part, values[name]).to(like.dtype) for name, part in parts(self.condition)]
         return torch.cat(columns, dim=1)
 
-    def prior(self, n: int, noise: Noise) -> Tensor:
-        """Standard normal rows `(n, width)` under the name "prior"; raises `SpaceError` if noise has other rows."""
-        if noise.rows != n:
-            raise SpaceError(f"noise: expected {n} rows, one per sample, found {noise.rows}.")
-        return noise.normal("prior", (self.width,))
+    def prior(self, n: int, noise: Noise, law: Literal["normal", "uniform"] = "normal") -> Tensor:
+        """Standard normal rows `(n, width)`, or uniform ones in (0, 1), under the name "prior".
+
+        Raises:
+            SpaceError: noise of other rows than n.
+        """
+        require_rows(noise, n)
+        draw = noise.normal if law == "normal" else noise.uniform
+        return draw("prior", (self.width,))
 
 
 def _laid_out(part: Simple, supports: tuple[type[Support], ...]) -> bool:

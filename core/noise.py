@@ -18,6 +18,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from .errors import SpaceError
+
 _MASK = 0xFFFFFFFF
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _WEYL = (0x9E3779B9, 0xBB67AE85)
@@ -42,6 +44,12 @@ class Noise(Protocol):
     def fold(self, name: str) -> Noise:
         """The same rows under a name of their own, for a part that must not share draws with another."""
         ...
+
+
+def require_rows(noise: Noise, n: int) -> None:
+    """Raise `SpaceError` unless the noise is that of n samples."""
+    if noise.rows != n:
+        raise SpaceError(f"noise: expected {n} rows, one per sample, found {noise.rows}.")
 
 
 def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, int]) -> tuple[Tensor, ...]:

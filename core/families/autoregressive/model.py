@@ -8,11 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from ...data import Batch
-from ...errors import SpaceError
 from ...layout import Layout
 from ...likelihoods import SUPPORTS as SUPPORTS
 from ...likelihoods import Likelihood
-from ...noise import Noise
+from ...noise import Noise, require_rows
 from ...objective import Act, Losses, Objective, Role
 from ...samplers.ancestral import Step, ancestral, recomputed
 from ...spaces import Tree
@@ -90,8 +89,7 @@ class Autoregressive(nn.Module):
 
     def sample(self, n: int, condition: Tree | None = None, *, noise: Noise) -> Tree:
         """Draw n samples; reads the uniform noise "numbers" (D, U), place by place of the row."""
-        if noise.rows != n:
-            raise SpaceError(f"noise: expected {n} rows, one per sample, found {noise.rows}.")
+        require_rows(noise, n)
         uniforms = noise.uniform("numbers", (self.layout.width, self.likelihood.uniforms))[:, self.order]
         columns = self.layout.columns(condition, uniforms)
         sequence = ancestral(self._steps(columns, uniforms), self.likelihood.draw, uniforms)

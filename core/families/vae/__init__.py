@@ -1,0 +1,1 @@
+"""Latent-variable models: an encoder that infers what a decoder needs to know, and bounds on the likelihood."""

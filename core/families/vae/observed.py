@@ -1,0 +1,56 @@
+"""The samples' side of an autoencoder: numbers as an encoder sees them, and as a decoder speaks about them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from ...layout import Layout
+from ...likelihoods import SUPPORTS, Likelihood, LikelihoodConfig, likelihood_of
+from ...noise import Noise
+from ...spaces import Space, Tree
+
+
+@dataclass(frozen=True)
+class Observed:
+    """Samples of D numbers, each with a law of its own given P parameters from a decoder.
+
+    Attributes:
+        layout: how samples and conditions become rows.
+        law: of each number.
+    """
+
+    layout: Layout
+    law: Likelihood
+
+    @classmethod
+    def of(cls, space: Space, condition: Space | None, config: LikelihoodConfig | None) -> Observed:
+        """Samples of a space under the law that a config names; raises `ConfigError`."""
+        layout = Layout(space, condition, SUPPORTS)
+        return cls(layout, likelihood_of(layout.support, config))
+
+    def inputs(self, x: Tree, network: nn.Module) -> Tensor:
+        """Samples as an encoder sees them, (B, D, K), in the dtype of a network's weights; raises `SpaceError`."""
+        rows = self.layout.rows(x)
+        dtype = next(network.parameters()).dtype
+        # rows may be integers, which have no floating dtype of their own
+        return self.law.spread(rows, rows if rows.dtype == dtype else rows[:, :1].to(dtype))
+
+    def columns(self, condition: Tree | None, like: Tensor) -> Tensor | None:
+        """Conditions (B, C) in the dtype of `like` (B, ...); raises `SpaceError`."""
+        return self.layout.columns(condition, like)
+
+    def log_prob(self, parameters: Tensor, x: Tree) -> Tensor:
+        """log p(x | parameters (B, D, P)), shape (B,), nats."""
+        return self.law.log_prob(parameters, self.layout.rows(x)).sum(1)
+
+    def draw(self, parameters: Tensor, noise: Noise) -> Tree:
+        """Samples from parameters (B, D, P); reads the uniform noise "numbers" (D, U)."""
+        return self.layout.value(
+            self.law.draw(parameters, noise.uniform("numbers", (parameters.shape[1], self.law.uniforms)))
+        )
+
+    def mean(self, parameters: Tensor) -> Tree:
+        """Expectations under parameters (B, D, P): floating, also where numbers are discrete."""
+        return self.layout.value(self.law.mean(parameters))

@@ -1,0 +1,113 @@
+"""Variational autoencoder: a decoder of Gaussian codes, and an encoder that infers them.
+
+Kingma & Welling, arXiv:1312.6114; Rezende, Mohamed & Wierstra, arXiv:1401.4082; with a condition, Sohn, Lee & Yan,
+NIPS 2015. The code's prior is standard normal, the posterior a Gaussian with a diagonal covariance, and each number of
+a sample has a law of its own (Bernoulli, Gaussian, categorical, ...) whose parameters the decoder gives.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from ...capabilities import Evidence
+from ...likelihoods import likelihoods
+from ...nets.coders import CoderConfig, MLPCoderConfig, coders
+from ...noise import Noise, require_rows
+from ...objective import Act, Role
+from ...registry import by_kind
+from ...spaces import Space, Tree
+from .. import FamilyConfig, families
+from .evidence import EvidenceConfig, EvidenceObjective
+from .gaussian import Diagonal
+from .observed import Observed
+
+
+class VAE(nn.Module):
+    """p(x | c) = E_{z ~ N(0, 1)} p(x | decoder(z, c)), with the posterior q(z | x, c) = N(z; encoder(x, c)).
+
+    Args:
+        config: what it was built from.
+        observed: the samples' side.
+        encoder: inputs (B, D, K) and columns (B, C) to means and log scales (B, 2L).
+        decoder: codes (B, L) and columns (B, C) to parameters (B, D, P).
+    """
+
+    direction: Literal["lower"] = "lower"
+
+    def __init__(self, config: VAEConfig, observed: Observed, encoder: nn.Module, decoder: nn.Module) -> None:
+        super().__init__()
+        self.config, self.observed, self.encoder, self.decoder = config, observed, encoder, decoder
+
+    def posterior(self, x: Tree, condition: Tree | None = None) -> Diagonal:
+        """The law q(z | x, c) of the code, (B, L)."""
+        inputs = self.observed.inputs(x, self.encoder)
+        return Diagonal.of(self.encoder(inputs, self.observed.columns(condition, inputs)))
+
+    def generate(self, z: Tensor, condition: Tree | None = None) -> Tensor:
+        """Parameters (B, D, P) of the numbers whose code is z (B, L)."""
+        return self.decoder(z, self.observed.columns(condition, z))
+
+    def _draw(self, posterior: Diagonal, noise: Noise) -> Tensor:
+        return posterior.at(noise.normal("posterior", (self.config.latent,)))
+
+    def evidence(self, x: Tree, condition: Tree | None = None, *, noise: Noise) -> Evidence:
+        """Terms of the bound; the divergence is exact, (B, L); reads the noise "posterior" (L,)."""
+        posterior = self.posterior(x, condition)
+        z = self._draw(posterior, noise)
+        reconstruction = self.observed.log_prob(self.generate(z, condition), x)
+        return Evidence(reconstruction, {"divergence": posterior.divergence(Diagonal.standard(z))})
+
+    def log_bound(self, x: Tree, condition: Tree | None = None, *, noise: Noise) -> Tensor:
+        """log p(x, z | c) - log q(z | x, c) at one draw, (B,), nats: an importance weight; reads "posterior" (L,)."""
+        posterior = self.posterior(x, condition)
+        z = self._draw(posterior, noise)
+        ratio = Diagonal.standard(z).log_prob(z) - posterior.log_prob(z)
+        return self.observed.log_prob(self.generate(z, condition), x) + ratio.sum(1)
+
+    def sample(self, n: int, condition: Tree | None = None, *, noise: Noise) -> Tree:
+        """Draw n samples; reads the noise "prior" (L,) and "numbers" (D, U)."""
+        require_rows(noise, n)
+        return self.observed.draw(self.generate(noise.normal("prior", (self.config.latent,)), condition), noise)
+
+    def encode(self, x: Tree, condition: Tree | None = None) -> Tensor:
+        """The mean of the code's posterior, (B, L)."""
+        return self.posterior(x, condition).mean
+
+    def decode(self, z: Tensor, condition: Tree | None = None) -> Tree:
+        """The mean of the samples whose code is z (B, L)."""
+        return self.observed.mean(self.generate(z, condition))
+
+    def acts(self) -> list[Act]:
+        objective = EvidenceObjective(self, self.config.loss, self.config.latent, self.observed.layout.width)
+        return [Act("fit", (Role("model", objective, (self.encoder, self.decoder)),))]
+
+
+@families.register("vae")
+class VAEConfig(FamilyConfig):
+    """Variational autoencoder; with `loss.beta` above one the beta-VAE."""
+
+    summary: ClassVar[str] = "Gaussian codes, a decoder of them and an encoder that infers them"
+    reference: ClassVar[str] = "Kingma & Welling, arXiv:1312.6114; Higgins et al., ICLR 2017"
+    spaces: ClassVar[tuple[str, ...]] = ("vector", "field", "sequence", "product")
+    supports: ClassVar[tuple[str, ...]] = ("real", "binary", "levels", "interval")
+    model: ClassVar[type[nn.Module]] = VAE
+
+    kind: Literal["vae"] = "vae"
+    latent: int = Field(default=32, ge=1, description="numbers in a code")
+    coder: by_kind(coders) = MLPCoderConfig()  # type: ignore[valid-type]
+    likelihood: by_kind(likelihoods) | None = None  # type: ignore[valid-type]
+    loss: EvidenceConfig = EvidenceConfig()
+
+    def build(self, space: Space, condition: Space | None = None) -> VAE:
+        observed = Observed.of(space, condition, self.likelihood)
+        coder: CoderConfig = self.coder
+        law, context = observed.law, observed.layout.context
+        encoder = coder.encoder(space, law.columns, context, 2 * self.latent)
+        return VAE(self, observed, encoder, coder.decoder(space, self.latent, context, law.parameters))
+
+    @classmethod
+    def example(cls) -> VAEConfig:
+        return cls(latent=2, coder=MLPCoderConfig(hidden=(16,)))

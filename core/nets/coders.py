@@ -1,0 +1,159 @@
+"""Encoders and decoders between the numbers of a sample and a code, chosen by `kind` in the configs of families.
+
+An encoder's `forward(inputs (B, D, K), columns (B, C) or None)` returns (B, outputs), where each of D numbers is seen
+as K; a decoder's `forward(z (B, L), columns)` returns P parameters of each number's law, (B, D, P).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field as Described
+from torch import Tensor, nn
+
+from ..config import Config
+from ..errors import ConfigError
+from ..registry import Registry
+from ..spaces import Space, size
+from .conv import CONVOLUTIONS, Analysis, Synthesis, as_field, pyramid, to_channels, to_numbers
+from .mlp import MLP
+
+
+class CoderConfig(Config):
+    """Base of every pair of an encoder and a decoder; the subclass adds `kind: Literal[...]` and its own keys.
+
+    Attributes:
+        summary: one line for listings.
+    """
+
+    summary: ClassVar[str]
+
+    def encoder(self, space: Space, columns: int, context: int, outputs: int) -> nn.Module:
+        """Return the encoder of samples of `space`, each number seen as `columns`; raises `ConfigError`."""
+        raise TypeError(f"{type(self).__name__} does not define encoder(space, columns, context, outputs).")
+
+    def decoder(self, space: Space, inputs: int, context: int, parameters: int) -> nn.Module:
+        """Return the decoder of codes of `inputs` numbers; raises `ConfigError`."""
+        raise TypeError(f"{type(self).__name__} does not define decoder(space, inputs, context, parameters).")
+
+
+coders: Registry[type[CoderConfig]] = Registry("coder", package=__package__, group="maquette.coders")
+
+
+def _beside(x: Tensor, columns: Tensor | None) -> Tensor:
+    return x if columns is None else torch.cat((x, columns), dim=1)
+
+
+class MLPEncoder(nn.Module):
+    """An MLP of all numbers and the condition."""
+
+    def __init__(self, inputs: int, hidden: tuple[int, ...], outputs: int) -> None:
+        super().__init__()
+        self.net = MLP(inputs, hidden, outputs)
+
+    def forward(self, inputs: Tensor, columns: Tensor | None) -> Tensor:
+        return self.net(_beside(inputs.flatten(1), columns))
+
+
+class MLPDecoder(nn.Module):
+    """An MLP of the code and the condition."""
+
+    def __init__(self, inputs: int, hidden: tuple[int, ...], numbers: int, parameters: int) -> None:
+        super().__init__()
+        self.net = MLP(inputs, hidden, numbers * parameters)
+        self.parameters_per_number = parameters
+
+    def forward(self, z: Tensor, columns: Tensor | None) -> Tensor:
+        return self.net(_beside(z, columns)).unflatten(1, (-1, self.parameters_per_number))
+
+
+@coders.register("mlp")
+class MLPCoderConfig(CoderConfig):
+    """Multi-layer perceptrons."""
+
+    summary: ClassVar[str] = "multi-layer perceptrons on flattened samples"
+
+    kind: Literal["mlp"] = "mlp"
+    hidden: tuple[int, ...] = Described(
+        default=(256, 256), description="widths of the encoder's hidden layers; the decoder has them in reverse"
+    )
+
+    def encoder(self, space: Space, columns: int, context: int, outputs: int) -> MLPEncoder:
+        return MLPEncoder(size(space) * columns + context, self.hidden, outputs)
+
+    def decoder(self, space: Space, inputs: int, context: int, parameters: int) -> MLPDecoder:
+        return MLPDecoder(inputs + context, self.hidden[::-1], size(space), parameters)
+
+
+class ConvEncoder(nn.Module):
+    """Residual convolutions on ever coarser grids, and a linear layer of what is left."""
+
+    def __init__(self, space: Space, config: ConvCoderConfig, columns: int, context: int, outputs: int) -> None:
+        super().__init__()
+        self.field = as_field(space)
+        levels = pyramid(self.field, config.strides, where="coder.strides")
+        self.analysis = Analysis(
+            levels,
+            config.strides,
+            inputs=self.field.channels * columns,
+            channels=config.channels,
+            depth=config.depth,
+            context=context,
+        )
+        self.leave = nn.Linear(config.channels * math.prod(levels[-1].grid), outputs)
+
+    def forward(self, inputs: Tensor, columns: Tensor | None) -> Tensor:
+        return self.leave(self.analysis(to_channels(self.field, inputs), columns)[-1].flatten(1))
+
+
+class ConvDecoder(nn.Module):
+    """The mirror image of `ConvEncoder`."""
+
+    def __init__(self, space: Space, config: ConvCoderConfig, inputs: int, context: int, parameters: int) -> None:
+        super().__init__()
+        self.field = as_field(space)
+        levels = pyramid(self.field, config.strides, where="coder.strides")
+        self.shape = (config.channels, *levels[-1].grid)
+        self.enter = nn.Linear(inputs, math.prod(self.shape))
+        self.synthesis = Synthesis(
+            levels,
+            config.strides,
+            channels=config.channels,
+            depth=config.depth,
+            context=context,
+            outputs=self.field.channels * parameters,
+        )
+
+    def forward(self, z: Tensor, columns: Tensor | None) -> Tensor:
+        return to_numbers(self.field, self.synthesis(self.enter(z).unflatten(1, self.shape), columns))
+
+
+@coders.register("conv")
+class ConvCoderConfig(CoderConfig):
+    """Residual convolutional networks."""
+
+    summary: ClassVar[str] = "residual convolutions on fields of one to three axes, periodic where the field is"
+
+    kind: Literal["conv"] = "conv"
+    channels: int = Described(default=32, ge=1, description="channels of all features")
+    strides: tuple[int, ...] = Described(
+        default=(2, 2), min_length=1, description="how much coarser each grid is than the one before"
+    )
+    depth: int = Described(default=1, ge=1, description="residual blocks at each coarser grid")
+
+    def _require(self, space: Space) -> None:
+        if not as_field(space).grid:
+            axes = " or ".join(map(str, CONVOLUTIONS))
+            raise ConfigError(
+                f"coder: convolutions need a field of {axes} axes, found a {space.kind}; take the coder mlp."
+            )
+
+    def encoder(self, space: Space, columns: int, context: int, outputs: int) -> ConvEncoder:
+        self._require(space)
+        return ConvEncoder(space, self, columns, context, outputs)
+
+    def decoder(self, space: Space, inputs: int, context: int, parameters: int) -> ConvDecoder:
+        self._require(space)
+        return ConvDecoder(space, self, inputs, context, parameters)
