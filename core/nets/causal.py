@@ -31,7 +31,7 @@ class Memory:
         self._rings: dict[nn.Module, Ring] = {}
 
     def window(self, owner: nn.Module, x: Tensor, axis: int, taps: int, dilation: int) -> Tensor:
-        """The `taps` places that end with x, `dilation` apart: x of length one along the axis, the result of `taps`."""
+        """x of the place in hand behind the `taps - 1` before it, `dilation` apart, joined along the axis."""
         span = (taps - 1) * dilation
         if span == 0:
             return x
@@ -40,6 +40,29 @@ class Memory:
         ring.slots[ring.place % span] = x
         ring.place += 1
         return torch.cat((*before, x), dim=axis)
+
+
+class CausalLinear(nn.Module):
+    """Dilated causal convolution of a line, (B, T, I) to (B, T, O), as one product with the places it sees.
+
+    Args:
+        inputs: I.
+        outputs: O.
+        taps: places seen, with one's own.
+        dilation: distance of the places seen.
+    """
+
+    def __init__(self, inputs: int, outputs: int, taps: int, dilation: int = 1) -> None:
+        super().__init__()
+        self.taps, self.dilation = taps, dilation
+        self.inner = nn.Linear(taps * inputs, outputs)
+
+    def forward(self, x: Tensor, memory: Memory | None = None) -> Tensor:
+        """All places at once; with a memory the next one alone, T = 1."""
+        if memory is not None:
+            return self.inner(memory.window(self, x, 2, self.taps, self.dilation))
+        before = [shift(x, 1, k * self.dilation) for k in range(self.taps - 1, 0, -1)]
+        return self.inner(torch.cat((*before, x), dim=2))
 
 
 class CausalConv(nn.Module):
@@ -92,15 +115,17 @@ class CausalConv(nn.Module):
         return F.pad(x, (sides, sides) if other == 3 else (0, 0, sides, sides))
 
 
-def shift(x: Tensor, axis: int) -> Tensor:
-    """Everything one place on along an axis, zeros at the first: what turns "up to" into "before"."""
-    front = torch.zeros_like(x.narrow(axis, 0, 1))
-    return torch.cat((front, x.narrow(axis, 0, x.shape[axis] - 1)), dim=axis)
+def shift(x: Tensor, axis: int, places: int = 1) -> Tensor:
+    """Everything some places on along an axis, zeros in front: what turns "up to" into "before"."""
+    count = x.shape[axis]
+    places = min(places, count)
+    front = torch.zeros_like(x.narrow(axis, 0, places))
+    return torch.cat((front, x.narrow(axis, 0, count - places)), dim=axis)
 
 
-def gate(x: Tensor) -> Tensor:
-    """tanh(a) sigmoid(b) for features x = (a, b), (B, 2 F, ...) to (B, F, ...)."""
-    a, b = x.chunk(2, dim=1)
+def gate(x: Tensor, axis: int = 1) -> Tensor:
+    """tanh(a) sigmoid(b) for features x = (a, b) along an axis."""
+    a, b = x.chunk(2, dim=axis)
     return a.tanh() * b.sigmoid()
 
 
