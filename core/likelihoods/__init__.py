@@ -77,7 +77,7 @@ class LikelihoodConfig(Config):
         """Raise `ConfigError` unless this is a law on `support`."""
         if not isinstance(support, self.supports):
             kinds = [known.model_fields["kind"].default for known in self.supports]
-            kind = self.model_fields["kind"].default
+            kind = type(self).model_fields["kind"].default
             raise ConfigError(f"{kind}: a law of {' or '.join(kinds)} numbers, found {support.kind} ones.")
 
 

@@ -18,7 +18,7 @@ from ..spaces import Levels, Support
 from . import LikelihoodConfig, likelihoods
 from .mixture import choose
 
-_SHARPEST = -7.0  # least log scale, in units of half the range, as in the paper
+_SHARPEST, _BROADEST = -7.0, 7.0  # log scales in units of half the range; the least is that of the paper
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class LogisticMixture:
     def _pieces(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Log weights, means and log scales, each (..., K)."""
         logits, means, scales = parameters.chunk(3, dim=-1)
-        return logits.log_softmax(-1), means, scales.clamp(min=_SHARPEST)
+        return logits.log_softmax(-1), means, scales.clamp(_SHARPEST, _BROADEST)
 
     def log_prob(self, parameters: Tensor, x: Tensor) -> Tensor:
         weights, means, scales = self._pieces(parameters)

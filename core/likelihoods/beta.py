@@ -1,0 +1,103 @@
+"""Numbers of an interval by a beta law, or by a mixture of such.
+
+Draws are ratios of gamma numbers by Marsaglia & Tsang, "A simple method for generating gamma variables", ACM Trans.
+Math. Softw. 26 (2000) 363. A round of their rejection succeeds at least 95 times in 100; all rounds are made at once
+and the first success is taken, so that a draw is a fixed function of fixed many uniform numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from ..spaces import Interval, Support
+from . import LikelihoodConfig, likelihoods
+from .interval import EDGE, Unit, clamp, with_edges
+from .mixture import choose
+
+_FLATTEST, _SHARPEST = -6.0, 8.0  # log shapes between which the slivers' masses and float32 are good to 1e-3
+_ROUNDS = 8  # all fail once in 1e10 draws; the last proposal is taken then
+_GAMMA = 2 * _ROUNDS + 1
+
+
+def log_gamma_draw(shape: Tensor, u: Tensor) -> Tensor:
+    """Logarithm of gamma numbers (...) from shapes (...) > 0 and uniform numbers (..., 17)."""
+    tries, thresholds, boost = u.split((_ROUNDS, _ROUNDS, 1), dim=-1)
+    d = torch.where(shape < 1, shape + 1, shape).unsqueeze(-1) - 1 / 3
+    z = torch.special.ndtri(tries)
+    cube = (1 + z / (9 * d).sqrt()) ** 3
+    positive = cube > 0
+    log_cube = torch.where(positive, cube, 1.0).log()
+    accepted = positive & (thresholds.log() < 0.5 * z.square() + d * (1 - cube + log_cube))
+    first = (accepted.cumsum(-1) == 0).sum(-1, keepdim=True).clamp(max=_ROUNDS - 1)
+    drawn = (d.log() + log_cube.gather(-1, first)).squeeze(-1)
+    # a shape below one is that above one, shrunk by u^(1 / shape): too small for anything but its logarithm
+    return drawn + torch.where(shape < 1, boost.squeeze(-1).log() / shape, 0.0)
+
+
+@dataclass(frozen=True)
+class Beta:
+    """sum_k w_k t^(a_k - 1) (1 - t)^(b_k - 1) / B(a_k, b_k) in the interval's coordinate t; K logits, K log a, K log b.
+
+    Args:
+        unit: the interval.
+        components: K.
+    """
+
+    unit: Unit
+    components: int
+    columns: int = 1
+    uniforms: int = 1 + 2 * _GAMMA
+    discrete: bool = False
+
+    @property
+    def parameters(self) -> int:
+        return 3 * self.components
+
+    def spread(self, x: Tensor, like: Tensor) -> Tensor:
+        return self.unit.spread(x, like)
+
+    def _pieces(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Log weights and both shapes, each (..., K)."""
+        logits, a, b = parameters.chunk(3, dim=-1)
+        return logits.log_softmax(-1), a.clamp(_FLATTEST, _SHARPEST).exp(), b.clamp(_FLATTEST, _SHARPEST).exp()
+
+    def log_prob(self, parameters: Tensor, x: Tensor) -> Tensor:
+        weights, a, b = self._pieces(parameters)
+        t = self.unit.coordinate(x.to(parameters.dtype)).unsqueeze(-1)
+        whole = torch.lgamma(a) + torch.lgamma(b) - torch.lgamma(a + b)
+        inner = (a - 1) * torch.log(clamp(t)) + (b - 1) * torch.log1p(-clamp(t)) - whole
+        # the slivers' masses to first order in their length
+        first, last = (shape * math.log(EDGE) - shape.log() - whole for shape in (a, b))
+        return (weights + with_edges(t, inner, first, last)).logsumexp(-1) - self.unit.log_length
+
+    def draw(self, parameters: Tensor, u: Tensor) -> Tensor:
+        weights, a, b = self._pieces(parameters)
+        choice, one, two = u.split((1, _GAMMA, _GAMMA), dim=-1)
+        k = choose(weights, choice.squeeze(-1))
+        a, b = a.gather(-1, k).squeeze(-1), b.gather(-1, k).squeeze(-1)
+        return self.unit.value(torch.sigmoid(log_gamma_draw(a, one) - log_gamma_draw(b, two)))
+
+    def mean(self, parameters: Tensor) -> Tensor:
+        weights, a, b = self._pieces(parameters)
+        return self.unit.value((weights.exp() * a / (a + b)).sum(-1))
+
+
+@likelihoods.register("beta")
+class BetaConfig(LikelihoodConfig):
+    """Mixture of beta laws."""
+
+    summary: ClassVar[str] = "mixture of beta laws on an interval"
+    supports: ClassVar[tuple[type[Support], ...]] = (Interval,)
+
+    kind: Literal["beta"] = "beta"
+    components: int = Field(default=1, ge=1, description="laws in the mixture")
+
+    def build(self, support: Support) -> Beta:
+        assert isinstance(support, Interval)
+        return Beta(Unit.of(support), self.components)
