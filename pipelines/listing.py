@@ -48,7 +48,7 @@ def recipes_table(domain: str) -> Listing:
 
 
 def _kinds(family: dict[str, Any]) -> str:
-    """`chain (spline-coupling, gan)`: a family with the kinds of those it is made of."""
+    """`chain (spline, gan)`: a family with the kinds of those it is made of."""
     parts = [_kinds(value) for key, value in family.items() if key in ("first", "second", "teacher")]
     return f"{family.get('kind', '')} ({', '.join(parts)})" if parts else str(family.get("kind", ""))
 

@@ -145,8 +145,6 @@ class ChainConfig(FamilyConfig):
 
     @classmethod
     def example(cls) -> ChainConfig:
-        from .flows.autoregressive import (
-            SplineAutoregressiveConfig as Flow,
-        )  # here, or the two packages would import each other
+        from .flows.spline import SplineConfig as Flow  # here, or the two packages would import each other
 
         return cls(first=Flow.example(), second=Flow.example(), split=("a",))

@@ -274,7 +274,7 @@ def check_sample_condition(config: FamilyConfig, space: Space, condition: Space 
     """Samples follow the condition, where there is one."""
     if condition is None:
         return
-    model, n = shaken(config, space, condition, scale=0.5), 32  # few discrete numbers change for a slight difference
+    model, n = shaken(config, space, condition, scale=1.0), 32  # few discrete numbers change for a slight difference
     with torch.no_grad():
         one, two = (flatten(space, model.sample(n, draw(condition, n, seed=seed), noise=keyed(n))) for seed in (2, 3))
     assert not torch.allclose(one, two), "samples do not depend on the condition"
@@ -301,16 +301,21 @@ def _rows(condition: Tree | None, n: int) -> Tree | None:
     return None if condition is None else map_tree(lambda t: t[:1].expand(n, *t.shape[1:]), condition)
 
 
-def _grid(space: Space) -> tuple[Tensor, float]:
-    """Rows (n, 2) all over a space of two real numbers, and the area that each stands for."""
+def _box(space: Space) -> tuple[float, float] | None:
+    """The bounds of a space whose numbers have some."""
     (_, part), *_ = parts(space)
     match support_of(part):
         case Interval(low=low, high=high):
-            pass
+            return low, high
         case Torus(period=period):
-            low, high = 0.0, period
+            return 0.0, period
         case _:
-            low, high = -8.0, 8.0
+            return None
+
+
+def _grid(space: Space) -> tuple[Tensor, float]:
+    """Rows (n, 2) all over a space of two real numbers, and the area that each stands for."""
+    low, high = _box(space) or (-8.0, 8.0)
     side = 480
     axis = low + (high - low) * (torch.arange(side, dtype=torch.float64) + 0.5) / side
     return torch.cartesian_prod(axis, axis), ((high - low) / side) ** 2
@@ -336,12 +341,14 @@ def check_sample_density(config: FamilyConfig, space: Space, condition: Space | 
     with torch.no_grad():
         x = model.sample(n, c, noise=keyed(n))
         rows = flatten(space, x)
-        if states is None:
+        if states is not None:
+            log_q = torch.full((n,), -math.log(len(states)), dtype=torch.float64)
+        elif box := _box(space):
+            log_q = torch.full((n,), -size(space) * math.log(box[1] - box[0]), dtype=torch.float64)
+        else:
             # a normal narrower than the samples keeps the ratio's variance finite
             center, scale = rows.mean(0), 0.7 * rows.std(0)
             log_q = normal_log_density((rows - center) / scale) - scale.log().sum()
-        else:
-            log_q = torch.full((n,), -math.log(len(states)), dtype=torch.float64)
         ratio = (log_q - model.log_prob(x, c)).exp()
     error = (ratio.std() / math.sqrt(n)).item()
     away = abs(ratio.mean().item() - 1)
@@ -410,25 +417,41 @@ def check_conditionals(config: FamilyConfig, space: Space, condition: Space | No
 
 
 def check_inverse(config: FamilyConfig, space: Space, condition: Space | None) -> None:
-    """`encode` and `decode` undo each other, also far out in the tails."""
+    """`encode` and `decode` undo each other, also far out in the tails; on a circle, up to whole turns."""
     model, tolerance = shaken(config, space, condition), TOLERANCES[config.tolerance]
     batch = _batch(space, condition, 64)
     with torch.no_grad():
         rows = flatten(space, batch.x)
-        x = unflatten(space, 3 * rows)
-        _near(flatten(space, model.decode(model.encode(x, batch.condition), batch.condition)), 3 * rows, tolerance, "x")
+        rows = rows if _box(space) else 3 * rows
+        x = unflatten(space, rows)
+        again = flatten(space, model.decode(model.encode(x, batch.condition), batch.condition))
+        _near(_unturned(space, again, rows), rows, tolerance, "x")
         z = model.encode(batch.x, batch.condition)
         _near(model.encode(model.decode(z, batch.condition), batch.condition), z, tolerance, "z")
 
 
+def _unturned(space: Space, rows: Tensor, like: Tensor) -> Tensor:
+    """Rows (B, D) moved next to others by whole turns, if they are angles."""
+    (_, part), *_ = parts(space)
+    match support_of(part):
+        case Torus(period=period):
+            return rows - period * ((rows - like) / period).round()
+        case _:
+            return rows
+
+
 def check_log_det(config: FamilyConfig, space: Space, condition: Space | None) -> None:
-    """log_prob is the base density at the code plus the log-determinant that autograd finds."""
+    """log_prob is the density of the code plus the log-determinant that autograd finds.
+
+    A code is standard normal, unless the model has a `base` of its own.
+    """
     model, batch = shaken(config, space, condition), _batch(space, condition, 16)
     rows = flatten(space, batch.x).requires_grad_()
     x = unflatten(space, rows)
     z = model.encode(x, batch.condition)
     jacobian = torch.stack([torch.autograd.grad(column.sum(), rows, retain_graph=True)[0] for column in z.T], dim=1)
-    expected = normal_log_density(z) + torch.linalg.slogdet(jacobian).logabsdet
+    base = model.base.log_prob(z) if hasattr(model, "base") else normal_log_density(z)
+    expected = base + torch.linalg.slogdet(jacobian).logabsdet
     _near(model.log_prob(x, batch.condition), expected, TOLERANCES[config.tolerance], "log-determinant")
 
 

@@ -69,7 +69,7 @@ TRAINED_OTHERWISE: dict[str, dict[str, Any]] = {
 }
 """Training options of families for which those above are not right."""
 _RESIDUAL = {"kind": "residual", "width": 96, "depth": 2}
-_AUTOREGRESSIVE = {"kind": "spline-autoregressive", "transforms": 2, "hidden": [48, 48], "bins": 12}
+_AUTOREGRESSIVE = {"kind": "spline", "scheme": "autoregressive", "transforms": 2, "hidden": [48, 48], "bins": 12}
 _FLOW_MATCHING = {"kind": "flow-matching", "network": _RESIDUAL, "steps": 10, "precision": 1e-3}
 SIZES: dict[str, dict[str, Any]] = {
     "chain": {"first": _AUTOREGRESSIVE, "second": _AUTOREGRESSIVE},
@@ -82,8 +82,9 @@ SIZES: dict[str, dict[str, Any]] = {
         "spectral": False,
         "loss": {"kind": "non-saturating", "r1": 0.1},
     },
-    "spline-autoregressive": _AUTOREGRESSIVE,
-    "spline-coupling": {"couplings": 6, "hidden": [48, 48], "bins": 12},
+    "spline": _AUTOREGRESSIVE,
+    "coupling": {"transforms": 12, "hidden": [64, 64]},
+    "autoregressive-flow": {"transforms": 8, "hidden": [64, 64]},
 }
 """Keys that replace those of a family's example."""
 

@@ -6,7 +6,7 @@ from maquette.core.engine.plan import TrainingConfig
 from maquette.core.errors import ConfigError
 from maquette.core.families.chain import ChainConfig
 
-CHAIN = {"split": ["a"], "first": {"kind": "spline-coupling"}, "second": {"kind": "flow-matching"}}
+CHAIN = {"split": ["a"], "first": {"kind": "spline"}, "second": {"kind": "flow-matching"}}
 
 
 def test_a_config_survives_json():
@@ -21,9 +21,9 @@ def test_a_config_survives_json():
             "splti=1",
             r'family\.splti: there is no such key\. Did you mean "split"\? Known: first, kind, names, second, split\.',
         ),
-        ("first.couplngs=3", r'family\.first\.couplngs: there is no such key\. Did you mean "couplings"\?'),
+        ("first.transfroms=3", r'family\.first\.transfroms: there is no such key\. Did you mean "transforms"\?'),
         ("second.network.widht=3", r'family\.second\.network\.widht: there is no such key\. Did you mean "width"\?'),
-        ("first.couplings=x", r"family\.first\.couplings: Input should be a valid integer.*Found 'x'"),
+        ("first.transforms=x", r"family\.first\.transforms: Input should be a valid integer.*Found 'x'"),
         ("first.bins=1", r"family\.first\.bins: Input should be greater than or equal to 2\. Found 1"),
         ("second.kind=flow-machting", r'family\.second: There is no family called .* Did you mean "flow-matching"\?'),
     ],
@@ -56,7 +56,7 @@ def test_a_dictionary_of_configs_names_the_keys_of_its_values():
 
 def test_a_missing_key_is_named():
     with pytest.raises(ConfigError, match=r"config\.second: this key is required"):
-        parse(ChainConfig, {"split": ["a"], "first": {"kind": "spline-coupling"}})
+        parse(ChainConfig, {"split": ["a"], "first": {"kind": "spline"}})
 
 
 def test_several_faults_are_several_lines():

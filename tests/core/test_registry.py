@@ -67,7 +67,7 @@ def test_a_package_is_walked_and_entry_points_are_read():
     from maquette.core.families import families
     from maquette.core.nets import networks
 
-    assert {"flow-matching", "spline-coupling", "gan", "chain", "edm"} <= {name for name, _ in families.items()}
+    assert {"flow-matching", "spline", "gan", "chain", "edm"} <= {name for name, _ in families.items()}
     assert {"mlp", "residual", "transformer", "streams"} <= {name for name, _ in networks.items()}
     scripts: Registry = Registry("script", group="console_scripts")
     assert callable(scripts.get("maquette"))

@@ -22,8 +22,8 @@ from maquette.pipelines.graph import ExportError, example, signature, trace
 from maquette.pipelines.load import load
 from torch import Tensor
 
-COUPLING = {"kind": "spline-coupling", "couplings": 2, "hidden": [16], "bins": 4}
-AUTOREGRESSIVE = {"kind": "spline-autoregressive", "transforms": 1, "hidden": [16], "bins": 4}
+COUPLING = {"kind": "spline", "scheme": "coupling", "transforms": 2, "hidden": [16], "bins": 4}
+AUTOREGRESSIVE = {"kind": "spline", "scheme": "autoregressive", "transforms": 1, "hidden": [16], "bins": 4}
 PATCHES = {"layer_0": [3, 12], "layer_1": [6, 6], "layer_2": [6, 6]}
 TRANSFORMER = {"kind": "transformer", "width": 16, "depth": 1, "heads": 2, "patch": PATCHES}
 MATCHING = {"kind": "flow-matching", "network": TRANSFORMER, "method": "euler", "steps": 2}

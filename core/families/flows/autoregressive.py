@@ -1,14 +1,14 @@
-"""Spline autoregressive flow: every number is bent by splines that see the numbers before it.
+"""Autoregressive flows: every number is bent as the numbers before it, and the condition, say.
 
-Papamakarios et al., "Masked autoregressive flow", arXiv:1705.07057, with the splines of Durkan et al.,
-arXiv:1906.04032, on zuko's masked networks. The density is one pass, a sample one pass per number: the most accurate
-flow of few numbers, and slow to sample from for many. `passes` makes blocks of numbers that are bent together
-(two passes are a coupling).
+The scheme of Papamakarios et al., "Masked autoregressive flow" (MAF), arXiv:1705.07057, on zuko's masked networks, for
+any elementwise bijection, and the family of its shifts and scales. The density is one pass, a sample one pass per
+number. Turned round it is the inverse autoregressive flow (IAF) of Kingma et al., arXiv:1606.04934, whose samples are
+one pass. `passes` makes blocks of numbers that are bent together (two passes are a coupling).
 """
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import torch
@@ -19,54 +19,75 @@ from zuko.flows.autoregressive import MaskedAutoregressiveTransform
 
 from ...layout import Layout
 from ...spaces import Space
-from .. import FamilyConfig, families
-from .flow import Flow
-from .spline import SplineTransform, parameters_of
+from .. import families
+from .elementwise import Affine, Elementwise
+from .flow import Flow, FlowConfig, Inverted
 
 
-def splines(parameters: Tensor, bound: float) -> Transform:
-    """zuko lays the parameters of each number last: (..., D, 3 K - 1)."""
-    return SplineTransform(parameters.transpose(-1, -2), bound)
+class Univariate(nn.Module):
+    """An elementwise bijection as zuko calls it, with the parameters of a number laid last: (..., D, P)."""
+
+    def __init__(self, elementwise: Elementwise) -> None:
+        super().__init__()
+        self.elementwise = elementwise
+
+    def forward(self, parameters: Tensor) -> Transform:
+        return self.elementwise(torch.atleast_2d(parameters).transpose(-1, -2))
 
 
-@families.register("spline-autoregressive")
-class SplineAutoregressiveConfig(FamilyConfig):
-    """Autoregressive flow of rational-quadratic splines."""
+def autoregressions(
+    layout: Layout, count: int, hidden: Sequence[int], elementwise: Elementwise, *, passes: int | None = None
+) -> list[nn.Module]:
+    """`count` autoregressive transforms, which start as the identity; every second one sees the numbers backwards.
 
-    summary: ClassVar[str] = "each number is bent by monotonic splines that see those before it"
-    reference: ClassVar[str] = "Papamakarios et al., arXiv:1705.07057; Durkan et al., arXiv:1906.04032"
-    spaces: ClassVar[tuple[str, ...]] = ("vector", "field", "product")
-    model: ClassVar[type[nn.Module]] = Flow
+    Args:
+        passes: passes of the inverse; one per number if None.
+    """
+    return [_autoregression(layout, hidden, elementwise, passes=passes, backwards=i % 2 == 1) for i in range(count)]
 
-    kind: Literal["spline-autoregressive"] = "spline-autoregressive"
-    transforms: int = Field(default=4, ge=1, description="autoregressive transforms; every second one runs backwards")
+
+def _autoregression(
+    layout: Layout, hidden: Sequence[int], elementwise: Elementwise, *, passes: int | None, backwards: bool
+) -> nn.Module:
+    order = torch.arange(layout.width)
+    transform = MaskedAutoregressiveTransform(
+        layout.width,
+        layout.context,
+        passes=passes,
+        order=order.flip(0) if backwards else order,  # type: ignore[arg-type]
+        univariate=Univariate(elementwise),
+        shapes=[torch.Size((elementwise.parameters,))],
+        hidden_features=hidden,
+        activation=nn.SiLU,
+    )
+    # one number without condition has bare parameters in place of a network
+    last = transform.hyper[-1].parameters() if hasattr(transform, "hyper") else transform.phi  # type: ignore[index]
+    for parameter in last:  # type: ignore[union-attr]
+        nn.init.zeros_(parameter)
+    return transform
+
+
+@families.register("autoregressive-flow")
+class AutoregressiveFlowConfig(FlowConfig):
+    """Autoregressive flow of shifts and scales: MAF, or IAF if samples shall be quick."""
+
+    summary: ClassVar[str] = "each number is shifted and scaled as those before it say (MAF; IAF the other way round)"
+    reference: ClassVar[str] = "Papamakarios et al., arXiv:1705.07057; Kingma et al., arXiv:1606.04934"
+
+    kind: Literal["autoregressive-flow"] = "autoregressive-flow"
+    quick: Literal["density", "sampling"] = Field(
+        default="density", description="what takes one pass: the density (MAF) or a sample (IAF); the other takes many"
+    )
+    transforms: int = Field(default=5, ge=1, description="autoregressive transforms; every second one runs backwards")
     hidden: tuple[int, ...] = Field(default=(128, 128), description="widths of each network's hidden layers")
-    bins: int = Field(default=8, ge=2, description="bins of a spline")
-    bound: float = Field(default=5.0, gt=0, description="splines bend [-bound, bound] and leave the rest alone")
-    passes: int | None = Field(default=None, ge=2, description="passes of the inverse; one per number if not set")
+    passes: int | None = Field(default=None, ge=2, description="passes of the slow way; one per number if not set")
 
     def build(self, space: Space, condition: Space | None = None) -> Flow:
         layout = Layout(space, condition)
-        return Flow(layout, (self._transform(layout, backwards=i % 2 == 1) for i in range(self.transforms)))
-
-    def _transform(self, layout: Layout, *, backwards: bool) -> nn.Module:
-        order = torch.arange(layout.width)
-        transform = MaskedAutoregressiveTransform(
-            layout.width,
-            layout.context,
-            passes=self.passes,
-            order=order.flip(0) if backwards else order,  # type: ignore[arg-type]
-            univariate=partial(splines, bound=self.bound),
-            shapes=[torch.Size((parameters_of(self.bins),))],
-            hidden_features=self.hidden,
-            activation=nn.SiLU,
-        )
-        # start as the identity; one number without condition has bare parameters in place of a network
-        network = getattr(transform, "hyper", None)
-        for parameter in transform.parameters() if network is None else network[-1].parameters():
-            nn.init.zeros_(parameter)
-        return transform
+        transforms = autoregressions(layout, self.transforms, self.hidden, Affine(), passes=self.passes)
+        turned = transforms if self.quick == "density" else map(Inverted, transforms)
+        return Flow(layout, turned, self.base.build(layout))
 
     @classmethod
-    def example(cls) -> SplineAutoregressiveConfig:
-        return cls(transforms=2, hidden=(16,), bins=4)
+    def example(cls) -> AutoregressiveFlowConfig:
+        return cls(transforms=2, hidden=(16,))

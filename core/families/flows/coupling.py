@@ -1,13 +1,13 @@
-"""Spline coupling flow: half of the numbers, and the condition, say how the other half is bent.
+"""Coupling flows: half of the numbers, and the condition, say how the other half is bent.
 
-Durkan et al., arXiv:1906.04032, in the coupling scheme of Dinh et al., arXiv:1605.08803. Fixed random permutations
-stand between the couplings; they come in pairs of which the second transforms the half that the first left alone,
-so that every number is transformed equally often.
+The scheme of Dinh et al., "NICE", arXiv:1410.8516, and "RealNVP", arXiv:1605.08803, for any elementwise bijection, and
+the family of its shifts and scales. Fixed random permutations stand between the couplings; they come in pairs of which
+the second transforms the half that the first left alone, so that every number is transformed equally often.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ClassVar, Literal
 
 import torch
@@ -21,9 +21,9 @@ from ...layout import Layout
 from ...nets.embeddings import zero
 from ...nets.mlp import MLP
 from ...spaces import Space
-from .. import FamilyConfig, families
-from .flow import Flow
-from .spline import SplineTransform, parameters_of
+from .. import families
+from .elementwise import Additive, Affine, Alone, Elementwise
+from .flow import Flow, FlowConfig
 
 
 class HalfCouplingTransform(Transform):
@@ -66,22 +66,23 @@ class HalfCouplingTransform(Transform):
         return self.call_and_ladj(x)[1]
 
 
-class SplineCoupling(nn.Module):
-    """Lazy coupling: a network sees one half and the condition, and bends the other half by splines."""
+class Coupling(nn.Module):
+    """Lazy coupling of rows (B, D) cut at `cut`: the later numbers are bent, or the earlier ones if `first`.
 
-    def __init__(self, layout: Layout, config: SplineCouplingConfig, *, first: bool) -> None:
+    Args:
+        network: (B, S + C) to (B, P N): the S numbers that stay, and the C of the condition beside them, to the
+            parameters of the N that are bent, P rows of N.
+        elementwise: how a number is bent by P parameters.
+    """
+
+    def __init__(self, network: nn.Module, elementwise: Elementwise, cut: int, *, first: bool) -> None:
         super().__init__()
-        self.first, self.cut, self.bins, self.bound = first, layout.width // 2, config.bins, config.bound
-        bent = self.cut if first else layout.width - self.cut
-        self.network = MLP(layout.width - bent + layout.context, config.hidden, parameters_of(self.bins) * bent)
-        last = self.network[-1]
-        assert isinstance(last, nn.Linear)
-        zero(last)
+        self.network, self.elementwise, self.cut, self.first = network, elementwise, cut, first
 
     def forward(self, columns: Tensor | None) -> Transform:
         def meta(stays: Tensor) -> Transform:
             inputs = stays if columns is None else torch.cat((stays, columns), dim=-1)
-            return SplineTransform(self.network(inputs).unflatten(-1, (parameters_of(self.bins), -1)), self.bound)
+            return self.elementwise(self.network(inputs).unflatten(-1, (self.elementwise.parameters, -1)))
 
         return HalfCouplingTransform(meta, self.cut, first=self.first)
 
@@ -99,37 +100,55 @@ class Permutation(nn.Module):
         return PermutationTransform(self.order)  # type: ignore[arg-type]
 
 
-@families.register("spline-coupling")
-class SplineCouplingConfig(FamilyConfig):
-    """Coupling flow of rational-quadratic splines."""
+def couplings(
+    layout: Layout, count: int, hidden: Sequence[int], elementwise: Elementwise, *, kind: str
+) -> list[nn.Module]:
+    """`count` couplings by MLPs in pairs, a permutation before each pair; together they start as a permutation.
 
-    summary: ClassVar[str] = "half of the numbers bend the other half by monotonic splines"
-    reference: ClassVar[str] = "Durkan et al., arXiv:1906.04032"
-    spaces: ClassVar[tuple[str, ...]] = ("vector", "field", "product")
-    model: ClassVar[type[nn.Module]] = Flow
+    Raises:
+        ConfigError: fewer than two numbers, or an odd count; the message names the family's `kind`.
+    """
+    if layout.width < 2:
+        raise ConfigError(
+            f"{kind}: a coupling needs at least 2 numbers per sample, found 1; use an autoregressive scheme."
+        )
+    if count % 2:
+        raise ConfigError(f"{kind}: couplings come in pairs, found {count}; choose an even number.")
+    cut = layout.width // 2
+    transforms: list[nn.Module] = []
+    for _ in range(count // 2):
+        transforms.append(Permutation(torch.randperm(layout.width)))
+        for first in (False, True):
+            bent = cut if first else layout.width - cut
+            network = MLP(layout.width - bent + layout.context, hidden, elementwise.parameters * bent)
+            last = network[-1]
+            assert isinstance(last, nn.Linear)
+            zero(last)
+            transforms.append(Coupling(network, elementwise, cut, first=first))
+    return transforms
 
-    kind: Literal["spline-coupling"] = "spline-coupling"
-    couplings: int = Field(default=8, ge=2, description="number of couplings, even")
+
+@families.register("coupling")
+class CouplingConfig(FlowConfig):
+    """Coupling flow of shifts (NICE) or of shifts and scales (RealNVP)."""
+
+    summary: ClassVar[str] = "half of the numbers shift and scale the other half"
+    reference: ClassVar[str] = "Dinh et al., arXiv:1410.8516 (additive), arXiv:1605.08803 (affine)"
+
+    kind: Literal["coupling"] = "coupling"
+    bijection: Literal["additive", "affine"] = Field(
+        default="affine", description="shifts alone (NICE, with one scale per number at the end), or shifts and scales"
+    )
+    transforms: int = Field(default=8, ge=2, description="number of couplings, even")
     hidden: tuple[int, ...] = Field(default=(256, 256), description="widths of each network's hidden layers")
-    bins: int = Field(default=8, ge=2, description="bins of a spline")
-    bound: float = Field(default=5.0, gt=0, description="splines bend [-bound, bound] and leave the rest alone")
 
     def build(self, space: Space, condition: Space | None = None) -> Flow:
         layout = Layout(space, condition)
-        if layout.width < 2:
-            raise ConfigError(
-                "spline-coupling: a coupling needs at least 2 numbers per sample, found 1; use spline-autoregressive."
-            )
-        if self.couplings % 2:
-            raise ConfigError(
-                f"spline-coupling: couplings come in pairs, found {self.couplings}; choose an even number."
-            )
-        transforms: list[nn.Module] = []
-        for _ in range(self.couplings // 2):
-            transforms.append(Permutation(torch.randperm(layout.width)))
-            transforms += [SplineCoupling(layout, self, first=False), SplineCoupling(layout, self, first=True)]
-        return Flow(layout, transforms)
+        additive = self.bijection == "additive"
+        bent = couplings(layout, self.transforms, self.hidden, Additive() if additive else Affine(), kind=self.kind)
+        # shifts keep volumes, so that NICE ends in scales
+        return Flow(layout, [*bent, Alone(layout, Affine())] if additive else bent, self.base.build(layout))
 
     @classmethod
-    def example(cls) -> SplineCouplingConfig:
-        return cls(couplings=4, hidden=(16,), bins=4)
+    def example(cls) -> CouplingConfig:
+        return cls(transforms=4, hidden=(16,))

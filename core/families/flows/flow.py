@@ -1,33 +1,44 @@
-"""What all flows share: a standard normal under a stack of conditional transforms, fitted by maximum likelihood."""
+"""What all flows share: a base law under a stack of conditional transforms, fitted by maximum likelihood."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import ClassVar, cast
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
+from torch.distributions import Transform
 
 from ...data import Batch
 from ...layout import Layout
 from ...noise import Noise
 from ...objective import Act, Losses, Objective, Role
-from ...samplers.likelihood import normal_log_density
 from ...spaces import Tree
+from .. import FamilyConfig
+from .bases import Base, BaseConfig, Normal, NormalConfig
 
 
 class Flow(nn.Module):
-    """A density on rows (B, D): log p(x | c) = log N(f(x; c)) + log |det df/dx|.
+    """A density on rows (B, D): log p(x | c) = log p_base(f(x; c)) + log |det df/dx|.
 
     Args:
         layout: how samples and conditions become rows.
         transforms: modules whose `forward(columns)` returns a transform of rows from data towards noise (the
             convention of zuko's lazy transforms).
+        base: law of the noise; independent standard normals if not given.
     """
 
-    def __init__(self, layout: Layout, transforms: Iterable[nn.Module]) -> None:
+    def __init__(self, layout: Layout, transforms: Iterable[nn.Module], base: nn.Module | None = None) -> None:
         super().__init__()
         self.layout = layout
         self.transforms = nn.ModuleList(transforms)
+        self._base = Normal(layout) if base is None else base
+
+    @property
+    def base(self) -> Base:
+        """Law of the noise that `encode` returns."""
+        return cast(Base, self._base)
 
     def forward(self, rows: Tensor, columns: Tensor | None) -> tuple[Tensor, Tensor]:
         """Rows (B, D) and condition columns (B, C) to (noise (B, D), log-determinant (B,))."""
@@ -43,11 +54,15 @@ class Flow(nn.Module):
             z = lazy(columns).inv(z)
         return z
 
+    def log_density(self, rows: Tensor, columns: Tensor | None) -> Tensor:
+        """`log_prob` of rows (B, D) and condition columns (B, C)."""
+        z, ladj = self(rows, columns)
+        return self.base.log_prob(z) + ladj
+
     def log_prob(self, x: Tree, condition: Tree | None = None) -> Tensor:
         """Exact log-density, shape (B,), nats."""
         rows = self.layout.rows(x)
-        z, ladj = self(rows, self.layout.columns(condition, rows))
-        return normal_log_density(z) + ladj
+        return self.log_density(rows, self.layout.columns(condition, rows))
 
     def encode(self, x: Tree, condition: Tree | None = None) -> Tensor:
         """The noise (B, D) of x."""
@@ -60,7 +75,7 @@ class Flow(nn.Module):
 
     def sample(self, n: int, condition: Tree | None = None, *, noise: Noise) -> Tree:
         """Draw n samples; reads the noise "prior" (D,)."""
-        return self.decode(self.layout.prior(n, noise), condition)
+        return self.decode(self.base.draw(n, noise), condition)
 
     def acts(self) -> list[Act]:
         return [Act("fit", (Role("model", FlowObjective(self), (self,)),))]
@@ -74,6 +89,26 @@ class FlowObjective(Objective):
         self.flow = flow
 
     def forward(self, batch: Batch, noise: Noise) -> Losses:
-        rows = self.flow.layout.rows(batch.x)
-        z, ladj = self.flow(rows, self.flow.layout.columns(batch.condition, rows))
-        return Losses(-(normal_log_density(z) + ladj) / self.flow.layout.width)
+        layout = self.flow.layout
+        rows = layout.rows(batch.x)
+        return Losses(-self.flow.log_density(rows, layout.columns(batch.condition, rows)) / layout.width)
+
+
+class Inverted(nn.Module):
+    """A lazy transform the other way round."""
+
+    def __init__(self, lazy: nn.Module) -> None:
+        super().__init__()
+        self.lazy = lazy
+
+    def forward(self, columns: Tensor | None) -> Transform:
+        return self.lazy(columns).inv
+
+
+class FlowConfig(FamilyConfig):
+    """Base of the configs of flows of real numbers."""
+
+    spaces: ClassVar[tuple[str, ...]] = ("vector", "field", "product")
+    model: ClassVar[type[nn.Module]] = Flow
+
+    base: BaseConfig = Field(default=NormalConfig(), description="law of the noise")

@@ -7,13 +7,13 @@ from maquette.core.data import Batch
 from maquette.core.errors import ConfigError
 from maquette.core.families.chain import ChainConfig
 from maquette.core.families.diffusion.flow_matching import FlowMatchingConfig
-from maquette.core.families.flows.coupling import SplineCouplingConfig
+from maquette.core.families.flows.spline import SplineConfig
 from maquette.core.families.gan.gan import GANConfig
 from maquette.core.noise import Recorder
 from maquette.core.spaces import Field, Product, Vector
 from maquette.core.testing.laws import draw, keyed, shaken
 
-FLOW, GAN = SplineCouplingConfig.example(), GANConfig.example()
+FLOW, GAN = SplineConfig(transforms=4, hidden=(16,), bins=4), GANConfig.example()
 SPACE = Product(parts={"e": Vector(dim=2), "v": Field(channels=1, grid=(2, 2)), "w": Vector(dim=2)})
 CONDITION = Product(parts={"k": Vector(dim=1)})
 

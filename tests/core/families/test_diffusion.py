@@ -10,7 +10,7 @@ from maquette.core.errors import ConfigError
 from maquette.core.families.diffusion.distilled import DistilledConfig
 from maquette.core.families.diffusion.edm import EDMConfig
 from maquette.core.families.diffusion.flow_matching import FlowMatchingConfig
-from maquette.core.families.flows.coupling import SplineCouplingConfig
+from maquette.core.families.flows.spline import SplineConfig
 from maquette.core.inference.likelihood import log_prob
 from maquette.core.nets.mlp import MLPConfig
 from maquette.core.nets.residual import ResidualConfig
@@ -176,7 +176,7 @@ def test_a_student_takes_as_many_evaluations_as_it_says():
 @pytest.mark.parametrize(
     ("config", "sentence"),
     [
-        (DistilledConfig(teacher=SplineCouplingConfig()), '"spline-coupling" does not carry noise along an ODE'),
+        (DistilledConfig(teacher=SplineConfig()), '"spline" does not carry noise along an ODE'),
         (DistilledConfig(teacher=TEACHERS["edm"], evaluations=7), "at most the teacher's 6 steps, found 7"),
     ],
 )

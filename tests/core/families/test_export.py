@@ -6,7 +6,7 @@ from maquette.core.families.chain import ChainConfig
 from maquette.core.families.diffusion.distilled import DistilledConfig
 from maquette.core.families.diffusion.edm import EDMConfig
 from maquette.core.families.diffusion.flow_matching import FlowMatchingConfig
-from maquette.core.families.flows.coupling import SplineCouplingConfig
+from maquette.core.families.flows.spline import SplineConfig
 from maquette.core.families.gan.gan import GANConfig
 from maquette.core.nets.streams import StreamsConfig
 from maquette.core.nets.transformer import TransformerConfig
@@ -16,9 +16,9 @@ from maquette.core.testing.laws import keyed, shaken
 
 STREAMS = StreamsConfig(channels=2, depth=1, width=8)
 PATCHES = TransformerConfig(width=8, depth=1, heads=2, patch=(2, 2))
-FLOW = SplineCouplingConfig.example()
+FLOW = SplineConfig(transforms=4, hidden=(16,), bins=4)
 MODELS = {
-    "spline-coupling": FLOW,
+    "spline": FLOW,
     "flow-matching": FlowMatchingConfig(network=PATCHES, steps=2),
     "edm": EDMConfig(network=PATCHES, steps=2),
     "distilled": DistilledConfig(teacher=FlowMatchingConfig(network=PATCHES, steps=2)),

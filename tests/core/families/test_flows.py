@@ -4,9 +4,7 @@ import pytest
 import torch
 from maquette.core.data import Batch
 from maquette.core.errors import ConfigError
-from maquette.core.families.flows.autoregressive import SplineAutoregressiveConfig
-from maquette.core.families.flows.coupling import SplineCouplingConfig
-from maquette.core.families.flows.spline import SplineTransform, parameters_of
+from maquette.core.families.flows.spline import Spline, SplineConfig, SplineTransform
 from maquette.core.noise import KeyedNoise
 from maquette.core.spaces import Vector
 from maquette.core.testing.laws import shaken
@@ -15,7 +13,7 @@ from zuko.transforms import MonotonicRQSTransform
 
 def spline(scale=1.0, bins=6, bound=3.0, d=4):
     generator = torch.Generator().manual_seed(0)
-    parameters = scale * torch.randn(1, parameters_of(bins), d, generator=generator, dtype=torch.float64)
+    parameters = scale * torch.randn(1, Spline(bins, 1.0).parameters, d, generator=generator, dtype=torch.float64)
     return SplineTransform(parameters, bound)
 
 
@@ -61,7 +59,7 @@ def test_agrees_with_zuko_on_the_same_knots():
 
 
 def test_gradients_are_finite_at_the_edges():
-    parameters = torch.zeros(1, parameters_of(4), 1, requires_grad=True)
+    parameters = torch.zeros(1, Spline(4, 1.0).parameters, 1, requires_grad=True)
     x = torch.tensor([[-5.0], [5.0], [0.0], [1e6], [-5.0 + 1e-6]])
     transform = SplineTransform(parameters)
     y, ladj = transform.call_and_ladj(x)
@@ -71,7 +69,7 @@ def test_gradients_are_finite_at_the_edges():
 
 
 def test_a_coupling_bends_one_half_by_the_other():
-    flow = shaken(SplineCouplingConfig(couplings=2, hidden=(8,), bins=4), Vector(dim=6), None)
+    flow = shaken(SplineConfig(transforms=2, hidden=(8,), bins=4), Vector(dim=6), None)
     _, first, second = flow.transforms
     x = torch.randn(6, dtype=torch.float64)
     for coupling, bent in ((first, slice(3, 6)), (second, slice(0, 3))):
@@ -86,7 +84,7 @@ def test_a_coupling_bends_one_half_by_the_other():
 
 @pytest.mark.parametrize("backwards", [False, True])
 def test_an_autoregressive_jacobian_is_triangular(backwards):
-    flow = shaken(SplineAutoregressiveConfig(transforms=2, hidden=(16,), bins=4), Vector(dim=5), None)
+    flow = shaken(SplineConfig(scheme="autoregressive", transforms=2, hidden=(16,), bins=4), Vector(dim=5), None)
     jacobian = torch.autograd.functional.jacobian(
         flow.transforms[int(backwards)](None), torch.randn(5, dtype=torch.float64)
     )
@@ -96,7 +94,9 @@ def test_an_autoregressive_jacobian_is_triangular(backwards):
 
 
 def test_passes_make_blocks():
-    flow = shaken(SplineAutoregressiveConfig(transforms=1, hidden=(16,), bins=4, passes=2), Vector(dim=6), None)
+    flow = shaken(
+        SplineConfig(scheme="autoregressive", transforms=1, hidden=(16,), bins=4, passes=2), Vector(dim=6), None
+    )
     z = torch.randn(3, 6, dtype=torch.float64)
     torch.testing.assert_close(flow.encode(flow.decode(z)), z, rtol=0, atol=1e-10)
 
@@ -104,8 +104,8 @@ def test_passes_make_blocks():
 @pytest.mark.parametrize(
     ("config", "dim", "sentence"),
     [
-        (SplineCouplingConfig(), 1, "needs at least 2 numbers per sample, found 1; use spline-autoregressive"),
-        (SplineCouplingConfig(couplings=3), 4, "couplings come in pairs, found 3"),
+        (SplineConfig(), 1, "needs at least 2 numbers per sample, found 1; use an autoregressive"),
+        (SplineConfig(transforms=3), 4, "couplings come in pairs, found 3"),
     ],
 )
 def test_impossible_flows_are_refused(config, dim, sentence):
@@ -113,7 +113,7 @@ def test_impossible_flows_are_refused(config, dim, sentence):
         config.build(Vector(dim=dim))
 
 
-@pytest.mark.parametrize("config", [SplineCouplingConfig.example(), SplineAutoregressiveConfig.example()])
+@pytest.mark.parametrize("config", [SplineConfig(transforms=2, hidden=(16,), bins=4), SplineConfig.example()])
 def test_a_flow_compiles_as_one_graph(config):
     torch._dynamo.reset()
     flow = shaken(config, Vector(dim=4), Vector(dim=1))
@@ -124,7 +124,8 @@ def test_a_flow_compiles_as_one_graph(config):
 
 
 @pytest.mark.parametrize(
-    "config", [SplineCouplingConfig(couplings=2, hidden=(32,)), SplineAutoregressiveConfig(transforms=1, hidden=(32,))]
+    "config",
+    [SplineConfig(transforms=2, hidden=(32,)), SplineConfig(scheme="autoregressive", transforms=1, hidden=(32,))],
 )
 def test_a_flow_learns_a_conditional_law(config):
     """From a start at 2.9 nats to within 0.15 of the entropy of a shifted, scaled and correlated normal."""
