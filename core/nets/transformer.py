@@ -20,6 +20,7 @@ from ..errors import ConfigError, did_you_mean
 from ..layout import Layout, parts
 from ..spaces import Field, Space, Vector
 from . import NetworkConfig, networks
+from .attention import Attention, require_heads
 from .embeddings import Conditioner, Modulation
 
 
@@ -98,9 +99,8 @@ class Block(nn.Module):
     def __init__(self, width: int, heads: int, expansion: float) -> None:
         super().__init__()
         inner = int(width * expansion)
-        self.width, self.heads = width, heads
-        self.qkv = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
+        self.width = width
+        self.attention = Attention(width, heads)
         self.up = nn.Linear(width, inner)
         self.down = nn.Linear(inner, width)
 
@@ -110,9 +110,7 @@ class Block(nn.Module):
     def forward(self, x: Tensor, steering: tuple[Tensor, ...]) -> Tensor:
         """Tokens (B, T, width), and six tensors (B, width)."""
         shift, scale, gate, shift_mlp, scale_mlp, gate_mlp = steering
-        qkv = self.qkv(self._steer(x, shift, scale)).unflatten(-1, (3, self.heads, -1))
-        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-        x = x + gate[:, None] * self.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+        x = x + gate[:, None] * self.attention(self._steer(x, shift, scale))
         hidden = F.gelu(self.up(self._steer(x, shift_mlp, scale_mlp)), approximate="tanh")
         return x + gate_mlp[:, None] * self.down(hidden)
 
@@ -155,8 +153,7 @@ class TransformerConfig(NetworkConfig):
     )
 
     def build(self, space: Space, condition: Space | None = None, *, time: bool = False) -> PatchTransformer:
-        if self.width % self.heads:
-            raise ConfigError(f"transformer: {self.heads} heads do not divide a width of {self.width}.")
+        require_heads("transformer", self.width, self.heads)
         layout = Layout(space, condition)
         named = dict(parts(space))
         for name in self.patch if isinstance(self.patch, dict) else ():

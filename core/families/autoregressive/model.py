@@ -43,6 +43,11 @@ class Droppable(Protocol):
     dropped: tuple[int, ...]  # shape of the masks of one sample
 
 
+def kept(features: Tensor, keep: Tensor | None) -> Tensor:
+    """Features times a dropout mask, if there is one."""
+    return features if keep is None else features * keep
+
+
 class Autoregressive(nn.Module):
     """A density on rows (B, D): log p(x | c) = sum_i log p(x_i | x_<i, c), in a fixed order.
 
@@ -90,10 +95,13 @@ class Autoregressive(nn.Module):
     def sample(self, n: int, condition: Tree | None = None, *, noise: Noise) -> Tree:
         """Draw n samples; reads the uniform noise "numbers" (D, U), place by place of the row."""
         require_rows(noise, n)
-        uniforms = noise.uniform("numbers", (self.layout.width, self.likelihood.uniforms))[:, self.order]
-        columns = self.layout.columns(condition, uniforms)
-        sequence = ancestral(self._steps(columns, uniforms), self.likelihood.draw, uniforms)
-        return self.layout.value(sequence[:, self.place])
+        uniforms = noise.uniform("numbers", (self.layout.width, self.likelihood.uniforms))
+        return self.layout.value(self.draw(self.layout.columns(condition, uniforms), uniforms))
+
+    def draw(self, columns: Tensor | None, uniforms: Tensor) -> Tensor:
+        """Rows (B, D) from condition columns (B, C) and uniform numbers (B, D, U), place by place of the row."""
+        sequence = ancestral(self._steps(columns, uniforms), self.likelihood.draw, uniforms[:, self.order])
+        return sequence[:, self.place]
 
     def _steps(self, columns: Tensor | None, like: Tensor) -> Step:
         spread = self.likelihood.spread

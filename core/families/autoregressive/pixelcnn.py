@@ -23,11 +23,17 @@ from ...registry import by_kind
 from ...samplers.ancestral import Step
 from ...spaces import Field, Space
 from .. import FamilyConfig, families
-from .model import SUPPORTS, Autoregressive
+from .model import SUPPORTS, Autoregressive, kept
 from .raster import raster
 
-Steering = tuple[Tensor | float, Tensor | float]
+Steering = tuple[Tensor | None, Tensor | None]
 """What the condition adds to a stack of a layer before its gate, and what dropout multiplies it with behind."""
+
+
+def added(*terms: Tensor | None) -> Tensor:
+    """The sum of what there is."""
+    first, *others = (term for term in terms if term is not None)
+    return sum(others, first)
 
 
 class Above(nn.Module):
@@ -54,10 +60,8 @@ class Above(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Features (B, F, R, C) to those behind the layer, and to what the other stack is shown (B, 2 F, R, C)."""
         bias, keep = steering
-        before = self.conv(v, memory) + bias
-        if self.skip is not None:
-            before = before + self.skip(earlier)
-        return v + keep * gate(before), self.link(before)
+        before = added(self.conv(v, memory), bias, None if self.skip is None else self.skip(earlier))
+        return v + kept(gate(before), keep), self.link(before)
 
 
 class Left(nn.Module):
@@ -74,10 +78,8 @@ class Left(nn.Module):
     ) -> Tensor:
         """Features (B, F, R, C) to those behind the layer."""
         bias, keep = steering
-        before = self.conv(h, memory) + link + bias
-        if self.skip is not None:
-            before = before + self.skip(earlier)
-        return h + self.leave(keep * gate(before))
+        before = added(self.conv(h, memory), link, bias, None if self.skip is None else self.skip(earlier))
+        return h + self.leave(kept(gate(before), keep))
 
 
 class PixelCNN(nn.Module):
@@ -174,8 +176,8 @@ class PixelCNN(nn.Module):
         biases = None if self.condition is None else self.condition(columns).unflatten(1, (depth, 2, -1))
 
         def at(layer: int, stack: int) -> Steering:
-            bias = 0.0 if biases is None else biases[:, layer, stack, :, None, None]
-            return bias, 1.0 if keep is None else keep[:, layer, stack, :, None, None]
+            bias, mask = (None if each is None else each[:, layer, stack, :, None, None] for each in (biases, keep))
+            return bias, mask
 
         return [[at(layer, 0), at(layer, 1)] for layer in range(depth)]
 

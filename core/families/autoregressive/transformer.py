@@ -1,0 +1,153 @@
+"""Decoder-only transformer: every number is a token that sees all numbers before it.
+
+Vaswani et al., arXiv:1706.03762, as it is built today: rotary positions (arXiv:2104.09864), a root-mean-square norm
+before each branch (arXiv:1910.07467), SwiGLU (arXiv:2002.05202), keys and values kept while sampling. It serves
+sequences of any vocabulary, rasters of one or several channels (Parmar et al., "Image Transformer", arXiv:1802.05751)
+and plain vectors alike; `attention` can be thinned out as in Child et al., "Generating long sequences with sparse
+transformers", arXiv:1904.10509.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import Field as Described
+from torch import Tensor, nn
+
+from ...errors import ConfigError
+from ...layout import Layout
+from ...likelihoods import Likelihood, likelihood_of, likelihoods
+from ...nets.attention import Attention, Cache, Rotary, SwiGLU, require_heads
+from ...nets.embeddings import Conditioner, zero
+from ...registry import by_kind
+from ...samplers.ancestral import Step
+from ...spaces import Space
+from .. import FamilyConfig, families
+from .model import SUPPORTS, Autoregressive, kept
+from .raster import positions, raster
+
+
+class Block(nn.Module):
+    """Attention, then a gated layer, each on normalised tokens and added to what came in."""
+
+    def __init__(self, width: int, heads: int, inner: int, rotary: Rotary) -> None:
+        super().__init__()
+        self.before_attention, self.before_layer = nn.RMSNorm(width), nn.RMSNorm(width)
+        self.attention = Attention(width, heads, bias=False, rotary=rotary)
+        self.layer = SwiGLU(width, inner)
+
+    def forward(
+        self, x: Tensor, mask: Tensor | None, keep: Tensor | None = None, *, cache: Cache | None = None
+    ) -> Tensor:
+        """Tokens (B, T, width); `keep` (B, 1, width) multiplies what is added to them."""
+        causal = mask is None and cache is None
+        x = x + kept(self.attention(self.before_attention(x), mask, causal=causal, cache=cache), keep)
+        return x + kept(self.layer(self.before_layer(x)), keep)
+
+
+class Decoder(nn.Module):
+    """The network: inputs (B, D, K) and condition columns (B, C) to parameters (B, D, P).
+
+    Token i is the number before i, at the place of i; the first one is the condition.
+
+    Args:
+        places: (D, A), where each number is on each axis of its space.
+        context: condition columns.
+        law: of each number.
+        config: sizes.
+    """
+
+    mask: Tensor | None
+
+    def __init__(self, places: Tensor, context: int, law: Likelihood, config: TransformerConfig) -> None:
+        super().__init__()
+        self.heads, self.tokens, self.dropout = config.heads, len(places), config.dropout
+        width = config.width
+        self.dropped = (config.depth, width)
+        self.start = Conditioner(context, width)
+        self.enter = nn.Linear(law.columns, width, bias=False)
+        self.places = nn.Parameter(0.02 * torch.randn(self.tokens, width))
+        rotary = Rotary(places, width // config.heads)
+        inner = int(config.expansion * width)
+        self.blocks = nn.ModuleList(Block(width, config.heads, inner, rotary) for _ in range(config.depth))
+        self.norm = nn.RMSNorm(width)
+        self.leave = zero(nn.Linear(width, law.parameters))
+        self.register_buffer("mask", config.seen(self.tokens), persistent=False)
+
+    def forward(self, inputs: Tensor, columns: Tensor | None, keep: Tensor | None = None) -> Tensor:
+        """Parameters (B, D, P); `keep` (B, *dropped) multiplies what blocks add."""
+        tokens = torch.cat((self.start(inputs, None, columns)[:, None], self.enter(inputs[:, :-1])), dim=1)
+        tokens = tokens + self.places
+        masks = [None] * len(self.blocks) if keep is None else keep[:, :, None].unbind(1)
+        for block, each in zip(self.blocks, masks, strict=True):
+            tokens = block(tokens, self.mask, each)
+        return self.leave(self.norm(tokens))
+
+    def steps(self, columns: Tensor | None, like: Tensor) -> Step:
+        """Draw with keys and values of earlier tokens remembered (`Incremental`)."""
+        features = self.places.shape[1] // self.heads
+        caches = [Cache(like, self.heads, self.tokens, features) for _ in self.blocks]
+
+        def step(previous: Tensor | None) -> Tensor:
+            i = caches[0].filled
+            token = self.start(like, None, columns) if previous is None else self.enter(previous)
+            token = (token + self.places[i])[:, None]
+            mask = None if self.mask is None else self.mask[i : i + 1, : i + 1]
+            for block, cache in zip(self.blocks, caches, strict=True):
+                token = block(token, mask, cache=cache)
+            return self.leave(self.norm(token))[:, 0]
+
+        return step
+
+
+@families.register("transformer")
+class TransformerConfig(FamilyConfig):
+    """Decoder-only transformer."""
+
+    summary: ClassVar[str] = "each number a token that attends to all before it"
+    reference: ClassVar[str] = "Vaswani et al., arXiv:1706.03762; Child et al., arXiv:1904.10509"
+    spaces: ClassVar[tuple[str, ...]] = ("vector", "field", "sequence", "product")
+    supports: ClassVar[tuple[str, ...]] = ("binary", "levels", "interval", "real")
+    model: ClassVar[type[nn.Module]] = Autoregressive
+
+    kind: Literal["transformer"] = "transformer"
+    width: int = Described(default=256, ge=2, description="width of a token")
+    depth: int = Described(default=8, ge=1, description="blocks")
+    heads: int = Described(default=8, ge=1, description="attention heads; they divide `width` into even parts")
+    expansion: float = Described(default=8 / 3, gt=0, description="inner width of the gated layer over `width`")
+    attention: Literal["full", "local", "strided"] = Described(
+        default="full", description="numbers seen: all before, the last `window`, or those and every `window`-th before"
+    )
+    window: int = Described(default=128, ge=1, description="numbers that local attention sees; the stride, if strided")
+    dropout: float = Described(default=0.0, ge=0, lt=1, description="share of a block's features dropped in training")
+    likelihood: by_kind(likelihoods) | None = None  # type: ignore[valid-type]
+
+    def build(self, space: Space, condition: Space | None = None) -> Autoregressive:
+        layout = Layout(space, condition, SUPPORTS)
+        require_heads("transformer", self.width, self.heads)
+        if self.width // self.heads % 2:
+            raise ConfigError(
+                f"transformer: {self.heads} heads leave an odd part of a width of {self.width} to each, "
+                "of which pairs cannot be turned; change either."
+            )
+        if layout.width < 2:
+            raise ConfigError("transformer: expected at least 2 numbers per sample, found 1; use fvsbn.")
+        law: Any = likelihood_of(layout.support, self.likelihood)
+        order = raster(space)
+        return Autoregressive(layout, law, Decoder(positions(space)[order], layout.context, law, self), order)
+
+    def seen(self, tokens: int) -> Tensor | None:
+        """Which tokens (T, T) each sees: those of its pattern, and the first, which is the condition; None for all."""
+        if self.attention == "full":
+            return None
+        distance = torch.arange(tokens)[:, None] - torch.arange(tokens)
+        near = distance < self.window
+        if self.attention == "strided":
+            near = near | (distance % self.window == 0)
+        near[:, 0] = True
+        return near & (distance >= 0)
+
+    @classmethod
+    def example(cls) -> TransformerConfig:
+        return cls(width=8, depth=2, heads=2, expansion=2.0, attention="strided", window=2)
