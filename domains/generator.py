@@ -56,6 +56,19 @@ class Codec(nn.Module):
     def encode_condition(self, condition: Tree) -> Tree:
         """Physical condition to a value of `self.condition`."""
 
+    def accept(self, condition: Tree, *, where: str = "condition", first: int = 0) -> Tree:
+        """What the model needs of the given physical conditions.
+
+        Args:
+            condition: what someone asks for.
+            where: what to call it in messages.
+            first: number of its first row, for messages.
+
+        Raises:
+            ConfigError: a condition is missing, or beyond what training showed.
+        """
+        return condition
+
     @abstractmethod
     def decode(self, y: Tree, condition: Tree) -> Tree:
         """Value of `space` and *physical* condition to physical samples."""
@@ -140,7 +153,11 @@ class BoundedGenerator(Generator):
     direction: Literal["lower"] = "lower"
 
     def log_bound(self, x: Tree, condition: Tree | None = None, *, noise: Noise) -> Tensor:
-        """One-draw lower bound on log p(x | condition), shape (B,), nats, in the base measure the codec names."""
+        """One-draw lower bound on log p(x | condition), shape (B,), nats, in the base measure the codec names.
+
+        The density is that of the codec's map and of what it encodes: whatever decoding does beyond it, such as
+        cutting at a threshold, is no part of it. A sample that the map does not reach has -inf.
+        """
         index = torch.arange(batch_size(x))
         encoded, volume = self.codec.encode_with_volume(Batch(x, condition, index), noise.fold("codec"))
         return self.family.log_prob(encoded.x, encoded.condition) + volume

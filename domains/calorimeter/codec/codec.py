@@ -30,19 +30,22 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ....core.data import Batch, Source
+from ....core.errors import ConfigError
 from ....core.noise import KeyedNoise, Noise
 from ....core.spaces import Levels, Product, Simple, Tree, Vector
-from ....data_specs.calorimeter.geometry import Geometry
+from ....data_specs.calorimeter.conditions import CONDITIONS, PARTICLES
+from ....data_specs.calorimeter.geometry import LEAST_DEPOSIT, Geometry
 from ....data_specs.calorimeter.geometry_json import geometry_from_json
 from ....data_specs.errors import DataError
 from ...generator import Codec, CodecConfig
 from .marginals import HeightHistogram, Marginals
 from .padding import Padding
 
-PARTICLES = (22, 11, -11, 13, -13, 111, 211, -211, 130, 321, -321, 2112, 2212)
-"""PDG numbers that a conditioned model can tell apart."""
-
+FEWEST = 20
+"""Showers; of fewer no law of layers and hit counts can be learned."""
 _KEPT_CONDITIONS = 4096
+_SLACK = 0.01  # how far beyond the conditions of training, as a share of them, is still called inside
+_UNSEEN = 0.5  # showers' worth of probability, in every layer, for hit counts that training did not show
 _EDGE = 8.0  # standard normal quantile beyond which nothing is drawn
 _TINY = 1e-15
 _BLOCK = 4096
@@ -60,10 +63,14 @@ class ShowerCodec(Codec):
     layer_scale: Tensor  # (2, L): of the logits of stage one
     count_edges: Tensor  # (L, N + 2): standard normal quantiles between which a count lies
     law: Tensor  # (M, 1 + ...): conditions seen in training, ordered by energy
+    seen: Tensor  # (2, 1 + ...): the smallest and the largest of each
+    particles: Tensor  # (len(PARTICLES),), bool: which were seen
 
     def __init__(self, config: ShowerCodecConfig, geometry: Geometry, conditions: Mapping[str, int]) -> None:
         super().__init__()
-        self.config, self.geometry, self.conditions = config, geometry, dict(conditions)
+        self.config, self.geometry = config, geometry
+        # columns have one order, whatever the order in which a description names them
+        self.conditions = {name: conditions[name] for name in CONDITIONS if name in conditions}
         self.padding = Padding(geometry)
         layers, most = self.padding.layers, self.padding.most
         self.register_buffer("cut", torch.tensor(1.0))
@@ -72,7 +79,9 @@ class ShowerCodec(Codec):
         self.register_buffer("layer_scale", torch.stack((torch.zeros(layers), torch.ones(layers))))
         self.register_buffer("count_edges", torch.zeros(layers, most + 2))
         self.marginals = Marginals(geometry.n_voxels)
-        self.register_buffer("law", torch.zeros(_KEPT_CONDITIONS, sum(conditions.values())))
+        self.register_buffer("law", torch.zeros(_KEPT_CONDITIONS, sum(self.conditions.values())))
+        self.register_buffer("seen", torch.zeros(2, sum(self.conditions.values())))
+        self.register_buffer("particles", torch.zeros(len(PARTICLES), dtype=torch.bool))
         self.space = Product(parts={"layers": Vector(dim=2 * layers), **self.padding.fields()})
         self.condition = Product(parts={name: self._condition_part(name) for name in self.conditions})
 
@@ -87,27 +96,34 @@ class ShowerCodec(Codec):
         """Fit the cut, f, the laws of counts and the scales, in two passes over blocks of the source.
 
         Raises:
-            DataError: no shower has a deposit above the threshold.
+            DataError: too few showers, or none that has a deposit above the threshold.
         """
+        if len(source) < FEWEST:
+            raise DataError(f"A fit needs at least {FEWEST} showers to train on, found {len(source)}; give more rows.")
         smallest, largest, law = math.inf, 0.0, []
         spread = _Moments(())
         for batch in _blocks(source):
             x, energy = _shower(batch), _energy(batch.condition)
-            if (x > self.geometry.threshold).any():
-                smallest = min(smallest, x[x > self.geometry.threshold].min().item())
+            if (x >= self.geometry.readout).any():
+                smallest = min(smallest, x[x >= self.geometry.readout].min().item())
             ratio = x.double().sum(1) / energy[:, 0].double()
             largest = max(largest, ratio.max().item())
             spread.add(ratio, torch.ones_like(ratio, dtype=torch.bool))
             law.append(torch.cat([batch.condition[name].float() for name in self.conditions], dim=1))  # type: ignore[index]
         if not math.isfinite(smallest):
             raise DataError("The training showers hold no deposit above the readout threshold; check file and units.")
-        self.cut.fill_(self.geometry.threshold or smallest)
+        # ideal engines write deposits down to 1e-23 MeV, which no float32 holds beside those of a GeV
+        self.cut.fill_(self.geometry.readout if self.geometry.threshold else max(smallest, LEAST_DEPOSIT))
         # a tenth of a standard deviation beyond the largest response seen keeps its logit finite
         self.excess.fill_(largest + max(0.1 * spread.std.item(), 1e-4))
         self._fit_law(torch.cat(law))
         self._fit_scales(source)
 
     def _fit_law(self, rows: Tensor) -> None:
+        self.seen.copy_(torch.stack((rows.amin(0), rows.amax(0))))
+        if "particle" in self.conditions:
+            kinds = rows[:, list(self.conditions).index("particle"), None]
+            self.particles.copy_((kinds == torch.tensor(PARTICLES)).any(0))
         rows = rows[rows[:, 0].argsort()]
         kept = torch.linspace(0, len(rows) - 1, _KEPT_CONDITIONS, dtype=torch.float64).round().long()
         self.law.copy_(rows[kept])
@@ -119,8 +135,7 @@ class ShowerCodec(Codec):
         logits = _Moments((layers,))
         brightest = self.excess.item() * self.law[:, 0].max().item() / self.cut.item()
         heights = HeightHistogram(self.padding.layer, top=math.log1p(2 * brightest))
-        tally = torch.full((layers, most + 1), 1e-2, dtype=torch.float64)  # no count is impossible
-        tally[torch.arange(most + 1) > self.padding.sizes[:, None]] = 0
+        tally = torch.zeros(layers, most + 1, dtype=torch.float64)
         for batch in _blocks(source):
             x = self._deposits(batch)
             energies, counts = self._layers(x)
@@ -131,6 +146,7 @@ class ShowerCodec(Codec):
                 tally[layer] += torch.bincount(count, minlength=most + 1)
         self.layer_scale.copy_(torch.stack((logits.mean, logits.std.clamp(min=1e-3))))
         self.marginals.fit(heights)
+        tally += _UNSEEN * _unseen(tally, torch.arange(most + 1) <= self.padding.sizes[:, None])
         cumulative = F.pad(tally.cumsum(1) / tally.sum(1, keepdim=True), (1, 0)).clamp(0, 1)
         self.count_edges.copy_(torch.special.ndtri(cumulative).clamp(-_EDGE, _EDGE))
 
@@ -153,7 +169,8 @@ class ShowerCodec(Codec):
         """`encode`, and log |dy / d(x, noise)| - log q(noise), shape (B,).
 
         With it, log p(x) >= log p(y) + volume for one draw of the noise. The base measure of x is Lebesgue's (MeV)
-        on every hit and counting on which voxels are hit. The coordinates that hits, energies and counts share (one
+        on every hit and counting on which voxels are hit. A shower beyond f E_incident, which the map does not reach,
+        has no density: its volume is -inf. The coordinates that hits, energies and counts share (one
         per hit layer, and the counts) are redundant: the noise that takes their place in the map cancels against q.
         Thresholding on the way back is not part of the density.
         """
@@ -171,7 +188,42 @@ class ShowerCodec(Codec):
             + self._gauge_volume(x, self._gauge(noise))
         ).sum(1)
         slopes = self.marginals.log_slope(scaled.log1p(), x > 0, voxels)
-        return encoded, volume + (slopes + self._hit_volume(x, scaled)).sum(1)
+        volume = volume + (slopes + self._hit_volume(x, scaled)).sum(1)
+        beyond = energies.sum(1) >= self.excess * _energy(batch.condition)[:, 0]
+        return encoded, volume.masked_fill(beyond, -math.inf)
+
+    def accept(self, condition: Tree, *, where: str = "condition", first: int = 0) -> Tree:
+        """The conditions that the model needs, of those given, if all lie within what training showed.
+
+        Raises:
+            ConfigError: a condition is missing, of the wrong width, or beyond: the model knows nothing there.
+        """
+        assert isinstance(condition, dict)
+        for name, width in self.conditions.items():
+            if name not in condition:
+                raise ConfigError(f'{where}: the model needs the condition "{name}", found {sorted(condition)}.')
+            if condition[name].shape[1:] != (width,):
+                found = tuple(condition[name].shape[1:])
+                raise ConfigError(f"{where}.{name}: expected {width} numbers a shower, found the shape {found}.")
+        bounds = dict(zip(self.conditions, self.seen.split(list(self.conditions.values()), dim=1), strict=True))
+        for name, (low, high) in bounds.items():
+            value = condition[name].to(self.seen.device)
+            if name == "particle":
+                kinds = torch.tensor(PARTICLES, device=value.device)[self.particles]
+                inside, known = torch.isin(value, kinds), f"the particles {kinds.tolist()}"
+            else:
+                slack = _SLACK * torch.maximum(low.abs(), high.abs())
+                inside = (value >= low - slack) & (value <= high + slack)  # a NaN is neither
+                unit = self.units[name]
+                known = " and ".join(f"{a:.6g} .. {b:.6g} {unit}" for a, b in zip(low, high, strict=True))
+            if not inside.all():
+                row, column = (~inside).nonzero()[0].tolist()
+                place = f" in row {first + row}" if len(value) > 1 else ""
+                raise ConfigError(
+                    f"{where}.{name}: the model was trained on {known} and knows nothing beyond; found "
+                    f"{value[row, column].item():.6g}{place}."
+                )
+        return {name: condition[name] for name in self.conditions}
 
     def encode_condition(self, condition: Tree) -> Tree:
         """Energy (B, 1) MeV to a standardised logarithm; particles to their place in `PARTICLES`.
@@ -363,6 +415,19 @@ class ShowerCodecConfig(CodecConfig):
 
     def build(self, description: Mapping[str, Any]) -> ShowerCodec:
         return ShowerCodec(self, geometry_from_json(description["geometry"]), description["conditions"])
+
+
+def _unseen(tally: Tensor, possible: Tensor) -> Tensor:
+    """A law (L, N) over the possible counts that a tally does not show, falling with the distance to those it does.
+
+    As the inverse cube: the next shower of the same law may well go one beyond all others, and hardly ever ten.
+    """
+    n = torch.arange(tally.shape[1], dtype=torch.float64).expand_as(tally)
+    far = 2.0 * tally.shape[1]
+    below = n - torch.where(tally > 0, n, -far).cummax(1).values
+    above = torch.where(tally > 0, n, far).flip(1).cummin(1).values.flip(1) - n
+    weight = torch.where((tally == 0) & possible, torch.minimum(below, above), math.inf).pow(-3)
+    return weight / weight.sum(1, keepdim=True).clamp(min=_TINY)
 
 
 def _from_here(energies: Tensor) -> Tensor:

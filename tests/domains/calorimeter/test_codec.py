@@ -9,10 +9,10 @@ import torch
 from maquette.core.data import Batch, TensorSource
 from maquette.core.noise import KeyedNoise, TapeNoise
 from maquette.data_specs.calorimeter.geometries import known_geometry
-from maquette.data_specs.calorimeter.geometry import CartesianLayer, Geometry, PolarLayer
+from maquette.data_specs.calorimeter.geometry import LEAST_DEPOSIT, CartesianLayer, Geometry, PolarLayer
 from maquette.data_specs.calorimeter.geometry_json import geometry_to_json
 from maquette.data_specs.errors import DataError
-from maquette.domains.calorimeter.codec.codec import PARTICLES, ShowerCodec, ShowerCodecConfig
+from maquette.domains.calorimeter.codec.codec import FEWEST, PARTICLES, ShowerCodec, ShowerCodecConfig
 from maquette.domains.calorimeter.codec.symmetries import RandomSymmetry, symmetries
 from maquette.domains.calorimeter.dataset import ShowerDataset
 from maquette.domains.calorimeter.sample import sample_path
@@ -176,7 +176,68 @@ def test_conditions_are_drawn_from_the_law_of_training() -> None:
 
 def test_showers_without_a_hit_are_refused() -> None:
     with pytest.raises(DataError, match="no deposit above"):
-        fitted(RINGS, TensorSource(torch.zeros(10, RINGS.n_voxels), {"energy": torch.ones(10, 1)}))
+        fitted(RINGS, TensorSource(torch.zeros(30, RINGS.n_voxels), {"energy": torch.ones(30, 1)}))
+
+
+@pytest.mark.parametrize("n", [1, FEWEST - 1])
+def test_too_few_showers_are_refused(n: int) -> None:
+    with pytest.raises(DataError, match=rf"at least {FEWEST} showers to train on, found {n};"):
+        fitted(RINGS, showers(RINGS, n))
+
+
+def test_deposits_of_an_ideal_engine_survive_without_a_threshold() -> None:
+    """Down to 1e-23 MeV; under 10 eV they count as none."""
+    data = ShowerDataset(sample_path()).rows(0, 400)
+    geometry = replace(data.geometry, threshold=0.0)
+    x, condition = data.fetch(torch.arange(400)).x, data.fetch(torch.arange(400)).condition
+    torch.manual_seed(0)
+    x = torch.where((x == 0) & (torch.rand_like(x) < 0.05), 10 ** (torch.rand_like(x) * 20 - 23), x)
+    source = TensorSource(x, condition)
+    codec = fitted(geometry, source)
+    assert LEAST_DEPOSIT <= codec.cut.item() < 2 * LEAST_DEPOSIT
+    batch = source.fetch(torch.arange(400))
+    back = codec.decode(codec.encode(batch, KeyedNoise(1, batch.index)).x, condition)
+    assert back.isfinite().all()
+    torch.testing.assert_close(back, torch.where(x >= codec.cut, x, 0.0), rtol=2e-3, atol=1e-2)
+    torch.testing.assert_close(back.sum(1), x.sum(1), rtol=1e-5, atol=1e-3)
+    noise = KeyedNoise(5, batch.index)
+    anything = {name: 1.5 * noise.normal(name, part.shape) for name, part in codec.space.parts.items()}
+    assert codec.decode(anything, condition).isfinite().all()
+
+
+def test_hit_counts_beyond_those_of_training_are_rare_and_near_but_not_impossible() -> None:
+    geometry = Geometry("fine", (PolarLayer(0, tuple(map(float, range(11))), 20),) * 3, threshold=CUT)
+    torch.manual_seed(0)
+    n = 1000
+    counts = torch.randint(60, 81, (2 * n, 3))
+    rank = torch.rand(2 * n, 3, 200).argsort(2).argsort(2)
+    x = ((rank < counts[:, :, None]) * (0.2 + torch.rand(2 * n, 3, 200))).flatten(1)
+    energy = {"energy": 1.5 * x.sum(1, keepdim=True)}
+    codec = fitted(geometry, TensorSource(x[:n], {"energy": energy["energy"][:n]}))
+    edges = torch.special.ndtr(codec.count_edges.double())
+    chances = edges.diff(dim=1)  # of each count
+    seen = torch.zeros_like(chances, dtype=torch.bool)
+    seen.scatter_(1, counts[:n].T, True)
+    assert (chances[seen].reshape(3, -1).sum(1) > 1 - 1 / n).all()
+    assert (chances[:, [59, 81]] > 0.1 / n).all()
+    assert (chances[:, 91:].sum(1) < 1e-2 / n).all()  # far from all that was seen
+    assert (chances[:, 91:150] > 1e-8 / n).all()
+    few = Batch(x.clone(), energy, torch.arange(2 * n))
+    few.x[0, 20:200] = 0  # a layer with fewer hits than any in training
+    held = codec.encode_with_volume(few, KeyedNoise(1, few.index))[1]
+    assert held.isfinite().all()
+
+
+def test_showers_that_the_map_does_not_reach_have_no_density() -> None:
+    source = showers(RINGS, 300)
+    codec = fitted(RINGS, source)
+    batch = source.fetch(torch.arange(1, 300))
+    loud = Batch(10 * batch.x, batch.condition, batch.index)
+    beyond = loud.x.sum(1) >= codec.excess * batch.condition["energy"][:, 0]
+    assert beyond.sum() > 100
+    volume = codec.encode_with_volume(loud, KeyedNoise(1, loud.index))[1]
+    assert ((volume == -math.inf) == beyond).all()
+    assert codec.encode_with_volume(batch, KeyedNoise(1, batch.index))[1].isfinite().all()
 
 
 SQUARES = CartesianLayer(0, (-2.0, -1.0, 0.0, 1.0, 2.0), (-3.0, -1.0, 1.0, 3.0))
