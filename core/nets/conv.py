@@ -39,19 +39,30 @@ class Convolution(nn.Module):
         return self.inner(F.pad(x, [0 if periodic else 1 for periodic in self.periodic[::-1] for _ in range(2)]))
 
 
+def zero_start(layer: Convolution) -> Convolution:
+    """Set a convolution to the zero function."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+    return layer
+
+
+def normalized(x: Tensor) -> Tensor:
+    """Features (B, channels, *grid) of zero mean and unit variance over a sample; knows nothing of other samples."""
+    return F.group_norm(x, 1)
+
+
 class Residual(nn.Module):
-    """x + W2 silu(W1 silu(x) + V c): a residual block that sees a condition; it starts as the identity."""
+    """x + W2 silu(W1 silu(norm(x)) + V c): a residual block that sees a condition; it starts as the identity."""
 
     def __init__(self, field: Field, channels: int, context: int) -> None:
         super().__init__()
-        self.first, self.second = Convolution(field, channels, channels), Convolution(field, channels, channels)
+        self.first = Convolution(field, channels, channels)
+        self.second = zero_start(Convolution(field, channels, channels))
         self.condition = nn.Linear(context, channels, bias=False) if context else None
-        nn.init.zeros_(self.second.inner.weight)
-        nn.init.zeros_(self.second.inner.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor, columns: Tensor | None) -> Tensor:
         """x (B, channels, *grid) and condition columns (B, C) to (B, channels, *grid)."""
-        hidden = self.first(F.silu(x))
+        hidden = self.first(F.silu(normalized(x)))
         if self.condition is not None:
             bias = self.condition(columns)
             hidden = hidden + bias.reshape(*bias.shape, *(1,) * (hidden.ndim - 2))
@@ -160,7 +171,7 @@ class Synthesis(nn.Module):
             for block in blocks:  # type: ignore[attr-defined]
                 x = block(x, columns)
             x = up(x)
-        return self.leave(F.silu(x))
+        return self.leave(F.silu(normalized(x)))
 
 
 def _blocks(field: Field, channels: int, depth: int, context: int) -> nn.ModuleList:

@@ -1,7 +1,7 @@
-"""Stateless spectral normalisation: singular values at most one, and a zero start stays zero."""
+"""Spectral normalisation and regularisation without state: singular values at most one, or summed as a price."""
 
 import torch
-from maquette.core.nets.spectral import normalize
+from maquette.core.nets.spectral import SpectralPenalty, normalize
 from torch import nn
 
 
@@ -49,3 +49,15 @@ def test_nothing_changes_between_calls():
     first, second = module[0].weight, module[0].weight
     assert torch.equal(first, second)
     assert all(torch.equal(tensor, before[name]) for name, tensor in module.state_dict().items())
+
+
+def test_the_penalty_is_the_sum_of_largest_singular_values():
+    module = nn.Sequential(*net(), nn.Linear(4, 4), nn.ConvTranspose2d(2, 3, 2)).double()
+    penalty = SpectralPenalty(module, iterations=200).double()
+    assert not list(penalty.parameters()), "the layers are the network's"
+    expected = sum(torch.linalg.matrix_norm(layer.weight.flatten(1), ord=2) for layer in module)
+    torch.testing.assert_close(penalty(), expected, rtol=1e-6, atol=0)
+    weight = module[2].weight
+    (slope,) = torch.autograd.grad(penalty(), weight)
+    u, _, v = torch.linalg.svd(weight)
+    torch.testing.assert_close(slope, torch.outer(u[:, 0], v[0]), rtol=0, atol=1e-4)

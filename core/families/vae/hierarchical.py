@@ -1,0 +1,274 @@
+"""Hierarchical variational autoencoder: groups of latent numbers, each given those before it, from coarse to fine.
+
+What ladder VAE (Sønderby et al., arXiv:1602.02282), BIVA (Maaløe et al., arXiv:1902.02102) and NVAE (Vahdat & Kautz,
+arXiv:2007.03898) share: a deterministic pass from the sample up to ever coarser features, then a pass down in which
+prior and posterior use the same features of what was drawn so far. The posterior of a group says how far it is from
+its prior (NVAE, eq. 2), so it has nothing to learn where the data have nothing to say, and the singular values of all
+layers may be held small (NVAE, 3.2). On fields layers are convolutions, on anything else they are linear.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field as Described
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ...capabilities import Evidence
+from ...config import Config
+from ...data import Batch
+from ...errors import SpaceError
+from ...likelihoods import likelihoods
+from ...nets.conv import (
+    Analysis,
+    Convolution,
+    Residual,
+    as_field,
+    finer,
+    normalized,
+    pyramid,
+    to_channels,
+    to_numbers,
+    zero_start,
+)
+from ...nets.spectral import SpectralPenalty
+from ...noise import Noise, require_rows
+from ...objective import Act, Role
+from ...registry import by_kind
+from ...spaces import Field, Space, Tree
+from .. import FamilyConfig, families
+from .evidence import EvidenceConfig, EvidenceObjective
+from .gaussian import Diagonal
+from .observed import Observed
+
+
+@dataclass(frozen=True)
+class Descent:
+    """One pass down.
+
+    Attributes:
+        parameters: of the numbers' laws, (B, D, P).
+        codes: what was drawn, group by group, each (B, latent, *grid).
+        divergence: KL of each group at what was drawn before it, (B, groups); zero without posterior.
+        log_ratio: log p(z) - log q(z) of all that was drawn, (B,).
+        roughness: sum of the layers' largest singular values, (); zero unless asked for.
+    """
+
+    parameters: Tensor
+    codes: list[Tensor]
+    divergence: Tensor
+    log_ratio: Tensor
+    roughness: Tensor
+
+
+class Group(nn.Module):
+    """Latent channels at one place of the way down, and what they add to its features."""
+
+    def __init__(self, field: Field, channels: int, latent: int, context: int) -> None:
+        super().__init__()
+        self.prior = zero_start(Convolution(field, channels, 2 * latent))  # at first, standard normal
+        self.posterior = zero_start(Convolution(field, 2 * channels, 2 * latent))  # at first, the prior
+        self.enter = Convolution(field, latent, channels)
+        self.block = Residual(field, channels, context)
+
+    def laws(self, features: Tensor, seen: Tensor | None) -> tuple[Diagonal, Diagonal]:
+        """Prior, and posterior given the features (B, channels, *grid) of the sample; the prior twice without."""
+        prior = Diagonal.of(self.prior(normalized(features)))
+        if seen is None:
+            return prior, prior
+        both = torch.cat((normalized(features), normalized(seen)), dim=1)
+        return prior, prior.moved(Diagonal.of(self.posterior(both)))
+
+    def forward(self, features: Tensor, z: Tensor, columns: Tensor | None) -> Tensor:
+        """Features (B, channels, *grid) after z (B, latent, *grid) was drawn."""
+        return self.block(features + self.enter(z), columns)
+
+
+class Ladder(nn.Module):
+    """The network: the way up, and the way down with its groups."""
+
+    def __init__(
+        self, space: Space, config: HierarchicalVAEConfig, columns: int, context: int, parameters: int
+    ) -> None:
+        super().__init__()
+        self.field, strides = as_field(space), [level.stride for level in config.levels]
+        fields = pyramid(self.field, strides, where="levels.stride")
+        channels = config.channels
+        self.up = Analysis(
+            fields,
+            strides,
+            inputs=self.field.channels * columns,
+            channels=channels,
+            depth=config.depth,
+            context=context,
+        )
+        self.start = nn.Parameter(0.1 * torch.randn(channels, *fields[-1].grid))
+        downwards = list(zip(fields[1:], config.levels, strict=True))[::-1]
+        self.groups = nn.ModuleList(
+            nn.ModuleList(Group(field, channels, level.latent, context) for _ in range(level.groups))
+            for field, level in downwards
+        )
+        self.finer = nn.ModuleList(
+            finer(field, channels, channels, level.stride)
+            for field, (_, level) in zip(fields[-2::-1], downwards, strict=True)
+        )
+        self.last = nn.ModuleList(Residual(fields[0], channels, context) for _ in range(config.depth))
+        self.leave = Convolution(fields[0], channels, self.field.channels * parameters)
+        self.shapes = [(level.latent, *field.grid) for field, level in downwards for _ in range(level.groups)]
+        self.penalty = SpectralPenalty(self) if config.spectral else None
+
+    def forward(
+        self,
+        inputs: Tensor | None,
+        columns: Tensor | None,
+        units: list[Tensor],
+        codes: list[Tensor] | None = None,
+        *,
+        penalised: bool = False,
+    ) -> Descent:
+        """Go down, after going up if there is a sample.
+
+        Args:
+            inputs: the sample as networks see it, (B, D, K), for draws from the posterior; None for the prior.
+            columns: condition (B, C).
+            units: standard normal numbers of each group, (B, latent, *grid), that are moved to where it is drawn.
+            codes: if given, what is taken as drawn instead.
+            penalised: whether to find the roughness, if it has a price.
+        """
+        seen = self.up(to_channels(self.field, inputs), columns)[::-1] if inputs is not None else None
+        features = self.start.expand(units[0].shape[0], *self.start.shape)
+        drawn: list[Tensor] = []
+        divergences: list[Tensor] = []
+        log_ratio = torch.zeros_like(units[0].flatten(1)[:, 0])
+        for depth, (groups, refine) in enumerate(zip(self.groups, self.finer, strict=True)):
+            for group in groups:  # type: ignore[attr-defined]
+                prior, posterior = group.laws(features, None if seen is None else seen[depth])
+                z = posterior.at(units[len(drawn)]) if codes is None else codes[len(drawn)]
+                drawn.append(z)
+                divergences.append(posterior.divergence(prior).flatten(1).sum(1))
+                log_ratio = log_ratio + (prior.log_prob(z) - posterior.log_prob(z)).flatten(1).sum(1)
+                features = group(features, z, columns)
+            features = refine(features)
+        for block in self.last:
+            features = block(features, columns)
+        parameters = to_numbers(self.field, self.leave(F.silu(normalized(features))))
+        roughness = self.penalty() if penalised and self.penalty is not None else log_ratio.new_zeros(())
+        return Descent(parameters, drawn, torch.stack(divergences, dim=1), log_ratio, roughness)
+
+
+class HierarchicalVAE(nn.Module):
+    """p(x | c) = E_z p(x | z, c) with p(z | c) = prod_g p(z_g | z_<g, c); q(z | x, c) = prod_g q(z_g | z_<g, x, c)."""
+
+    direction: Literal["lower"] = "lower"
+
+    def __init__(self, config: HierarchicalVAEConfig, observed: Observed, ladder: Ladder) -> None:
+        super().__init__()
+        self.config, self.observed, self.ladder = config, observed, ladder
+
+    @property
+    def latent(self) -> int:
+        """Latent numbers of all groups together."""
+        return sum(math.prod(shape) for shape in self.ladder.shapes)
+
+    def _units(self, name: str, noise: Noise) -> list[Tensor]:
+        return [noise.normal(f"{name}/{g}", shape) for g, shape in enumerate(self.ladder.shapes)]
+
+    def infer(self, x: Tree, condition: Tree | None, units: list[Tensor], *, penalised: bool = False) -> Descent:
+        """A pass down along the posterior of x."""
+        inputs = self.observed.inputs(x, self)
+        return self.ladder(inputs, self.observed.columns(condition, inputs), units, penalised=penalised)
+
+    def terms(self, x: Tree, condition: Tree | None, noise: Noise) -> tuple[Evidence, Tensor]:
+        """Terms of the bound, and the roughness ()."""
+        found = self.infer(x, condition, self._units("posterior", noise), penalised=True)
+        layers = {f"divergence/{g}": terms[:, None] for g, terms in enumerate(found.divergence.unbind(1))}
+        return Evidence(self.observed.log_prob(found.parameters, x), layers), found.roughness
+
+    def evidence(self, x: Tree, condition: Tree | None = None, *, noise: Noise) -> Evidence:
+        """Terms of the bound, the coarsest group first; reads the noise "posterior/0" and so on."""
+        return self.terms(x, condition, noise)[0]
+
+    def log_bound(self, x: Tree, condition: Tree | None = None, *, noise: Noise) -> Tensor:
+        """log p(x, z | c) - log q(z | x, c) at one draw, (B,), nats: an importance weight; reads "posterior/0", ..."""
+        found = self.infer(x, condition, self._units("posterior", noise))
+        return self.observed.log_prob(found.parameters, x) + found.log_ratio
+
+    def sample(self, n: int, condition: Tree | None = None, *, noise: Noise) -> Tree:
+        """Draw n samples; reads the noise "prior/0", "prior/1", ... and "numbers" (D, U)."""
+        require_rows(noise, n)
+        units = self._units("prior", noise)
+        found = self.ladder(None, self.observed.columns(condition, units[0]), units)
+        return self.observed.draw(found.parameters, noise)
+
+    def encode(self, x: Tree, condition: Tree | None = None) -> Tensor:
+        """The mean of each group's posterior given the means before it, all in one row (B, L), coarsest first."""
+        like = self.observed.inputs(x, self)
+        found = self.infer(x, condition, [like.new_zeros(len(like), *shape) for shape in self.ladder.shapes])
+        return torch.cat([z.flatten(1) for z in found.codes], dim=1)
+
+    def decode(self, z: Tensor, condition: Tree | None = None) -> Tree:
+        """The mean of the samples whose latent numbers are z (B, L); raises `SpaceError`."""
+        if z.ndim != 2 or z.shape[1] != self.latent:
+            raise SpaceError(f"z: expected shape (B, {self.latent}), found {tuple(z.shape)}.")
+        pieces = z.split([math.prod(shape) for shape in self.ladder.shapes], dim=1)
+        codes = [piece.unflatten(1, shape) for piece, shape in zip(pieces, self.ladder.shapes, strict=True)]
+        found = self.ladder(None, self.observed.columns(condition, z), codes, codes)
+        return self.observed.mean(found.parameters)
+
+    def acts(self) -> list[Act]:
+        return [Act("fit", (Role("model", HierarchicalObjective(self), (self.ladder,)),))]
+
+
+class HierarchicalObjective(EvidenceObjective):
+    """The weighted bound, and the price of roughness."""
+
+    model: HierarchicalVAE
+
+    def __init__(self, model: HierarchicalVAE) -> None:
+        super().__init__(model, model.config.loss, len(model.ladder.shapes), model.observed.layout.width)
+
+    def evidence(self, batch: Batch, noise: Noise) -> tuple[Evidence, Tensor | float]:
+        evidence, roughness = self.model.terms(batch.x, batch.condition, noise)
+        return evidence, self.model.config.spectral * roughness
+
+
+class Level(Config):
+    """Groups of latent numbers on one grid."""
+
+    stride: int = Described(default=2, ge=1, description="how much coarser its grid is than that of the level before")
+    groups: int = Described(default=1, ge=1, description="groups, each drawn given those before it")
+    latent: int = Described(default=8, ge=1, description="latent channels of a group")
+
+
+@families.register("hierarchical-vae")
+class HierarchicalVAEConfig(FamilyConfig):
+    """Hierarchical variational autoencoder."""
+
+    summary: ClassVar[str] = "groups of latent numbers from coarse to fine, prior and posterior on one way down"
+    reference: ClassVar[str] = "ladder VAE, arXiv:1602.02282; BIVA, arXiv:1902.02102; NVAE, arXiv:2007.03898"
+    spaces: ClassVar[tuple[str, ...]] = ("vector", "field", "sequence", "product")
+    supports: ClassVar[tuple[str, ...]] = ("real", "binary", "levels", "interval")
+    model: ClassVar[type[nn.Module]] = HierarchicalVAE
+
+    kind: Literal["hierarchical-vae"] = "hierarchical-vae"
+    levels: tuple[Level, ...] = Described(
+        default=(Level(), Level()), min_length=1, description="from the finest to the coarsest"
+    )
+    channels: int = Described(default=64, ge=1, description="channels of all features")
+    depth: int = Described(default=1, ge=1, description="residual blocks at each level on the way up, and at the end")
+    likelihood: by_kind(likelihoods) | None = None  # type: ignore[valid-type]
+    loss: EvidenceConfig = EvidenceConfig()
+    spectral: float = Described(default=0.0, ge=0, description="price of the layers' largest singular values, nats")
+
+    def build(self, space: Space, condition: Space | None = None) -> HierarchicalVAE:
+        observed = Observed.of(space, condition, self.likelihood)
+        law, context = observed.law, observed.layout.context
+        return HierarchicalVAE(self, observed, Ladder(space, self, law.columns, context, law.parameters))
+
+    @classmethod
+    def example(cls) -> HierarchicalVAEConfig:
+        return cls(levels=(Level(stride=1, groups=2, latent=1), Level(stride=2, latent=1)), channels=6, spectral=0.01)
