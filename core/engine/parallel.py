@@ -137,10 +137,18 @@ def shard(plan: Plan, world: World, device: torch.device) -> list[FSDPModule]:
         return []
     units = _units(plan)
     mesh = init_device_mesh(device.type, (world.size,))
-    cut = [fully_shard(network, mesh=mesh, reshard_after_forward=True) for network, _ in units]
+    cut = [
+        fully_shard(network, mesh=mesh, reshard_after_forward=True, ignored_params=_empty(network))
+        for network, _ in units
+    ]
     for network, (_, double) in zip(cut, units, strict=True):
         network.set_reshard_after_backward(not double)
     return cut
+
+
+def _empty(network: nn.Module) -> set[nn.Parameter]:
+    """Parameters without a number in them, which FSDP cannot cut: weights between channels where there is one, say."""
+    return {parameter for parameter in network.parameters() if not parameter.numel()}
 
 
 def _units(plan: Plan) -> list[tuple[nn.Module, bool]]:

@@ -227,9 +227,9 @@ class Player:
 
 
 def trainable(role: Role) -> list[nn.Parameter]:
-    """The parameters that a role owns, each once."""
+    """The parameters that a role owns, each once; those without a number in them have nothing to learn."""
     own = {id(parameter): parameter for network in role.networks for parameter in network.parameters()}
-    return [parameter for parameter in own.values() if parameter.requires_grad]
+    return [parameter for parameter in own.values() if parameter.requires_grad and parameter.numel()]
 
 
 def give_turn(players: Sequence[Player], player: Player) -> None:

@@ -12,9 +12,10 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from inspect import getfile
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ from ..errors import Interrupted
 WEIGHTS = "weights.safetensors"
 MakePlan = Callable[[ParallelConfig], Plan]
 MakeSource = Callable[[], Source]
+Reference = tuple[str, str, Sequence[Any]]
+"""File and name of a function at the top level of a file, and its first arguments, which are plain JSON."""
 
 
 @dataclass(frozen=True)
@@ -39,39 +42,47 @@ class Job:
     """A fit, described so that a fresh process can run it.
 
     Attributes:
-        plan: file and name of a top-level function from layout to plan, with the same weights at every call.
-        source: file and name of a top-level function that returns the samples.
+        plan: `reference` of a function from layout to plan, with the same weights at every call.
+        source: `reference` of a function that returns the samples.
         folder: of the fit; `weights.safetensors` is written there when it ends.
         kind: layout over processes.
         resume: go on from the newest checkpoint.
         stop: step (over all acts) after whose row the fit gets SIGTERM.
     """
 
-    plan: tuple[str, str]
-    source: tuple[str, str]
+    plan: Reference
+    source: Reference
     folder: str
     kind: str = "ddp"
     resume: bool = False
     stop: int | None = None
 
 
-def reference(function: Callable[..., Any]) -> tuple[str, str]:
-    """File and name of a function; raises `ValueError` if it is not at the top level of its file."""
+def reference(function: Callable[..., Any]) -> Reference:
+    """What a fresh process needs to find a function, or a `functools.partial` of one with JSON for arguments.
+
+    Raises:
+        ValueError: it is not at the top level of its file.
+    """
+    arguments: Sequence[Any] = ()
+    if isinstance(function, partial):
+        function, arguments = function.func, function.args
     if "." in function.__qualname__ or "<" in function.__qualname__:
         raise ValueError(f"{function.__qualname__}: expected a function at the top level of a file.")
-    return getfile(function), function.__qualname__
+    return getfile(function), function.__qualname__, arguments
 
 
-def _resolve(place: tuple[str, str]) -> Callable[..., Any]:
-    file, name = place
-    if Path(file).parent == Path(__file__).parent:  # the toys: part of this package, with relative imports
-        return getattr(importlib.import_module(f"{__package__}.{Path(file).stem}"), name)
-    specification = importlib.util.spec_from_file_location(f"maquette_case_{abs(hash(file))}", file)
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return getattr(module, name)
+def _resolve(place: Reference) -> Callable[..., Any]:
+    file, name, arguments = place
+    if Path(file).parent == Path(__file__).parent:  # a part of this package, with relative imports
+        module = importlib.import_module(f"{__package__}.{Path(file).stem}")
+    else:
+        specification = importlib.util.spec_from_file_location(f"maquette_case_{abs(hash(file))}", file)
+        assert specification is not None
+        assert specification.loader is not None
+        module = importlib.util.module_from_spec(specification)
+        specification.loader.exec_module(module)
+    return partial(getattr(module, name), *arguments)
 
 
 class _Stop:

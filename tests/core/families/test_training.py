@@ -1,4 +1,4 @@
-"""Every registered family trains on the engine, and the same whether its batches are cut or whole."""
+"""Every registered family trains on the engine, the same however its batches are cut and whoever shares them."""
 
 import json
 
@@ -8,7 +8,13 @@ from maquette.core.data import TensorSource
 from maquette.core.engine.loop import fit
 from maquette.core.engine.plan import ParallelConfig, TrainingConfig
 from maquette.core.families import families
+from maquette.core.families.gan.gan import GANConfig
+from maquette.core.families.gan.losses import GradientPenalty, Hinge, LeastSquares, Wasserstein
+from maquette.core.nets.residual import ResidualConfig
+from maquette.core.spaces import Vector, size
+from maquette.core.testing.cases import STEPS, steps_of, training_case
 from maquette.core.testing.laws import cases, draw
+from maquette.core.testing.training import assert_processes_do_not_matter, assert_world_size_does_not_matter
 
 
 def losses(config, folder, micro_batch):
@@ -40,3 +46,37 @@ def test_micro_batches_change_nothing(name, tmp_path):
     torch.testing.assert_close(cut, whole, rtol=1e-9, atol=1e-12)
     for tensor_name, tensor in weights.items():
         torch.testing.assert_close(again[tensor_name], tensor, rtol=1e-7, atol=1e-9, msg=tensor_name)
+
+
+@pytest.mark.parametrize("name", [name for name, _ in families.items()])
+def test_processes_change_nothing(name, tmp_path, crew):
+    config = families.get(name).example()
+    # the smallest samples with a condition: what is summed and cut here are gradients, weights and state
+    space, condition = min(cases(config), key=lambda case: (case[1] is None, size(case[0])))
+    acts = config.build(space, condition).acts()
+    if any(role.objective.coupled for act in acts for role in act.roles):
+        pytest.skip("its losses couple the samples of a batch, which several processes would cut apart")
+    last = (len(acts) - 1) * steps_of(acts)  # several processes have gone through all acts but the last when it begins
+    assert_processes_do_not_matter(*training_case(config, space, condition), tmp_path, stop=last + 10, crew=crew)
+
+
+def adversaries(loss, **options):
+    net = ResidualConfig(width=8, depth=1)
+    return training_case(GANConfig(generator=net, critic=net, loss=loss, **options), Vector(dim=2), Vector(dim=1))
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [LeastSquares(), Hinge(), Wasserstein(clip=0.05), GradientPenalty()],  # the family's example has the fifth
+    ids=lambda loss: loss.kind,
+)
+def test_processes_change_nothing_for_adversaries(loss, tmp_path, crew):
+    """Clipping and spectral norms act on shards of the critic's weights, penalties differentiate through them."""
+    assert_processes_do_not_matter(
+        *adversaries(loss, spectral=loss.kind == "hinge"), tmp_path, stop=STEPS // 2, crew=crew
+    )
+
+
+def test_sharded_processes_give_the_whole_curve_of_wgan_gp(tmp_path, crew):
+    case = adversaries(GradientPenalty(), critic_turns=2)
+    assert_world_size_does_not_matter(*case, tmp_path, crew=crew, kinds=("fsdp",))

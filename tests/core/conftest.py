@@ -1,4 +1,4 @@
-"""Two processes that all tests of this folder share: starting them costs more than their fits."""
+"""Two processes that all tests of core share: starting them costs more than their fits."""
 
 from collections.abc import Iterator
 

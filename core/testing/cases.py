@@ -1,0 +1,75 @@
+"""Any family's fit as a case for the laws of training: a plan and a source that fresh processes can build.
+
+    def test_my_family_trains_alike_on_two_processes(tmp_path):
+        case = training_case(MyConfig(), Vector(dim=5), Vector(dim=2))
+        assert_processes_do_not_matter(*case, tmp_path, stop=STEPS // 2)
+
+A family is found by its kind, so a third party's must be registered by an entry point.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from pydantic import TypeAdapter
+
+from ..config import parse
+from ..data import TensorSource
+from ..engine.plan import CheckpointConfig, OptimizerConfig, ParallelConfig, Plan, TrainingConfig
+from ..families import FamilyConfig, families
+from ..objective import Act, Trainable
+from ..spaces import Space
+from .laws import draw
+from .worker import MakePlan, MakeSource
+
+STEPS = 50
+"""Steps of a fit, shared by the model's acts."""
+SAMPLES, BATCH = 45, 11
+"""Four whole batches, and one of a single sample that leaves one of two processes without any."""
+
+_space: TypeAdapter[Any] = TypeAdapter(Space)
+Json = dict[str, Any]
+
+
+def training_case(config: FamilyConfig, space: Space, condition: Space | None) -> tuple[MakePlan, MakeSource]:
+    """The plan of a family's fit, and samples of the space."""
+    given = _json(space), None if condition is None else _json(condition)
+    return partial(family_plan, config.model_dump(mode="json"), *given), partial(family_source, *given)
+
+
+def _json(space: Space) -> Json:
+    return space.model_dump(mode="json")
+
+
+def steps_of(acts: Sequence[Act]) -> int:
+    """Steps of each act of a fit."""
+    return math.ceil(STEPS / len(acts))
+
+
+def family_plan(config: Json, space: Json, condition: Json | None, parallel: ParallelConfig) -> Plan:
+    """A fit of some fifty steps, with every option of the engine that changes numbers."""
+    family = parse(families.get(config["kind"]), config)
+    torch.manual_seed(1)
+    model = family.build(_space.validate_python(space), _space.validate_python(condition) if condition else None)
+    assert isinstance(model, Trainable)
+    acts = model.acts()
+    training = TrainingConfig(
+        steps=steps_of(acts),
+        batch_size=BATCH,
+        optimizer=OptimizerConfig(lr=1e-3, clip=1.0, warmup=3),
+        average=0.9,
+        log_every=1,
+        checkpoint=CheckpointConfig(every=STEPS),
+        parallel=parallel,
+    )
+    return training.plan(acts)
+
+
+def family_source(space: Json, condition: Json | None) -> TensorSource:
+    """Arbitrary samples and conditions, the same at every call."""
+    given = None if condition is None else draw(_space.validate_python(condition), SAMPLES, seed=2)
+    return TensorSource(draw(_space.validate_python(space), SAMPLES, seed=1), given)
