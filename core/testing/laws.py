@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -398,19 +398,35 @@ def check_causal(config: FamilyConfig, space: Space, condition: Space | None) ->
             assert torch.equal(after[:, seen], before[:, seen]), f"the law of number {i} sees itself or later ones"
 
 
+@dataclass
+class _Recorded:
+    """A likelihood that keeps the parameters it was given to draw from."""
+
+    law: Any
+    seen: list[Tensor] = field(default_factory=list)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.law, name)
+
+    def draw(self, parameters: Tensor, u: Tensor) -> Tensor:
+        self.seen.append(parameters)
+        return self.law.draw(parameters, u)
+
+
 def check_conditionals(config: FamilyConfig, space: Space, condition: Space | None) -> None:
-    """The density is the product of the conditionals, and a sample is drawn from them: cached sampling or not."""
-    model, n = shaken(config, space, condition), 6
+    """The density is the product of the conditionals, and numbers are drawn from them in turn: cached or anew."""
+    model, n, tolerance = shaken(config, space, condition), 6, TOLERANCES[config.tolerance]
     c, noise = _condition(condition, n), keyed(n)
+    law = model.likelihood = _Recorded(model.likelihood)
     with torch.no_grad():
         x = model.sample(n, c, noise=noise)
         rows, parameters = flatten(space, x), model.conditionals(x, c)
-        law = model.likelihood
         product = law.log_prob(parameters, rows).sum(1)
-        u = noise.uniform("numbers", (size(space), law.uniforms))
-        drawn = law.draw(parameters, u)
-    _near(product, model.log_prob(x, c), TOLERANCES[config.tolerance], "product of conditionals")
-    _near(drawn.double(), rows.double(), TOLERANCES[config.tolerance], "a sample, drawn again from its conditionals")
+        drawn_from = torch.stack(law.seen, dim=1)[:, model.order.argsort()]
+        drawn = law.law.draw(parameters, noise.uniform("numbers", (size(space), law.uniforms)))
+    _near(product, model.log_prob(x, c), tolerance, "product of conditionals")
+    _near(drawn_from, parameters, tolerance, "parameters that numbers were drawn from")
+    _near(drawn.double(), rows.double(), tolerance, "a sample, drawn again from its conditionals")
 
 
 # --- invertible models --------------------------------------------------------------------------------

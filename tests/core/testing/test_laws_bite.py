@@ -141,7 +141,8 @@ class Coins(nn.Module):
         u = noise.uniform("numbers", (2, 1))
         first = self.likelihood.draw(self._first(self.layout.columns(condition, u[:, :, 0]))[:, None], u[:, 1])
         x = torch.stack((first, first), dim=1)
-        one = self.likelihood.draw(self.conditionals(x, condition)[:, 0], u[:, 1 if self.fault == "again" else 0])
+        parameters = self.conditionals(x, condition)[:, 0] + (1e-6 if self.fault == "stale" else 0)
+        one = self.likelihood.draw(parameters, u[:, 1 if self.fault == "again" else 0])
         return torch.stack((one, first), dim=1)
 
     def log_bound(self, x, condition=None, *, noise):
@@ -198,6 +199,7 @@ def where(config):
         ("causal", CoinsConfig(fault="peek")),
         ("conditionals", CoinsConfig(fault="product")),
         ("conditionals", CoinsConfig(fault="again")),
+        ("conditionals", CoinsConfig(fault="stale")),
         ("inverse", AffineConfig(fault="inexact")),
         ("log-det", AffineConfig(fault="log-det")),
         ("gradients", AffineConfig(fault="idle")),
