@@ -119,11 +119,20 @@ class Adapted(Objective):
         self.objective.update(statistics)
 
 
-def adapt(acts: Sequence[Act], transform: Callable[[Batch, Noise], Batch], *, prefix: str = "") -> list[Act]:
-    """Put a transformation of batches in front of every role of the acts; `prefix` goes before their names."""
+def adapt(acts: Sequence[Act], transform: Callable[[Batch, Noise], Batch], *, label: str = "") -> list[Act]:
+    """Put a transformation of batches in front of every role of the acts.
+
+    With a label, acts are called "label/name", and one that was called "fit" bears the label alone.
+    """
+
+    def name(act: Act) -> str:
+        if not label:
+            return act.name
+        return label if act.name == "fit" else f"{label}/{act.name}"
+
     return [
         Act(
-            prefix + act.name,
+            name(act),
             tuple(Role(role.name, Adapted(transform, role.objective), role.networks, role.turns) for role in act.roles),
             act.prepare,
         )

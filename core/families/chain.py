@@ -6,7 +6,7 @@ models with codes and pixels.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
@@ -76,7 +76,8 @@ class Chain(nn.Module):
     def acts(self) -> list[Act]:
         """The acts of the first family, then those of the second; an act called "fit" bears the family's name."""
         one, two = self.split.labels
-        return _acts(self.first, self._first_view, one) + _acts(self.second, self._second_view, two)
+        first = adapt(self.first.acts(), self._first_view, label=one)
+        return first + adapt(self.second.acts(), self._second_view, label=two)
 
     def _first_view(self, batch: Batch, noise: Noise) -> Batch:
         return replace(batch, x=self.split.take(batch.x, self.split.first))
@@ -93,11 +94,6 @@ class DensityChain(Chain):
         """log p(a | c) + log p(b | a, c), shape (B,), nats."""
         a, b = self.split.take(x, self.split.first), self.split.take(x, self.split.second)
         return self.first.log_prob(a, condition) + self.second.log_prob(b, self.split.given(condition, a))
-
-
-def _acts(family: Any, view: Callable[[Batch, Noise], Batch], label: str) -> list[Act]:
-    acts = adapt(family.acts(), view, prefix=f"{label}/")
-    return [replace(act, name=label) if act.name == f"{label}/fit" else act for act in acts]
 
 
 @families.register("chain")
