@@ -28,3 +28,19 @@ def positions(space: Space) -> Tensor:
     axes = max(piece.shape[1] for piece in pieces)
     found = torch.cat([F.pad(piece, (0, axes - piece.shape[1])) for piece in pieces])
     return found[:, (found != found[:1]).any(0)]  # an axis of length one tells nothing
+
+
+def neighbours(space: Field) -> Tensor:
+    """Which numbers lie one cell back along an axis, for each number in raster order, (D, A), int64; D stands for none.
+
+    The axis along which the number before is that neighbour is left out.
+    """
+    numbers = size(space)
+    cells = torch.arange(numbers).reshape(*space.grid, space.channels)
+    found = [cells.new_zeros(numbers, 0)]
+    for axis, length in enumerate(space.grid):
+        if length > 1 and cells.stride(axis) > 1:
+            none = torch.full_like(cells.narrow(axis, 0, 1), numbers)
+            back = torch.cat((none, cells.narrow(axis, 0, length - 1)), dim=axis)
+            found.append(back.reshape(numbers, 1))
+    return torch.cat(found, dim=1)
