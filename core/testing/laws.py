@@ -91,6 +91,7 @@ def cases(config: FamilyConfig) -> list[tuple[Space, Space | None]]:
         spaces: dict[str, list[tuple[Space, Space | None]]] = {
             "vector": [
                 (Vector(dim=2, support=s), None),
+                (Vector(dim=2, support=s), Vector(dim=1)),
                 (Vector(dim=5, support=s), Vector(dim=2)),
                 (Vector(dim=1, support=s), None),
             ],
@@ -315,8 +316,9 @@ def _box(space: Space) -> tuple[float, float] | None:
 
 def _grid(space: Space) -> tuple[Tensor, float]:
     """Rows (n, 2) all over a space of two real numbers, and the area that each stands for."""
-    low, high = _box(space) or (-8.0, 8.0)
-    side = 480
+    box = _box(space)
+    low, high = box or (-8.0, 8.0)
+    side = 240 if box else 480
     axis = low + (high - low) * (torch.arange(side, dtype=torch.float64) + 0.5) / side
     return torch.cartesian_prod(axis, axis), ((high - low) / side) ** 2
 

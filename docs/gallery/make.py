@@ -82,6 +82,7 @@ SIZES: dict[str, dict[str, Any]] = {
         "spectral": False,
         "loss": {"kind": "non-saturating", "r1": 0.1},
     },
+    "planar": {"steps": 48},
     "spline": _AUTOREGRESSIVE,
     "coupling": {"transforms": 12, "hidden": [64, 64]},
     "autoregressive-flow": {"transforms": 8, "hidden": [64, 64]},

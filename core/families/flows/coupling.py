@@ -13,7 +13,7 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.distributions import Transform, constraints
+from torch.distributions import Transform
 from zuko.transforms import PermutationTransform
 
 from ...errors import ConfigError
@@ -22,19 +22,16 @@ from ...nets.embeddings import zero
 from ...nets.mlp import MLP
 from ...spaces import Space
 from .. import families
+from .bijection import Bijection
 from .elementwise import Additive, Affine, Alone, Elementwise
 from .flow import Flow, FlowConfig
 
 
-class HalfCouplingTransform(Transform):
+class HalfCouplingTransform(Bijection):
     """y = (a, f(b; a)), or (f(a; b), b) if `first`, for x = (a, b) cut at `cut`.
 
     zuko's coupling gathers and scatters by a mask; with permutations between the couplings a cut will do.
     """
-
-    domain = constraints.real_vector
-    codomain = constraints.real_vector
-    bijective = True
 
     def __init__(self, meta: Callable[[Tensor], Transform], cut: int, *, first: bool) -> None:
         super().__init__()
@@ -48,22 +45,14 @@ class HalfCouplingTransform(Transform):
     def _join(self, stays: Tensor, bent: Tensor) -> Tensor:
         return torch.cat((bent, stays) if self.first else (stays, bent), dim=-1)
 
-    def _call(self, x: Tensor) -> Tensor:
-        stays, bent = self._split(x)
-        return self._join(stays, self.meta(stays)(bent))  # type: ignore[arg-type]
-
     def _inverse(self, y: Tensor) -> Tensor:
         stays, bent = self._split(y)
         return self._join(stays, self.meta(stays).inv(bent))  # type: ignore[arg-type]
 
     def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """x (..., D) to (y (..., D), log-determinant (...))."""
         stays, bent = self._split(x)
         bent, ladj = self.meta(stays).call_and_ladj(bent)  # type: ignore[attr-defined]
         return self._join(stays, bent), ladj.sum(dim=-1)
-
-    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
-        return self.call_and_ladj(x)[1]
 
 
 class Coupling(nn.Module):
@@ -100,10 +89,27 @@ class Permutation(nn.Module):
         return PermutationTransform(self.order)  # type: ignore[arg-type]
 
 
+Networks = Callable[[int, int], nn.Module]
+"""networks(S numbers that stay, outputs) -> a network for `Coupling`, which starts as the zero function."""
+
+
+def perceptrons(layout: Layout, hidden: Sequence[int]) -> Networks:
+    """MLPs with these hidden layers."""
+
+    def network(stays: int, outputs: int) -> nn.Module:
+        mlp = MLP(stays + layout.context, hidden, outputs)
+        last = mlp[-1]
+        assert isinstance(last, nn.Linear)
+        zero(last)
+        return mlp
+
+    return network
+
+
 def couplings(
-    layout: Layout, count: int, hidden: Sequence[int], elementwise: Elementwise, *, kind: str
+    layout: Layout, count: int, elementwise: Elementwise, networks: Networks, *, kind: str
 ) -> list[nn.Module]:
-    """`count` couplings by MLPs in pairs, a permutation before each pair; together they start as a permutation.
+    """`count` couplings in pairs, a permutation before each pair; together they start as a permutation.
 
     Raises:
         ConfigError: fewer than two numbers, or an odd count; the message names the family's `kind`.
@@ -120,10 +126,7 @@ def couplings(
         transforms.append(Permutation(torch.randperm(layout.width)))
         for first in (False, True):
             bent = cut if first else layout.width - cut
-            network = MLP(layout.width - bent + layout.context, hidden, elementwise.parameters * bent)
-            last = network[-1]
-            assert isinstance(last, nn.Linear)
-            zero(last)
+            network = networks(layout.width - bent, elementwise.parameters * bent)
             transforms.append(Coupling(network, elementwise, cut, first=first))
     return transforms
 
@@ -145,7 +148,8 @@ class CouplingConfig(FlowConfig):
     def build(self, space: Space, condition: Space | None = None) -> Flow:
         layout = Layout(space, condition)
         additive = self.bijection == "additive"
-        bent = couplings(layout, self.transforms, self.hidden, Additive() if additive else Affine(), kind=self.kind)
+        elementwise = Additive() if additive else Affine()
+        bent = couplings(layout, self.transforms, elementwise, perceptrons(layout, self.hidden), kind=self.kind)
         # shifts keep volumes, so that NICE ends in scales
         return Flow(layout, [*bent, Alone(layout, Affine())] if additive else bent, self.base.build(layout))
 

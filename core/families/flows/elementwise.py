@@ -11,9 +11,10 @@ from typing import Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Transform, constraints
+from torch.distributions import Transform
 
 from ...layout import Layout
+from .bijection import NumberBijection, Summed
 
 
 class Elementwise(Protocol):
@@ -29,25 +30,18 @@ class Elementwise(Protocol):
         ...
 
 
-class AffineTransform(Transform):
+class AffineTransform(NumberBijection):
     """y = exp(log_scale) x + shift, all of shape (..., D)."""
-
-    domain = constraints.real
-    codomain = constraints.real
-    bijective = True
 
     def __init__(self, shift: Tensor, log_scale: Tensor) -> None:
         super().__init__()
         self.shift, self.log_scale = shift, log_scale
 
-    def _call(self, x: Tensor) -> Tensor:
-        return x * self.log_scale.exp() + self.shift
+    def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x * self.log_scale.exp() + self.shift, self.log_scale.expand_as(x)
 
     def _inverse(self, y: Tensor) -> Tensor:
         return (y - self.shift) * (-self.log_scale).exp()
-
-    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
-        return self.log_scale.expand_as(x)
 
 
 @dataclass(frozen=True)
@@ -73,42 +67,27 @@ class Affine:
         return AffineTransform(shift, scale / (1 + scale.abs() / self.bound))
 
 
+class Amortised(nn.Module):
+    """Numbers of some shape that are linear in the condition: (*shape,) without one, else (B, *shape)."""
+
+    def __init__(self, start: Tensor, context: int) -> None:
+        super().__init__()
+        self.constant = nn.Parameter(start)
+        self.slope = nn.Parameter(torch.zeros(*start.shape, context))
+
+    def forward(self, columns: Tensor | None) -> Tensor:
+        if columns is None:
+            return self.constant
+        return self.constant + torch.tensordot(columns, self.slope, dims=([-1], [-1]))  # type: ignore[arg-type]
+
+
 class Alone(nn.Module):
     """Lazy transform that bends every number by itself, as the condition alone says; starts as the identity."""
 
     def __init__(self, layout: Layout, elementwise: Elementwise) -> None:
         super().__init__()
         self.elementwise = elementwise
-        self.constant = nn.Parameter(torch.zeros(elementwise.parameters, layout.width))
-        self.slope = nn.Parameter(torch.zeros(elementwise.parameters, layout.width, layout.context))
+        self.amortised = Amortised(torch.zeros(elementwise.parameters, layout.width), layout.context)
 
     def forward(self, columns: Tensor | None) -> Transform:
-        if columns is None:
-            return Summed(self.elementwise(self.constant))
-        return Summed(self.elementwise(self.constant + (self.slope @ columns[..., None, :, None]).squeeze(-1)))
-
-
-class Summed(Transform):
-    """An elementwise transform as one of rows: its log-determinants (..., D) are summed to (...)."""
-
-    domain = constraints.real_vector
-    codomain = constraints.real_vector
-    bijective = True
-
-    def __init__(self, elementwise: Transform) -> None:
-        super().__init__()
-        self.elementwise = elementwise
-
-    def _call(self, x: Tensor) -> Tensor:
-        return self.elementwise(x)  # type: ignore[return-value]
-
-    def _inverse(self, y: Tensor) -> Tensor:
-        return self.elementwise.inv(y)  # type: ignore[return-value]
-
-    def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """x (..., D) to (y (..., D), log-determinant (...))."""
-        y, ladj = self.elementwise.call_and_ladj(x)  # type: ignore[attr-defined]
-        return y, ladj.sum(dim=-1)
-
-    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
-        return self.call_and_ladj(x)[1]
+        return Summed(self.elementwise(self.amortised(columns)))

@@ -17,6 +17,7 @@ from ...objective import Act, Losses, Objective, Role
 from ...spaces import Tree
 from .. import FamilyConfig
 from .bases import Base, BaseConfig, Normal, NormalConfig
+from .bijection import Reversed
 
 
 class Flow(nn.Module):
@@ -102,7 +103,7 @@ class Inverted(nn.Module):
         self.lazy = lazy
 
     def forward(self, columns: Tensor | None) -> Transform:
-        return self.lazy(columns).inv
+        return Reversed(self.lazy(columns))
 
 
 class FlowConfig(FamilyConfig):

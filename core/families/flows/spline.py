@@ -15,7 +15,7 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.distributions import Transform, constraints
+from torch.distributions import Transform
 from torch.nn import functional as F
 
 from ...errors import ConfigError
@@ -24,11 +24,12 @@ from ...spaces import Interval, Real, Space
 from .. import families
 from .autoregressive import autoregressions
 from .bases import NormalConfig, Uniform
-from .coupling import couplings
+from .bijection import NumberBijection, Scaling
+from .coupling import couplings, perceptrons
 from .flow import Flow, FlowConfig
 
 
-class SplineTransform(Transform):
+class SplineTransform(NumberBijection):
     """Elementwise spline on [-bound, bound], the identity outside; all-zero parameters make it the identity.
 
     Args:
@@ -37,10 +38,6 @@ class SplineTransform(Transform):
         bound: half the length of the box.
         smallest: least bin width and height relative to the box, and least slope.
     """
-
-    domain = constraints.real
-    codomain = constraints.real
-    bijective = True
 
     def __init__(self, parameters: Tensor, bound: float = 5.0, smallest: float = 1e-3) -> None:
         super().__init__()
@@ -71,11 +68,7 @@ class SplineTransform(Transform):
     def _inside(self, value: Tensor) -> Tensor:
         return value.abs() <= self.bound if self.circular else value.abs() < self.bound
 
-    def _call(self, x: Tensor) -> Tensor:
-        return self.call_and_ladj(x)[0]
-
     def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """x (..., D) to (y, log |dy/dx|), both (..., D)."""
         x0, width, y0, height, d0, d1 = self._bin(x, self.horizontal)
         s = height / width
         z = ((x - x0) / width).clamp(0, 1)
@@ -95,9 +88,6 @@ class SplineTransform(Transform):
         # the root that does not cancel; rounding may push the discriminant below zero
         z = 2 * c / (-b - (b * b - 4 * a * c).clamp(min=0).sqrt())
         return torch.where(self._inside(y), x0 + z * width, y)
-
-    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
-        return self.call_and_ladj(x)[1]
 
 
 @dataclass(frozen=True)
@@ -124,29 +114,7 @@ class Rescaled(nn.Module):
         self.low, self.high, self.bound = low, high, bound
 
     def forward(self, columns: Tensor | None) -> Transform:
-        return RescaledTransform(self.low, self.high, self.bound)
-
-
-class RescaledTransform(Transform):
-    """y = bound (2 (x - low) / (high - low) - 1) on rows (..., D); the inverse keeps to [low, high] when it rounds."""
-
-    domain = constraints.real_vector
-    codomain = constraints.real_vector
-    bijective = True
-
-    def __init__(self, low: float, high: float, bound: float) -> None:
-        super().__init__()
-        self.low, self.high, self.bound = low, high, bound
-        self.scale = 2 * bound / (high - low)
-
-    def _call(self, x: Tensor) -> Tensor:
-        return self.scale * (x - self.low) - self.bound
-
-    def _inverse(self, y: Tensor) -> Tensor:
-        return ((y + self.bound) / self.scale + self.low).clamp(self.low, self.high)
-
-    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
-        return torch.full_like(x[..., 0], x.shape[-1] * math.log(self.scale))
+        return Scaling(self.low, self.high, -self.bound, self.bound)
 
 
 @families.register("spline")
@@ -181,7 +149,7 @@ class SplineConfig(FlowConfig):
                 "spline.passes: a coupling takes one pass; leave the key out or set scheme=autoregressive."
             )
         else:
-            bent = couplings(layout, self.transforms, self.hidden, spline, kind=self.kind)
+            bent = couplings(layout, self.transforms, spline, perceptrons(layout, self.hidden), kind=self.kind)
         if not isinstance(support := layout.support, Interval):
             return Flow(layout, bent, self.base.build(layout))
         if not isinstance(self.base, NormalConfig):

@@ -4,10 +4,13 @@ import pytest
 import torch
 from maquette.core.data import Batch
 from maquette.core.errors import ConfigError
+from maquette.core.families.flows.circular_spline import CircularSplineConfig
+from maquette.core.families.flows.linear import LinearConfig, Mixing
+from maquette.core.families.flows.planar import PlanarTransform, RadialTransform
 from maquette.core.families.flows.spline import Spline, SplineConfig, SplineTransform
 from maquette.core.noise import KeyedNoise
-from maquette.core.spaces import Vector
-from maquette.core.testing.laws import shaken
+from maquette.core.spaces import Torus, Vector
+from maquette.core.testing.laws import keyed, shaken
 from zuko.transforms import MonotonicRQSTransform
 
 
@@ -149,3 +152,50 @@ def test_a_flow_learns_a_conditional_law(config):
     entropy = 1 + torch.log(torch.tensor(2 * torch.pi)) + torch.log(root.det())
     found = -flow.log_prob(test.x, test.condition).mean()
     assert entropy - 0.05 < found < entropy + 0.15
+
+
+def test_a_linear_flow_is_a_gaussian_of_full_covariance():
+    """Its density is that of N(A z, A A^T) in closed form, and LU factors rebuild the matrix they were made of."""
+    flow = shaken(LinearConfig(), Vector(dim=4), Vector(dim=2))
+    c = torch.randn(1, 2, dtype=torch.float64).expand(50, 2)
+    mean = flow.decode(torch.zeros(50, 4, dtype=torch.float64), c)
+    root = (flow.decode(torch.eye(4, dtype=torch.float64), c[:4]) - mean[:4]).T
+    law = torch.distributions.MultivariateNormal(mean[0], root @ root.T)
+    x = torch.randn(50, 4, dtype=torch.float64)
+    torch.testing.assert_close(flow.log_prob(x, c), law.log_prob(x), rtol=0, atol=1e-10)
+    start = torch.randn(5, 5, dtype=torch.float64)
+    y, ladj = Mixing(start)(None).call_and_ladj(torch.eye(5, dtype=torch.float64).flatten()[None])
+    torch.testing.assert_close(y.view(5, 5), start)
+    torch.testing.assert_close(ladj[0], 5 * torch.linalg.slogdet(start).logabsdet)
+
+
+@pytest.mark.parametrize("transform", [PlanarTransform, RadialTransform])
+def test_steps_stay_invertible_whatever_their_parameters(transform):
+    parameters = 4 * torch.randn(500, 9 if transform is PlanarTransform else 6, dtype=torch.float64)
+    step, x = transform(parameters), 3 * torch.randn(500, 4, dtype=torch.float64)
+    y, ladj = step.call_and_ladj(x)
+    assert ladj.isfinite().all()
+    torch.testing.assert_close(step.inv(y), x, rtol=0, atol=1e-6)  # 500 steps, some within 1e-6 of folding over
+
+
+def test_the_inverse_of_a_planar_step_has_the_derivatives_of_the_implicit_function():
+    parameters = torch.randn(9, dtype=torch.float64, requires_grad=True)
+    y = torch.randn(3, 4, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda p, y: PlanarTransform(p).inv(y), (parameters, y))
+
+
+def test_circular_splines_know_no_seam():
+    """Moved by any number of turns an angle has the same density, which is smooth where the circle was cut."""
+    period = 4.0
+    flow = shaken(CircularSplineConfig.example(), Vector(dim=2, support=Torus(period=period)), None, scale=0.5)
+    x = period * torch.rand(100, 2, dtype=torch.float64)
+    turns = torch.randint(-3, 4, (100, 2)).double()
+    torch.testing.assert_close(flow.log_prob(x + period * turns), flow.log_prob(x), rtol=0, atol=1e-9)
+    for seam in (0.0, period / 2):
+        left, right = (
+            flow.log_prob(torch.cat((torch.full_like(x[:, :1], seam + e), x[:, 1:]), 1)) for e in (-1e-11, 1e-11)
+        )
+        torch.testing.assert_close(left, right, rtol=0, atol=1e-6)
+    samples = flow.sample(200, noise=keyed(200))
+    assert (samples >= 0).all()
+    assert (samples < period).all()
