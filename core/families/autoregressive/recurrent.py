@@ -53,6 +53,10 @@ class Recurrent(nn.Module):
         self.condition = nn.Linear(context, width, bias=False) if context else None
         self.begin = nn.Linear(context, config.depth * width) if context else None
         self.cell: Any = CELLS[config.cell](width, width, config.depth, batch_first=True)
+        if config.cell == "lstm":
+            # open forget gates carry gradients far from the start (Gers et al., Neural Comput. 12 (2000) 2451)
+            for layer in range(config.depth):
+                nn.init.ones_(getattr(self.cell, f"bias_ih_l{layer}").detach()[width : 2 * width])
         self.leave = zero(nn.Linear(width, law.parameters))
 
     def forward(self, inputs: Tensor, columns: Tensor | None) -> Tensor:
