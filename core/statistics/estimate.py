@@ -32,7 +32,13 @@ class Estimate:
     floor_stderr: float = math.nan
 
     def excess(self) -> float:
-        """How many standard errors the figure lies beyond its floor; NaN if it has none."""
+        """How many standard errors the figure lies beyond its floor.
+
+        NaN if it has no floor. Infinite if only the figure is missing: what the reference shows and the other sample
+        cannot even be asked for is the plainest of differences.
+        """
+        if math.isnan(self.value) and not math.isnan(self.floor):
+            return math.inf
         error = math.hypot(self.stderr, 0.0 if math.isnan(self.floor_stderr) else self.floor_stderr)
         away = self.floor - self.value if self.better == "higher" else self.value - self.floor
         if self.better == "floor":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import least_squares
@@ -42,8 +44,13 @@ def shower_maximum(energy: ArrayLike, edges: ArrayLike) -> float:
     Args:
         energy: (L,), any unit.
         edges: boundaries of the layers, (L + 1,).
+
+    Returns:
+        The depth; NaN without energy, or with all of it in one layer.
     """
     energy, edges = np.asarray(energy, dtype=np.float64), np.asarray(edges, dtype=np.float64)
+    if np.count_nonzero(energy) < 2:
+        return math.nan
     share = energy / energy.sum()
     middle = (edges[1:] + edges[:-1]) / 2
     mean = (share * middle).sum()
@@ -65,7 +72,12 @@ def containment_radius(energy: ArrayLike, edges: ArrayLike, fraction: float = 0.
         energy: in each ring, (R,).
         edges: of the rings, (R + 1,).
         fraction: of the energy in all rings.
+
+    Returns:
+        The radius; NaN without energy.
     """
+    if not np.any(energy):
+        return math.nan
     inside = np.concatenate([[0.0], np.cumsum(np.asarray(energy, dtype=np.float64))])
     return float(np.interp(fraction, inside / inside[-1], np.asarray(edges, dtype=np.float64)))
 

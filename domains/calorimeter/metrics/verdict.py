@@ -20,6 +20,14 @@ def verdict(estimates: Mapping[str, Estimate], n: int) -> str:
     if not caught:
         measured = sum(map(math.isfinite, beyond.values()))
         return f"indistinguishable at n = {n:,}: all {measured} metrics lie within 3 sigma of their floors"
-    named = ", ".join(f"{name} ({beyond[name]:.1f} sigma)" for name in caught[:NAMED])
+    named = ", ".join(f"{name} ({_how(estimates[name])})" for name in caught[:NAMED])
     more = f" and {len(caught) - NAMED} more" if len(caught) > NAMED else ""
     return f"distinguishable by {named}{more} at n = {n:,}"
+
+
+def _how(estimate: Estimate) -> str:
+    """How a figure lies beyond its floor, in a few words."""
+    if math.isnan(estimate.value):
+        return "not measurable in the generated sample"
+    excess = estimate.excess()
+    return f"{excess:.1f} sigma" if math.isfinite(excess) else "without spread"
