@@ -1,0 +1,341 @@
+"""VQ-VAE: an autoencoder whose codes are numbers of entries in a codebook, and a model of these numbers.
+
+Van den Oord, Vinyals & Kavukcuoglu, arXiv:1711.00937, with one level of codes; with two, Razavi, van den Oord &
+Vinyals, "VQ-VAE-2", arXiv:1906.00446: the coarser codes are found first, and the finer ones given them. The first act
+fits the autoencoder, each of the following a prior to the codes of one level given those above it: any family of
+discrete numbers with a density.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import Field as Described
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ...capabilities import capabilities
+from ...data import Batch
+from ...errors import ConfigError, SpaceError
+from ...likelihoods import likelihoods
+from ...nets.conv import (
+    Analysis,
+    Convolution,
+    Residual,
+    as_field,
+    finer,
+    normalized,
+    pyramid,
+    to_channels,
+    to_numbers,
+)
+from ...noise import Noise, require_rows
+from ...objective import Act, Losses, Objective, Role, adapt
+from ...registry import by_kind
+from ...spaces import Field, Levels, Product, Real, Simple, Space, Support, Tree, Vector
+from .. import FamilyConfig, families
+from .codebook import Codebook
+from .observed import Observed
+
+
+def straight_through(z: Tensor, code: Tensor) -> Tensor:
+    """The value of `code` with the gradient of `z`: the quantisation passes gradients as if it were not there."""
+    return z + (code - z).detach()
+
+
+@dataclass(frozen=True)
+class Quantised:
+    """One pass down; lists run from the coarsest level to the finest.
+
+    Attributes:
+        parameters: of the numbers' laws, (B, D, P).
+        index: numbers of the codes, each (B, slots, *grid), int64.
+        vectors: what was quantised, each (B, slots, *grid, d).
+        distance: squared distance of vectors from their codes, whose gradient pulls the vectors alone, (B,).
+    """
+
+    parameters: Tensor
+    index: list[Tensor]
+    vectors: list[Tensor]
+    distance: Tensor
+
+
+class CodeLevel(nn.Module):
+    """Codes on one grid: where they come from, their book, and what they add to the features of the way down."""
+
+    def __init__(self, field: Field, config: VQVAEConfig, context: int) -> None:
+        super().__init__()
+        width = config.slots * config.width
+        self.slots = config.slots
+        self.leave = Convolution(field, 2 * config.channels, width)
+        self.book = Codebook(config.codes, config.width, decay=config.decay, revive=config.revive)
+        self.enter = Convolution(field, width, config.channels)
+        self.block = Residual(field, config.channels, context)
+
+    def vectors(self, seen: Tensor, features: Tensor) -> Tensor:
+        """Features of the sample and of the way down, (B, channels, *grid), to (B, slots, *grid, d)."""
+        z = self.leave(torch.cat((normalized(seen), normalized(features)), dim=1))
+        return z.unflatten(1, (self.slots, -1)).movedim(2, -1)
+
+    def forward(self, features: Tensor, vectors: Tensor, columns: Tensor | None) -> Tensor:
+        """Features (B, channels, *grid) after vectors (B, slots, *grid, d) were found."""
+        return self.block(features + self.enter(vectors.movedim(-1, 2).flatten(1, 2)), columns)
+
+
+class Tower(nn.Module):
+    """The network: the way up, and the way down with its codes."""
+
+    def __init__(self, space: Space, config: VQVAEConfig, columns: int, context: int, parameters: int) -> None:
+        super().__init__()
+        self.field, channels = as_field(space), config.channels
+        fields = pyramid(self.field, config.strides, where="vq-vae.strides")
+        self.up = Analysis(
+            fields,
+            config.strides,
+            inputs=self.field.channels * columns,
+            channels=channels,
+            depth=config.depth,
+            context=context,
+        )
+        self.start = nn.Parameter(0.1 * torch.randn(channels, *fields[-1].grid))
+        downwards = list(zip(fields[1:], config.strides, strict=True))[::-1]
+        self.levels = nn.ModuleList(CodeLevel(field, config, context) for field, _ in downwards)
+        self.finer = nn.ModuleList(
+            finer(field, channels, channels, stride)
+            for field, (_, stride) in zip(fields[-2::-1], downwards, strict=True)
+        )
+        self.last = nn.ModuleList(Residual(fields[0], channels, context) for _ in range(config.depth))
+        self.leave = Convolution(fields[0], channels, self.field.channels * parameters)
+        self.shapes = [(config.slots, *field.grid) for field, _ in downwards]
+
+    def forward(
+        self, inputs: Tensor | None, columns: Tensor | None, index: Sequence[Tensor] | None = None
+    ) -> Quantised:
+        """Find the codes of samples (B, D, K), or take the given ones, each (B, slots, *grid), and decode them."""
+        seen = self.up(to_channels(self.field, inputs), columns)[::-1] if inputs is not None else []
+        batch = (inputs if index is None else index[0]).shape[0]  # type: ignore[union-attr]
+        features = self.start.expand(batch, *self.start.shape)
+        indices, found, distance = [], [], features.new_zeros(batch)
+        for k, (level, refine) in enumerate(zip(self.levels, self.finer, strict=True)):
+            assert isinstance(level, CodeLevel)
+            if index is None:
+                vectors = level.vectors(seen[k], features)
+                indices.append(level.book.nearest(vectors.detach()))
+                codes = level.book.embed(indices[-1])
+                found.append(vectors)
+                distance = distance + (vectors - codes).square().flatten(1).sum(1)
+                codes = straight_through(vectors, codes)
+            else:
+                indices.append(index[k])
+                codes = level.book.embed(index[k])
+            features = refine(level(features, codes, columns))
+        for block in self.last:
+            features = block(features, columns)
+        parameters = to_numbers(self.field, self.leave(F.silu(normalized(features))))
+        return Quantised(parameters, indices, found, distance)
+
+
+class VQVAE(nn.Module):
+    """p(x | c) = sum_z p(x | z, c) p(z | c), where q(z | x, c) is the one z that the encoder finds.
+
+    Args:
+        config: what it was built from.
+        observed: the samples' side.
+        tower: the autoencoder.
+        priors: models of the codes of each level, the coarsest first, given the codes of the levels above it.
+    """
+
+    direction: Literal["lower"] = "lower"
+    priors: Any
+
+    def __init__(self, config: VQVAEConfig, observed: Observed, tower: Tower, priors: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.config, self.observed, self.tower, self.priors = config, observed, tower, nn.ModuleList(priors)
+
+    @property
+    def books(self) -> list[Codebook]:
+        """The codebook of each level, the coarsest first."""
+        return [level.book for level in self.tower.levels]  # type: ignore[union-attr]
+
+    def quantise(self, x: Tree, condition: Tree | None = None) -> Quantised:
+        """Find the codes of samples, and decode them."""
+        inputs = self.observed.inputs(x, self)
+        return self.tower(inputs, self.observed.columns(condition, inputs))
+
+    def generate(self, index: Sequence[Tensor], condition: Tree | None = None) -> Tensor:
+        """Parameters (B, D, P) of the numbers whose codes are `index`, each (B, slots, *grid)."""
+        like = self.books[0].codes.new_zeros(len(index[0]), 1)
+        return self.tower(None, self.observed.columns(condition, like), index).parameters
+
+    def given(self, condition: Tree | None, above: Sequence[Tensor]) -> Tree | None:
+        """What the prior of a level is conditioned on: the condition, and the codes of the levels above as vectors."""
+        if not above:
+            return condition
+        named = {} if condition is None else condition if isinstance(condition, dict) else {"condition": condition}
+        vectors = [book.embed(index) for book, index in zip(self.books, above, strict=False)]
+        return named | {_name(level): z.movedim(-1, 2).flatten(1, 2) for level, z in enumerate(vectors)}
+
+    def sample(self, n: int, condition: Tree | None = None, *, noise: Noise) -> Tree:
+        """Draw n samples; each prior reads its noise under "prior/0", ..., the decoder "numbers" (D, U)."""
+        require_rows(noise, n)
+        index: list[Tensor] = []
+        for level, prior in enumerate(self.priors):
+            index.append(prior.sample(n, self.given(condition, index), noise=noise.fold(f"prior/{level}")))
+        return self.observed.draw(self.generate(index, condition), noise)
+
+    def log_bound(self, x: Tree, condition: Tree | None = None, *, noise: Noise) -> Tensor:
+        """log p(x | z, c) + log p(z | c) at the codes that the encoder finds, (B,), nats; needs no noise.
+
+        One term of the sum over all codes, so below the log-density on any draw, and not to be averaged.
+        """
+        found = self.quantise(x, condition)
+        total = self.observed.log_prob(found.parameters, x)
+        for level, prior in enumerate(self.priors):
+            total = total + prior.log_prob(found.index[level], self.given(condition, found.index[:level]))
+        return total
+
+    def encode(self, x: Tree, condition: Tree | None = None) -> Tensor:
+        """Numbers of all codes in one row (B, N), int64, the coarsest level first."""
+        return torch.cat([index.flatten(1) for index in self.quantise(x, condition).index], dim=1)
+
+    def decode(self, z: Tensor, condition: Tree | None = None) -> Tree:
+        """The mean of the samples whose codes are z (B, N); raises `SpaceError`."""
+        sizes = [math.prod(shape) for shape in self.tower.shapes]
+        if z.ndim != 2 or z.shape[1] != sum(sizes):
+            raise SpaceError(f"z: expected numbers of codes of shape (B, {sum(sizes)}), found {tuple(z.shape)}.")
+        pieces = zip(z.split(sizes, dim=1), self.tower.shapes, strict=True)
+        return self.observed.mean(self.generate([piece.unflatten(1, shape) for piece, shape in pieces], condition))
+
+    def acts(self) -> list[Act]:
+        """The autoencoder's act "codes", then those of each prior, labelled "prior/0" and so on."""
+        acts = [Act("codes", (Role("model", VQObjective(self), (self.tower,)),))]
+        for level, prior in enumerate(self.priors):
+            acts += adapt(prior.acts(), partial(self._view, level), label=_label(level))
+        return acts
+
+    def _view(self, level: int, batch: Batch, noise: Noise) -> Batch:
+        """Codes of a level as samples, those above it among the conditions."""
+        index = self.quantise(batch.x, batch.condition).index
+        return replace(batch, x=index[level], condition=self.given(batch.condition, index[:level]))
+
+
+class VQObjective(Objective):
+    """Negative log-likelihood of the decoder and the commitment of the encoder to the codes, per number, nats.
+
+    The paper's eq. 3, but for its middle term: codes follow the vectors in `update` (appendix A.1).
+    """
+
+    def __init__(self, model: VQVAE) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch: Batch, noise: Noise) -> Losses:
+        model = self.model
+        found = model.quantise(batch.x, batch.condition)
+        reconstruction = model.observed.log_prob(found.parameters, batch.x)
+        losses = (model.config.commitment * found.distance - reconstruction) / model.observed.layout.width
+        alive = torch.cat([~book.dead for book in model.books]).to(losses.dtype).mean()
+        metrics = {"reconstruction": reconstruction, "distance": found.distance, "alive": alive.expand(len(losses))}
+        statistics = {
+            f"{level}/{name}": tensor
+            for level, (book, z, index) in enumerate(zip(model.books, found.vectors, found.index, strict=True))
+            for name, tensor in book.statistics(
+                z, index, noise.uniform(f"half/{level}", tuple(index.shape[1:]))
+            ).items()
+        }
+        return Losses(losses, metrics={name: value.detach() for name, value in metrics.items()}, statistics=statistics)
+
+    def update(self, statistics: dict[str, Tensor]) -> None:
+        for level, book in enumerate(self.model.books):
+            start = f"{level}/"
+            book.update({name.removeprefix(start): t for name, t in statistics.items() if name.startswith(start)})
+
+
+def _label(level: int) -> str:
+    return f"prior/{level}"
+
+
+def _name(level: int) -> str:
+    """What the codes of a level are called among the conditions of those below."""
+    return f"codes/{level}"
+
+
+def _part(shape: tuple[int, ...], support: Support, field: Field) -> Simple:
+    """The space of numbers on the grid of a level, (channels, *grid)."""
+    channels, *grid = shape
+    if not grid:
+        return Vector(dim=channels, support=support)
+    return Field(channels=channels, grid=tuple(grid), periodic=field.periodic, support=support)
+
+
+@families.register("vq-vae")
+class VQVAEConfig(FamilyConfig):
+    """Vector-quantised autoencoder with a prior over its codes."""
+
+    summary: ClassVar[str] = "codes from a learned book on one or more grids, and a prior of these codes"
+    reference: ClassVar[str] = "VQ-VAE, arXiv:1711.00937; VQ-VAE-2, arXiv:1906.00446"
+    spaces: ClassVar[tuple[str, ...]] = ("vector", "field", "sequence", "product")
+    supports: ClassVar[tuple[str, ...]] = ("real", "binary", "levels", "interval")
+    model: ClassVar[type[nn.Module]] = VQVAE
+    unbiased: ClassVar[bool] = False
+
+    kind: Literal["vq-vae"] = "vq-vae"
+    strides: tuple[int, ...] = Described(
+        default=(4,),
+        min_length=1,
+        description="how much coarser each level of codes is than the one before, the first than the sample; "
+        "one is VQ-VAE, two are VQ-VAE-2",
+    )
+    codes: int = Described(default=512, ge=2, description="entries of each level's codebook")
+    width: int = Described(default=64, ge=1, description="numbers of a code")
+    slots: int = Described(default=1, ge=1, description="codes in each cell; a sample without grid has one cell")
+    channels: int = Described(default=64, ge=1, description="channels of all features")
+    depth: int = Described(default=1, ge=1, description="residual blocks at each level on the way up, and at the end")
+    commitment: float = Described(default=0.25, gt=0, description="weight of the vectors' squared distance to codes")
+    decay: float = Described(default=0.99, ge=0, lt=1, description="decay of the codebook's running means")
+    revive: float = Described(
+        default=0.03,
+        gt=0,
+        lt=1,
+        description="codes used less than this, relative to the mean, move to where there are more",
+    )
+    prior: by_kind(families) = Described(default={"kind": "transformer"}, description="family of the codes' priors")  # type: ignore[valid-type]
+    likelihood: by_kind(likelihoods) | None = None  # type: ignore[valid-type]
+
+    def build(self, space: Space, condition: Space | None = None) -> VQVAE:
+        observed = Observed.of(space, condition, self.likelihood)
+        law, context = observed.law, observed.layout.context
+        tower = Tower(space, self, law.columns, context, law.parameters)
+        levels = [_part(shape, Levels(count=self.codes), tower.field) for shape in tower.shapes]
+        above = [_part((self.width * size, *grid), Real(), tower.field) for size, *grid in tower.shapes]
+        priors = [
+            self._prior(level, _with(condition, {_name(k): part for k, part in enumerate(above[:number])}))
+            for number, level in enumerate(levels)
+        ]
+        return VQVAE(self, observed, tower, priors)
+
+    def _prior(self, space: Space, condition: Space | None) -> nn.Module:
+        prior: nn.Module = self.prior.build(space, condition)
+        if not {"density", "sample"} <= {*capabilities(prior)}:
+            raise ConfigError(
+                f'vq-vae.prior: "{self.prior.kind}" cannot both draw codes and say how likely they are; '
+                'take an autoregressive family such as "transformer".'
+            )
+        return prior
+
+    @classmethod
+    def example(cls) -> VQVAEConfig:
+        return cls(strides=(1, 2), codes=4, width=2, slots=2, channels=6, prior={"kind": "fvsbn"})
+
+
+def _with(condition: Space | None, parts: dict[str, Simple]) -> Space | None:
+    """A condition and further parts together."""
+    if not parts:
+        return condition
+    own = {} if condition is None else condition.parts if isinstance(condition, Product) else {"condition": condition}
+    return Product(parts={**own, **parts})
