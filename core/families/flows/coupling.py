@@ -107,9 +107,13 @@ def perceptrons(layout: Layout, hidden: Sequence[int]) -> Networks:
 
 
 def couplings(
-    layout: Layout, count: int, elementwise: Elementwise, networks: Networks, *, kind: str
+    layout: Layout, count: int, elementwise: Elementwise, networks: Networks, *, kind: str, restore: bool = False
 ) -> list[nn.Module]:
     """`count` couplings in pairs, a permutation before each pair; together they start as a permutation.
+
+    Args:
+        restore: end with the permutation that takes all others back, so that a code lies where its number did: for
+            bases that know one number from another.
 
     Raises:
         ConfigError: fewer than two numbers, or an odd count; the message names the family's `kind`.
@@ -120,15 +124,17 @@ def couplings(
         )
     if count % 2:
         raise ConfigError(f"{kind}: couplings come in pairs, found {count}; choose an even number.")
-    cut = layout.width // 2
+    cut, places = layout.width // 2, torch.arange(layout.width)
     transforms: list[nn.Module] = []
     for _ in range(count // 2):
-        transforms.append(Permutation(torch.randperm(layout.width)))
+        order = torch.randperm(layout.width)
+        places = places[order]
+        transforms.append(Permutation(order))
         for first in (False, True):
             bent = cut if first else layout.width - cut
             network = networks(layout.width - bent, elementwise.parameters * bent)
             transforms.append(Coupling(network, elementwise, cut, first=first))
-    return transforms
+    return [*transforms, Permutation(places.argsort())] if restore else transforms
 
 
 @families.register("coupling")
@@ -149,7 +155,8 @@ class CouplingConfig(FlowConfig):
         layout = Layout(space, condition)
         additive = self.bijection == "additive"
         elementwise = Additive() if additive else Affine()
-        bent = couplings(layout, self.transforms, elementwise, perceptrons(layout, self.hidden), kind=self.kind)
+        networks = perceptrons(layout, self.hidden)
+        bent = couplings(layout, self.transforms, elementwise, networks, kind=self.kind, restore=self.ordered)
         # shifts keep volumes, so that NICE ends in scales
         return Flow(layout, [*bent, Alone(layout, Affine())] if additive else bent, self.base.build(layout))
 

@@ -113,3 +113,8 @@ class FlowConfig(FamilyConfig):
     model: ClassVar[type[nn.Module]] = Flow
 
     base: BaseConfig = Field(default=NormalConfig(), description="law of the noise")
+
+    @property
+    def ordered(self) -> bool:
+        """Whether the base knows one number from another, so that codes must lie where the numbers did."""
+        return not isinstance(self.base, NormalConfig)

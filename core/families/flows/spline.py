@@ -149,7 +149,8 @@ class SplineConfig(FlowConfig):
                 "spline.passes: a coupling takes one pass; leave the key out or set scheme=autoregressive."
             )
         else:
-            bent = couplings(layout, self.transforms, spline, perceptrons(layout, self.hidden), kind=self.kind)
+            networks = perceptrons(layout, self.hidden)
+            bent = couplings(layout, self.transforms, spline, networks, kind=self.kind, restore=self.ordered)
         if not isinstance(support := layout.support, Interval):
             return Flow(layout, bent, self.base.build(layout))
         if not isinstance(self.base, NormalConfig):
