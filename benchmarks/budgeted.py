@@ -1,0 +1,250 @@
+"""Fits of a given number of minutes that keep the weights which do best on held-out samples.
+
+How many steps fit into the minutes is measured first, so that the learning rate has come down when time is up. A
+folder holds what a later call needs to go on: the engine's checkpoints, the pace, the best weights so far.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+from maquette.core.capabilities import Density
+from maquette.core.data import Source
+from maquette.core.engine.evaluate import NoiseFactory
+from maquette.core.engine.loop import fit
+from maquette.core.engine.plan import CheckpointConfig, OptimizerConfig, ParallelConfig, TrainingConfig
+from maquette.core.families import FamilyConfig
+from maquette.core.inference.importance import importance_bound
+from maquette.core.noise import KeyedNoise
+from maquette.core.spaces import Space
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+TRIAL = 12  # steps that are timed, after as many that warm up
+EVALUATIONS = 25  # at most, on held-out samples in the course of a fit
+SHARE = 0.1  # of the minutes, at most, that they take
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A family and how it is fitted.
+
+    Attributes:
+        family: its config.
+        batch: samples per step.
+        optimizer: its schedule is laid over the steps that fit into the minutes.
+        average: decay of the averaged weights, which are those that are judged.
+        micro_batch: largest number of samples per backward, where memory asks for it.
+        literature: what others report on the same data.
+    """
+
+    family: FamilyConfig
+    batch: int
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    average: float = 0.995
+    micro_batch: int | None = None
+    literature: str = ""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a fit may use.
+
+    Attributes:
+        minutes: of training, evaluations on held-out samples among them.
+        device: "cpu" or "cuda".
+        compile: whether networks are compiled.
+        draws: of a model that bounds its density, in the last evaluation.
+    """
+
+    minutes: float
+    device: str = "cpu"
+    compile: bool = False
+    draws: int = 1000
+
+    def training(self, recipe: Recipe, steps: int, log_every: int) -> TrainingConfig:
+        return TrainingConfig(
+            steps=steps,
+            batch_size=recipe.batch,
+            micro_batch=recipe.micro_batch,
+            optimizer=recipe.optimizer,
+            average=recipe.average,
+            parallel=ParallelConfig(precision="float32" if self.device == "cpu" else "bfloat16", compile=self.compile),
+            checkpoint=CheckpointConfig(every=max(1, steps // 10), keep=1),
+            log_every=log_every,
+            max_minutes=self.minutes,
+        )
+
+
+def arguments(description: str | None) -> argparse.ArgumentParser:
+    """Options that the scripts share."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    folder = Path(os.environ.get("MAQUETTE_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+    parser.add_argument("--minutes", type=float, default=5.0, help="of training, for each family")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--compile", action="store_true", help="compile the networks")
+    parser.add_argument("--data", type=Path, default=folder / "core", help="folder of the data")
+    parser.add_argument("--out", type=Path, default=Path("runs/likelihood"), help="folder of results; a table is there")
+    parser.add_argument("--resume", action="store_true", help="go on with what the folder holds")
+    parser.add_argument("--table", action="store_true", help="train nothing; write the table of what the folder holds")
+    return parser
+
+
+@torch.no_grad()
+def scores(model: Any, samples: Tensor, noise: NoiseFactory, *, draws: int = 1, block: int = 250) -> Tensor:
+    """Exact log-likelihoods of samples (n, ...), or bounds of so many draws where the model has no others, (n,)."""
+    found = []
+    for index in torch.arange(len(samples)).split(block):
+        x = samples[index]
+        if isinstance(model, Density):
+            found.append(model.log_prob(x))
+        else:
+            found.append(importance_bound(model, x, noise=noise(index), draws=draws).value)
+    return torch.cat(found).double().cpu()
+
+
+class Best:
+    """An evaluator that keeps, in a folder, the weights which do best on held-out samples."""
+
+    def __init__(self, model: Any, held_out: Tensor, every: int, folder: Path) -> None:
+        self.model, self.held_out, self.every = model, held_out, every
+        self.weights, self.note = folder / "best.safetensors", folder / "best.json"
+        self.nll = json.loads(self.note.read_text())["nll"] if self.note.exists() else float("inf")
+
+    def __call__(self, noise: NoiseFactory) -> Mapping[str, float]:
+        nll = -scores(self.model, self.held_out, noise).mean().item()
+        if nll < self.nll:
+            self.nll = nll
+            save_file({name: tensor.contiguous() for name, tensor in self.model.state_dict().items()}, self.weights)
+            self.note.write_text(json.dumps({"nll": nll}))
+        return {"nll": nll}
+
+    def restore(self) -> None:
+        """Give the model its best weights."""
+        self.model.load_state_dict(load_file(self.weights))
+
+
+class Follower:
+    """Prints evaluations, and notes when rows were written."""
+
+    def __init__(self, name: str = "") -> None:
+        self.name, self.times, self.step = name, [], 0
+
+    def stage(self, name: str, steps: int) -> None:
+        pass
+
+    def row(self, row: Mapping[str, Any]) -> None:
+        self.times.append(time.perf_counter())
+        self.step = row["step"]
+        if "nll" in row and self.name:
+            print(f"{self.name:14s} step {row['step']:7d}  held out {row['nll']:.3f} nats", flush=True)
+
+    def checkpoint(self, step: int) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How many steps fit into the minutes, and after how many there is time to look at held-out samples."""
+
+    steps: int
+    every: int
+
+
+def measured(recipe: Recipe, budget: Budget, space: Space, source: Source, held_out: Tensor) -> Pace:
+    """Time a few steps, and the scoring of held-out samples."""
+    torch.manual_seed(0)
+    watch, model = Follower(), recipe.family.build(space)
+    plan = budget.training(recipe, 2 * TRIAL, 1).plan(model.acts())
+    with tempfile.TemporaryDirectory() as folder:
+        fit(plan, source, folder, seed=0, device=budget.device, listeners=[watch])
+    step = statistics.median(after - before for before, after in pairwise(watch.times[TRIAL:]))
+    start = time.perf_counter()
+    scores(model.eval(), held_out, keyed(budget, "trial"))
+    look = time.perf_counter() - start
+    steps = max(TRIAL, int((1 - SHARE) * 60 * budget.minutes / step))
+    return Pace(steps, max(1, steps // EVALUATIONS, int((1 - SHARE) / SHARE * look / step)))
+
+
+def keyed(budget: Budget, stream: str) -> NoiseFactory:
+    """Noise by sample index, where a model's score needs it."""
+    return lambda index: KeyedNoise(0, index.to(budget.device), stream)
+
+
+def run(
+    name: str,
+    recipe: Recipe,
+    budget: Budget,
+    space: Space,
+    source: Source,
+    held_out: Tensor,
+    test: Tensor,
+    folder: Path,
+    *,
+    resume: bool,
+) -> dict[str, Any]:
+    """Fit a family and score the test samples; the result is also written to `folder/result.json`."""
+    torch.set_float32_matmul_precision("high")
+    file = folder / "pace.json"
+    if not (resume and file.exists()):
+        folder.mkdir(parents=True, exist_ok=resume)
+        file.write_text(json.dumps(vars(measured(recipe, budget, space, source, held_out))))
+    pace = Pace(**json.loads(file.read_text()))
+    torch.manual_seed(0)
+    model = recipe.family.build(space)
+    best, follower = Best(model, held_out, pace.every, folder), Follower(name)
+    plan = budget.training(recipe, pace.steps, max(1, pace.steps // 100)).plan(model.acts())
+    outcome = fit(
+        plan, source, folder, seed=0, device=budget.device, resume=resume, evaluator=best, listeners=[follower]
+    )
+    best.restore()
+    found = scores(model.eval(), test, keyed(budget, "test"), draws=budget.draws)
+    result = {
+        "family": name,
+        "nll": -found.mean().item(),
+        "error": (found.std() / len(found) ** 0.5).item(),
+        "n": len(found),
+        "what": "exact" if isinstance(model, Density) else f"bound, {budget.draws} draws",
+        "held_out": best.nll,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "steps": follower.step,
+        "minutes": outcome.minutes,
+        "device": torch.cuda.get_device_name() if budget.device == "cuda" else f"{torch.get_num_threads()} CPU threads",
+        "literature": recipe.literature,
+        "config": recipe.family.model_dump(mode="json"),
+        "torch": torch.__version__,
+    }
+    (folder / "result.json").write_text(json.dumps(result, indent=1))
+    return result
+
+
+def table(out: Path, title: str, unit: str, scale: float, notes: str) -> str:
+    """The results in a folder as markdown, also written to `table.md`; figures are divided by `scale`."""
+    results = [json.loads(path.read_text()) for path in sorted(out.glob("*/result.json"))]
+    lines = [
+        f"# {title}",
+        "",
+        f"| family | test {unit} | what it is | parameters | steps | minutes | device | literature |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for result in sorted(results, key=lambda each: each["nll"]):
+        lines.append(
+            f"| {result['family']} | {result['nll'] / scale:.3f} ± {result['error'] / scale:.3f} | {result['what']} "
+            f"| {result['parameters']:,} | {result['steps']:,} | {result['minutes']:.1f} | {result['device']} "
+            f"| {result['literature']} |"
+        )
+    text = "\n".join([*lines, "", notes, ""])
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "table.md").write_text(text)
+    return text
