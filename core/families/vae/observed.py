@@ -30,12 +30,15 @@ class Observed:
         layout = Layout(space, condition, SUPPORTS)
         return cls(layout, likelihood_of(layout.support, config))
 
-    def inputs(self, x: Tree, network: nn.Module) -> Tensor:
-        """Samples as an encoder sees them, (B, D, K), in the dtype of a network's weights; raises `SpaceError`."""
-        rows = self.layout.rows(x)
+    def spread(self, rows: Tensor, network: nn.Module) -> Tensor:
+        """Rows (B, D) as an encoder sees them, (B, D, K), in the dtype of a network's weights."""
         dtype = next(network.parameters()).dtype
         # rows may be integers, which have no floating dtype of their own
         return self.law.spread(rows, rows if rows.dtype == dtype else rows[:, :1].to(dtype))
+
+    def inputs(self, x: Tree, network: nn.Module) -> Tensor:
+        """Samples as an encoder sees them, (B, D, K); raises `SpaceError`."""
+        return self.spread(self.layout.rows(x), network)
 
     def columns(self, condition: Tree | None, like: Tensor) -> Tensor | None:
         """Conditions (B, C) in the dtype of `like` (B, ...); raises `SpaceError`."""
@@ -45,11 +48,13 @@ class Observed:
         """log p(x | parameters (B, D, P)), shape (B,), nats."""
         return self.law.log_prob(parameters, self.layout.rows(x)).sum(1)
 
+    def draw_rows(self, parameters: Tensor, noise: Noise) -> Tensor:
+        """Rows (B, D) from parameters (B, D, P); reads the uniform noise "numbers" (D, U)."""
+        return self.law.draw(parameters, noise.uniform("numbers", (parameters.shape[1], self.law.uniforms)))
+
     def draw(self, parameters: Tensor, noise: Noise) -> Tree:
         """Samples from parameters (B, D, P); reads the uniform noise "numbers" (D, U)."""
-        return self.layout.value(
-            self.law.draw(parameters, noise.uniform("numbers", (parameters.shape[1], self.law.uniforms)))
-        )
+        return self.layout.value(self.draw_rows(parameters, noise))
 
     def mean(self, parameters: Tensor) -> Tree:
         """Expectations under parameters (B, D, P): floating, also where numbers are discrete."""

@@ -1,0 +1,151 @@
+"""Denoising autoencoder: it learns to mend what was spoilt, and draws by spoiling and mending in turn.
+
+Vincent et al., "Extracting and composing robust features with denoising autoencoders", ICML 2008. Bengio et al.,
+"Generalized denoising auto-encoders as generative models", arXiv:1305.6663: if P(x | y) mends what C(y | x) spoilt as
+Bayes' rule would, the chain that alternates the two has the data's law as its stationary one.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from ...data import Batch
+from ...likelihoods import likelihoods
+from ...nets.coders import CoderConfig, MLPCoderConfig, coders
+from ...noise import Noise, require_rows
+from ...objective import Act, Losses, Objective, Role
+from ...registry import by_kind
+from ...samplers.markov import Kernel, chain
+from ...spaces import Space, Tree
+from .. import FamilyConfig, families
+from .corruption import Corruption, corruption_of
+from .observed import Observed
+
+
+class DenoisingAutoencoder(nn.Module):
+    """P(x | y, c) = prod_i p(x_i | decoder(encoder(y, c), c)_i), and the corruption C(y | x).
+
+    Args:
+        config: what it was built from.
+        observed: the samples' side.
+        corruption: C.
+        encoder: inputs (B, D, K) and columns (B, C) to codes (B, L).
+        decoder: codes (B, L) and columns (B, C) to parameters (B, D, P).
+    """
+
+    def __init__(
+        self,
+        config: DenoisingConfig,
+        observed: Observed,
+        corruption: Corruption,
+        encoder: nn.Module,
+        decoder: nn.Module,
+    ) -> None:
+        super().__init__()
+        self.config, self.observed, self.corruption = config, observed, corruption
+        self.encoder, self.decoder = encoder, decoder
+
+    def spoil(self, rows: Tensor, noise: Noise) -> Tensor:
+        """Draw y (B, D) from C(y | x) at rows x (B, D); reads the noise "corruption"."""
+        return self.corruption.apply(rows, self.observed.layout.support, noise)
+
+    def mend(self, rows: Tensor, columns: Tensor | None) -> Tensor:
+        """Parameters (B, D, P) of P(x | y) at rows y (B, D) and condition columns (B, C)."""
+        inputs = self.observed.spread(rows, self.encoder)
+        return self.decoder(self.encoder(inputs, columns), columns)
+
+    def kernel(self, columns: Tensor | None) -> Kernel:
+        """One step of the chain, from rows to rows."""
+
+        def step(rows: Tensor, noise: Noise) -> Tensor:
+            return self.observed.draw_rows(self.mend(self.spoil(rows, noise), columns), noise)
+
+        return step
+
+    def sample(self, n: int, condition: Tree | None = None, *, noise: Noise) -> Tree:
+        """Run n chains of `config.steps` steps; step k reads "corruption" and "numbers" under "step/k".
+
+        They start at numbers of the law with all parameters zero, drawn with the noise "numbers" (D, U) itself.
+        """
+        require_rows(noise, n)
+        observed = self.observed
+        like = next(self.parameters()).new_zeros(n, observed.layout.width, observed.law.parameters)
+        kernel = self.kernel(observed.columns(condition, like))
+        return observed.layout.value(chain(kernel, observed.draw_rows(like, noise), self.config.steps, noise))
+
+    def encode(self, x: Tree, condition: Tree | None = None) -> Tensor:
+        """The code of x as it is, (B, L)."""
+        inputs = self.observed.inputs(x, self.encoder)
+        return self.encoder(inputs, self.observed.columns(condition, inputs))
+
+    def decode(self, z: Tensor, condition: Tree | None = None) -> Tree:
+        """The mean of the samples whose code is z (B, L)."""
+        return self.observed.mean(self.decoder(z, self.observed.columns(condition, z)))
+
+    def acts(self) -> list[Act]:
+        return [Act("fit", (Role("model", DenoisingObjective(self), (self.encoder, self.decoder)),))]
+
+
+class DenoisingObjective(Objective):
+    """-log P(x | y) per number, nats, for y spoilt from x, and with walkback for every y that the chain from x meets.
+
+    Walkback (arXiv:1305.6663, section 4): a chain that has begun to wander off is called back to where it started,
+    which removes modes that training would never have visited.
+    """
+
+    def __init__(self, model: DenoisingAutoencoder) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch: Batch, noise: Noise) -> Losses:
+        model, observed = self.model, self.model.observed
+        target = rows = observed.layout.rows(batch.x)
+        columns = observed.columns(batch.condition, observed.spread(target, model.encoder))
+        losses = []
+        for k in range(model.config.walkback):
+            here = noise.fold(f"step/{k}")
+            parameters = model.mend(model.spoil(rows, here), columns)
+            losses.append(-observed.law.log_prob(parameters, target).mean(1))
+            if k + 1 < model.config.walkback:
+                rows = observed.draw_rows(parameters.detach(), here)
+        return Losses(torch.stack(losses).mean(0), metrics={"first": losses[0].detach()})
+
+
+@families.register("denoising-autoencoder")
+class DenoisingConfig(FamilyConfig):
+    """Denoising autoencoder."""
+
+    summary: ClassVar[str] = "learns to mend spoilt samples, and draws by spoiling and mending in turn"
+    reference: ClassVar[str] = "Vincent et al., ICML 2008; Bengio et al., arXiv:1305.6663"
+    spaces: ClassVar[tuple[str, ...]] = ("vector", "field", "sequence", "product")
+    supports: ClassVar[tuple[str, ...]] = ("real", "binary", "levels", "interval")
+    model: ClassVar[type[nn.Module]] = DenoisingAutoencoder
+
+    kind: Literal["denoising-autoencoder"] = "denoising-autoencoder"
+    latent: int = Field(default=64, ge=1, description="numbers in a code")
+    coder: by_kind(coders) = MLPCoderConfig()  # type: ignore[valid-type]
+    likelihood: by_kind(likelihoods) | None = None  # type: ignore[valid-type]
+    corruption: Corruption | None = Field(
+        default=None, description="how samples are spoilt; by default real numbers by Gaussian noise, others redrawn"
+    )
+    walkback: int = Field(
+        default=1, ge=1, description="steps of the chain that training mends; one is the plain criterion"
+    )
+    steps: int = Field(default=50, ge=1, description="steps of the chain to a sample")
+
+    def build(self, space: Space, condition: Space | None = None) -> DenoisingAutoencoder:
+        observed = Observed.of(space, condition, self.likelihood)
+        corruption = corruption_of(observed.layout.support, self.corruption)
+        coder: CoderConfig = self.coder
+        law, context = observed.law, observed.layout.context
+        encoder = coder.encoder(space, law.columns, context, self.latent)
+        decoder = coder.decoder(space, self.latent, context, law.parameters)
+        return DenoisingAutoencoder(self, observed, corruption, encoder, decoder)
+
+    @classmethod
+    def example(cls) -> DenoisingConfig:
+        return cls(latent=4, coder=MLPCoderConfig(hidden=(16,)), walkback=2, steps=3)
