@@ -18,7 +18,6 @@ from typing import Any, ClassVar, Literal
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ...data import Batch
 from ...errors import ConfigError
@@ -80,8 +79,8 @@ class NADE(nn.Module):
 
     def _hidden(self, terms: Tensor, columns: Tensor | None) -> Tensor:
         """What D - 1 numbers add (B, D - 1, H) to hidden units (B, D, H), in the order of drawing."""
-        seen = F.pad(terms.cumsum(1), (0, 0, 1, 0))
-        return self.above(torch.sigmoid(self._start(columns, terms)[:, None] + seen))
+        activations = torch.cat((self._start(columns, terms)[:, None], terms), dim=1).cumsum(1)
+        return self.above(torch.sigmoid(activations))
 
     def _leave(self, hidden: Tensor) -> Tensor:
         return torch.einsum("bdh,dhp->bdp", hidden, self.leave) + self.offset
