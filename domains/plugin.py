@@ -102,8 +102,15 @@ class Domain(Protocol):
         """The data that come with the package, from which `maquette demo` learns."""
         ...
 
-    def open(self, file: Path, options: Mapping[str, Any]) -> Dataset:
-        """Open and check a data file; raises `DataError`."""
+    def open(self, file: Path, options: Mapping[str, Any], like: Mapping[str, Any] | None = None) -> Dataset:
+        """Open and check a data file; raises `DataError`.
+
+        `like` describes the data that are wanted: other data are refused, and what the file does not say is as there.
+        """
+        ...
+
+    def describe(self, description: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
+        """Rows (what, value with unit) that verbs print of data which they are about to make."""
         ...
 
     def check(self, file: Path, options: Mapping[str, Any], progress: Progress) -> Sequence[tuple[str, str]]:

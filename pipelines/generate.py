@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..core.data import map_tree
@@ -68,6 +69,7 @@ def generate(
         n = len(given) if n is None else n
         if n > len(given):
             raise ConfigError(f"{conditions_from}: --n {n} samples were asked for, but it has {len(given)} conditions.")
+        given.accept(n)
     if conditions:
         given = _Shared(model, conditions)
     if n is None:
@@ -76,7 +78,9 @@ def generate(
     def draw(index: Tensor) -> tuple[Tree, Tree]:
         return model.draw(index, seed, given(index) if given else None)
 
-    target = Target(model.domain, Path(out), model.generator.description, _attributes(model, seed, given))
+    description = model.generator.description
+    screen.table(f"file: {out}", ("what", "value"), model.domain.describe(description))
+    target = Target(model.domain, Path(out), description, _attributes(model, seed, given))
     size = batch_size or BATCH.get(model.device.type, BATCH["cpu"])
     throughput = stream(draw, n, target, batch_size=size, screen=screen, what="generate")
     return Generated(Path(out), n, throughput)
@@ -97,17 +101,23 @@ class _FromFile:
     """Conditions read from a data file, row i for sample i."""
 
     def __init__(self, model: Model, file: Path, rows: str | None) -> None:
-        self.data = select(model.domain.open(file, {}), rows, what=str(file))
+        self.file, self.codec = file, model.generator.codec
+        self.data = select(model.domain.open(file, {}, model.generator.description), rows, what=str(file))
         self.origin = f"rows of a file with SHA-256 {self.data.digest}"
 
     def __len__(self) -> int:
         return len(self.data)
 
+    def accept(self, n: int) -> None:
+        """Look at the first n conditions before anything is drawn; raises `ConfigError` if the model cannot."""
+        for index in torch.arange(n).split(BATCH["cuda"]):
+            self(index)
+
     def __call__(self, index: Tensor) -> Tree:
-        condition = self.data.fetch(index).condition
-        if condition is None:
-            raise ConfigError("the file that --conditions-from names holds no conditions.")
-        return condition
+        batch = self.data.fetch(index)
+        if batch.condition is None:
+            raise ConfigError(f"{self.file}: holds no conditions, which --conditions-from should name.")
+        return self.codec.accept(batch.condition, where=str(self.file), first=int(batch.index[0]))
 
 
 class _Shared:

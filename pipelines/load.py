@@ -61,12 +61,15 @@ class Model:
             A tensor (or named tensors) of n rows on the CPU, in the units of the domain's data spec.
 
         Raises:
-            ConfigError: a number of samples below one, or conditions with another number of rows.
+            ConfigError: a number of samples below one, conditions with another number of rows, or ones that the model
+                does not know.
         """
         if n < 1 or batch_size < 1:
             raise ConfigError(f"expected at least one sample and a batch of at least one, found {n} and {batch_size}.")
         if condition is not None and rows_of(condition) != n:
             raise ConfigError(f"expected one condition per sample ({n}), found {rows_of(condition)}.")
+        if condition is not None:
+            condition = self.generator.codec.accept(condition)
         parts = []
         for start in range(0, n, batch_size):
             stop = min(start + batch_size, n)

@@ -49,5 +49,7 @@ def simulate(
 
     attributes = {"made_by": "maquette simulate", "simulator": config.model_dump_json(), "seed": seed}
     target = Target(plugin, Path(out), simulator.description, attributes)
-    done = stream(draw, n, target, batch_size=batch_size, screen=screen or Silent(), what="simulate")
+    screen = screen or Silent()
+    screen.table(f"file: {out}", ("what", "value"), plugin.describe(simulator.description))
+    done = stream(draw, n, target, batch_size=batch_size, screen=screen, what="simulate")
     return Generated(Path(out), n, done)

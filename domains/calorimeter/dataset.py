@@ -13,9 +13,10 @@ from torch import Tensor
 
 from ...core.data import Batch
 from ...core.spaces import Tree
+from ...data_specs.calorimeter.conditions import DTYPES
 from ...data_specs.calorimeter.geometry import Geometry
 from ...data_specs.calorimeter.geometry_json import geometry_from_json, geometry_to_json
-from ...data_specs.calorimeter.showers import DTYPES, ShowerReader, Showers, content_digest
+from ...data_specs.calorimeter.showers import ShowerReader, Showers, content_digest
 from ...data_specs.calorimeter.writer import ShowerWriter
 
 MEMORY_BOUND = 4 * 2**30
@@ -32,14 +33,22 @@ class ShowerDataset:
     Args:
         file: HDF5, see `data_specs.calorimeter.showers`.
         geometry: known name, XML file or geometry; by default the file decides.
+        expected: the geometry that showers are wanted of: other cells are refused, a file that says nothing has it.
         memory: bytes of deposits that may be held in memory.
 
     Raises:
         DataError: the file does not meet its spec.
     """
 
-    def __init__(self, file: str | Path, geometry: str | Geometry | None = None, *, memory: int = MEMORY_BOUND) -> None:
-        self.reader = ShowerReader(file, geometry)
+    def __init__(
+        self,
+        file: str | Path,
+        geometry: str | Geometry | None = None,
+        *,
+        expected: Geometry | None = None,
+        memory: int = MEMORY_BOUND,
+    ) -> None:
+        self.reader = ShowerReader(file, geometry, expected=expected)
         self.memory = memory
         self.start, self.stop = 0, len(self.reader)
 

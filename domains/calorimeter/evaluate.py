@@ -92,7 +92,7 @@ def _evaluate(
     comparison = Comparison(features["reference"], features["generated"], parts, extractor, seed)
 
     def low(side: Side, rows: Index) -> NDArray[np.float32]:
-        return low_level(*read(sources[side], rows, geometry.threshold))
+        return low_level(*read(sources[side], rows, geometry.readout))
 
     matrices = {side: high_level(columns, extractor.angular) for side, columns in features.items()}
 
@@ -113,7 +113,7 @@ def _evaluate(
     progress("memorisation", 1, 1)
     progress("figures", 0, 1)
     picks = dict(zip(sources, matched(features["reference"].incident, features["generated"].incident), strict=True))
-    shown = {side: read(sources[side], rows, geometry.threshold) for side, rows in picks.items()}
+    shown = {side: read(sources[side], rows, geometry.readout) for side, rows in picks.items()}
     gallery = Gallery(
         extractor=extractor,
         reference=features["reference"],
@@ -162,7 +162,7 @@ def _notes(
     sources: dict[Side, Source], counts: dict[Side, int], n: int, geometry: Geometry, effort: str | EffortConfig
 ) -> Sequence[str]:
     notes = [
-        f"Deposits below {1000 * geometry.threshold:g} keV were cut to zero on both sides.",
+        f"Deposits below {1000 * geometry.readout:g} keV were cut to zero on both sides.",
         f"Each half of the reference and each part of the generated sample has {n:,} showers.",
     ]
     notes += [

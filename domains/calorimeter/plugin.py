@@ -9,6 +9,8 @@ from typing import Any
 from ...core.errors import ConfigError, did_you_mean
 from ...core.spaces import Tree
 from ...data_specs.calorimeter.checks import check_showers
+from ...data_specs.calorimeter.geometry_json import geometry_from_json
+from ...data_specs.calorimeter.showers import describe_geometry
 from ..generator import Generator
 from ..plugin import Evaluation, Progress
 from .codec.codec import ShowerCodec
@@ -36,8 +38,13 @@ class Calorimeter:
     def sample_path(self) -> Path:
         return sample_path()
 
-    def open(self, file: Path, options: Mapping[str, Any]) -> ShowerDataset:
-        return ShowerDataset(file, _geometry(options))
+    def open(self, file: Path, options: Mapping[str, Any], like: Mapping[str, Any] | None = None) -> ShowerDataset:
+        expected = None if like is None else geometry_from_json(like["geometry"])
+        return ShowerDataset(file, _geometry(options), expected=expected)
+
+    def describe(self, description: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
+        conditions = ("conditions", ", ".join(description["conditions"]))
+        return [*describe_geometry(geometry_from_json(description["geometry"])), conditions]
 
     def check(self, file: Path, options: Mapping[str, Any], progress: Progress) -> Sequence[tuple[str, str]]:
         return check_showers(file, _geometry(options), progress)

@@ -216,7 +216,7 @@ class Toy:
     def sample_path(self) -> Path:
         return Path(os.environ["TOY_SAMPLE"])
 
-    def open(self, file: Path, options: Mapping[str, Any]) -> ToyData:
+    def open(self, file: Path, options: Mapping[str, Any], like: Mapping[str, Any] | None = None) -> ToyData:
         if unknown := set(options) - {"geometry"}:
             raise ConfigError(f"the toy's reader knows no option {sorted(unknown)}.")
         try:
@@ -224,6 +224,9 @@ class Toy:
                 return ToyData(torch.from_numpy(stream["x"][:]), torch.from_numpy(stream["angle"][:]))  # type: ignore[index]
         except (OSError, KeyError) as error:
             raise DataError(f"{file}: expected a toy file ({error}).") from None
+
+    def describe(self, description: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
+        return [("conditions", ", ".join(description["conditions"]))]
 
     def check(self, file: Path, options: Mapping[str, Any], progress: Progress) -> Sequence[tuple[str, str]]:
         data = self.open(file, options)

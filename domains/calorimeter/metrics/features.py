@@ -102,7 +102,7 @@ class Extractor:
     @classmethod
     def fit(cls, geometry: Geometry, reference: Source) -> Extractor:
         """Lay the bins of the voxel spectrum over (up to 4,096 showers of) the reference."""
-        showers, _ = read(reference, np.arange(min(len(reference), 4 * BLOCK)), geometry.threshold)
+        showers, _ = read(reference, np.arange(min(len(reference), 4 * BLOCK)), geometry.readout)
         deposits = np.log10(showers[showers > 0].astype(np.float64))
         return cls(geometry, Binning.of(deposits[:, None] if len(deposits) else np.zeros((1, 1))))
 
@@ -191,7 +191,7 @@ class Extractor:
         own = []
         for start in range(world.rank * BLOCK, n, world.size * BLOCK):
             stop = min(start + BLOCK, n)
-            showers, incident = read(source, np.arange(start, stop), self.geometry.threshold)
+            showers, incident = read(source, np.arange(start, stop), self.geometry.readout)
             own.append((self(showers, incident), showers.sum(0, dtype=np.float64)))
             progress(min(stop + (world.size - 1) * BLOCK, n), n)
         shares = world.gather(own)

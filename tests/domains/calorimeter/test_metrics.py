@@ -12,7 +12,7 @@ from maquette.core.statistics.comparison import halves
 from maquette.core.statistics.estimate import Estimate
 from maquette.data_specs.calorimeter.geometries import known_geometry
 from maquette.domains.calorimeter.evaluate import evaluate, feature_metrics
-from maquette.domains.calorimeter.metrics.comparison import Comparison
+from maquette.domains.calorimeter.metrics.comparison import Comparison, not_measurable
 from maquette.domains.calorimeter.metrics.distances import physics_distances
 from maquette.domains.calorimeter.metrics.effort import EFFORTS
 from maquette.domains.calorimeter.metrics.features import Extractor
@@ -152,6 +152,34 @@ def test_dead_showers_are_judged_too(real: tuple[Sample, Sample]) -> None:
     assert result.estimates["response_mean_shift"].value < -100
 
 
+def all_dead(x: np.ndarray) -> np.ndarray:
+    return np.zeros_like(x)
+
+
+def all_but_one_dead(x: np.ndarray) -> np.ndarray:
+    return np.where(np.arange(len(x))[:, None] == 0, x, 0)
+
+
+def all_in_one_layer(x: np.ndarray) -> np.ndarray:
+    first = np.arange(x.shape[1]) < 144
+    return np.where(first, x.sum(1, keepdims=True) / 144, 0)
+
+
+@pytest.mark.parametrize("spoil", [all_dead, all_but_one_dead, all_in_one_layer])
+def test_showers_without_a_profile_are_judged_where_profiles_can_be(spoil: Callable[[np.ndarray], np.ndarray]) -> None:
+    geometry, rng = known_geometry("ds2"), np.random.default_rng(0)
+    depth = np.repeat(np.arange(45) + 0.5, 144)
+    hit = rng.random((160, geometry.n_voxels)) < 0.2
+    x = (rng.exponential(depth**2 * np.exp(-depth / 5), hit.shape) * hit).astype(np.float32)
+    e = x.sum(1) * rng.uniform(1, 1.2, 160)
+    found = feature_metrics(features_of((x[:80], e[:80]), (spoil(x[80:]), e[80:]), geometry))
+    assert found["t_max"].excess() == np.inf
+    assert verdict(found, 40).startswith("distinguishable by ")
+    if spoil is all_dead:
+        assert found["r90"].excess() == np.inf
+        assert "t_max (not measurable in the generated sample)" in verdict({"t_max": found["t_max"]}, 40)
+
+
 def test_layers_without_cells_or_angle_can_be_judged() -> None:
     geometry, rng = known_geometry("ds1-photons"), np.random.default_rng(0)
     x = rng.exponential(size=(400, geometry.n_voxels)) * (rng.random((400, geometry.n_voxels)) < 0.3)
@@ -229,6 +257,12 @@ def test_containment_radius_interpolates() -> None:
     assert containment_radius([1, 1], [0, 10, 20], fraction=0.75) == pytest.approx(15)
 
 
+@pytest.mark.parametrize("energy", [np.zeros(5), [0, 3, 0, 0, 0]])
+def test_profiles_that_have_no_shape_are_not_measured(energy: np.ndarray) -> None:
+    assert np.isnan(shower_maximum(energy, np.arange(6)))
+    assert np.isnan(containment_radius(energy, np.arange(6))) == (not np.any(energy))
+
+
 def test_only_fine_geometries_measure_depth_and_radius() -> None:
     assert depths(CALOGAN) is None
     assert not resolves_radius(CALOGAN)
@@ -242,7 +276,8 @@ def test_verdict_names_the_worst_first() -> None:
     def estimate(value: float, better="lower") -> Estimate:
         return Estimate(value, 1.0, 0.0, 10, "", better, "A figure.", 0.0)
 
-    both = {"a": estimate(4), "b": estimate(9), "c": estimate(2), "d": estimate(-5, "floor"), "e": estimate(np.nan)}
+    both = {"a": estimate(4), "b": estimate(9), "c": estimate(2), "d": estimate(-5, "floor")}
+    both["e"] = not_measurable("Something", "there is none")
     text = verdict(both, 1234)
     assert text == "distinguishable by b (9.0 sigma), d (5.0 sigma), a (4.0 sigma) at n = 1,234"
     many = {name: estimate(10 - i) for i, name in enumerate("abcdefg")}
