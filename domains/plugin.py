@@ -31,6 +31,9 @@ class Dataset(Source, Protocol):
     digest: str
     """SHA-256 of the content, for provenance."""
 
+    origin: Mapping[str, str]
+    """What the writer of the file says of it; files of `generate` name the model by its `model_sha256`."""
+
     def summary(self) -> Sequence[tuple[str, str]]:
         """Rows (what, value with unit) that every verb prints of the data it read."""
         ...
@@ -82,6 +85,13 @@ class Evaluation:
     notes: Sequence[str] = field(default_factory=tuple)
 
 
+@dataclass(frozen=True)
+class Unknown:
+    """Something that an evaluation could use, but is not at hand; `why` ends a sentence."""
+
+    why: str
+
+
 class Domain(Protocol):
     """A plug-in; one module-level instance per domain."""
 
@@ -130,7 +140,17 @@ class Domain(Protocol):
         ...
 
     def evaluate(
-        self, reference: Dataset, generated: Dataset, *, seed: int, progress: Progress, effort: str = "full"
+        self,
+        reference: Dataset,
+        generated: Dataset,
+        training: Dataset | Unknown,
+        *,
+        seed: int,
+        progress: Progress,
+        effort: str = "full",
     ) -> Evaluation:
-        """Compare generated with reference data by the domain's physics metrics."""
+        """Compare generated with reference data by the domain's physics metrics.
+
+        `training` is what the generator was fitted to: where it is known, whether it was copied can be told.
+        """
         ...

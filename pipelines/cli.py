@@ -181,6 +181,10 @@ def validate(
     out: Annotated[Path, typer.Option(metavar="DIR", help="folder for metrics.json, report.html and figures")],
     reference_rows: Annotated[str | None, typer.Option(help="START:STOP of the reference")] = None,
     generated_rows: Annotated[str | None, typer.Option(help="START:STOP of the generated file")] = None,
+    training: Annotated[
+        Path | None, typer.Option(help="data file the model was fitted to; else looked for in its run")
+    ] = None,
+    training_rows: Annotated[str | None, typer.Option(help="START:STOP of the training file")] = None,
     effort: Annotated[str, typer.Option(help="full, or quick for fewer samples and epochs")] = "full",
     seed: Seed = 0,
     geometry: GeometryOption = None,
@@ -199,6 +203,8 @@ def validate(
             out=out,
             reference_rows=reference_rows,
             generated_rows=generated_rows,
+            training=training,
+            training_rows=training_rows,
             effort=effort,
             seed=seed,
             options={"geometry": geometry} if geometry else {},

@@ -23,6 +23,15 @@ from .devices import resolve_device
 from .paths import existing_run
 
 
+def weights_digest(folder: Path) -> str:
+    """SHA-256 of an artefact's weights, by which generated files name their model; raises `ArtifactError`."""
+    try:
+        with (folder / artifact.WEIGHTS).open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise ArtifactError(f"{folder / artifact.WEIGHTS}: cannot be read ({error.strerror}).") from None
+
+
 class Model:
     """A generator with its domain, on a device.
 
@@ -42,8 +51,7 @@ class Model:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the weights on disk."""
-        with (self.folder / artifact.WEIGHTS).open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        return weights_digest(self.folder)
 
     def sample(
         self, n: int, condition: Tree | None = None, *, seed: int = 0, batch_size: int = 1000, first: int = 0

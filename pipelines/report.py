@@ -121,14 +121,19 @@ def _provenance(evaluation: Mapping[str, Any] | None, record: Mapping[str, Any] 
             ("fit command", record["command"]),
         ]
     if evaluation:
-        for side in ("reference", "generated"):
-            one = evaluation["inputs"][side]
+        for side, one in _sides(evaluation):
             rows += [(f"{side} file", f"{one['file']}, rows {one['rows']}"), (f"{side} SHA-256", one["sha256"])]
         rows += [
             ("validated", f"{evaluation['provenance']['started']} on {evaluation['provenance']['hardware']}"),
             ("effort and seed of validation", f"{evaluation['inputs']['effort']}, {evaluation['inputs']['seed']}"),
         ]
     return rows
+
+
+def _sides(evaluation: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """The data an evaluation was made of, by the word that names it on the command line."""
+    inputs = evaluation["inputs"]
+    return [(side, inputs[side]) for side in ("reference", "generated", "training") if side in inputs]
 
 
 def _commands(evaluation: Mapping[str, Any] | None, record: Mapping[str, Any] | None, owner: Run | None) -> list[str]:
@@ -139,9 +144,9 @@ def _commands(evaluation: Mapping[str, Any] | None, record: Mapping[str, Any] | 
         commands.append(shlex.join(["maquette", *words, "--recipe", str(owner.config)]))
     if evaluation:
         words, inputs = ["validate", evaluation["domain"]], evaluation["inputs"]
-        for side in ("reference", "generated"):
-            words += [f"--{side}", inputs[side]["file"]]
-            words += [] if inputs[side]["rows"] == "all" else [f"--{side}-rows", inputs[side]["rows"]]
+        for side, one in _sides(evaluation):
+            words += [f"--{side}", one["file"]]
+            words += [] if one["rows"] == "all" else [f"--{side}-rows", one["rows"]]
         words += ["--effort", inputs["effort"], "--seed", str(inputs["seed"]), "--out", "validation-again"]
         commands.append(shlex.join(["maquette", *words]))
     return commands

@@ -23,6 +23,7 @@ from .report import EVALUATION, write_report
 from .rows import select
 from .screen import Screen, Silent
 from .tracking import log_evaluation
+from .training import Training, named_training, recorded_training
 from .wording import sigmas, with_error
 
 METRICS = "metrics.json"
@@ -47,6 +48,8 @@ def validate(
     out: str | Path,
     reference_rows: str | None = None,
     generated_rows: str | None = None,
+    training: str | Path | None = None,
+    training_rows: str | None = None,
     effort: str = "full",
     seed: int = 0,
     options: dict[str, Any] | None = None,
@@ -66,6 +69,8 @@ def validate(
         out: folder for what is written.
         reference_rows: START:STOP of the reference; all if not given.
         generated_rows: START:STOP of the generated file; all if not given.
+        training: data file the generator was fitted to, for the memorisation check; found through the run if not given.
+        training_rows: START:STOP of it; if not given those of the run, or all.
         effort: "full" (metrics as published) or "quick" (fewer samples and epochs, said beside each).
         seed: of splits, classifiers and bootstraps.
         options: what the domain's reader needs to be told, such as `{"geometry": "ds2"}`.
@@ -79,22 +84,36 @@ def validate(
     plugin, folder = domains.get(domain), Path(out)
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder}: there is a file of this name; choose another folder.")
-    sides = {}
-    for what, file, rows in (("reference", reference, reference_rows), ("generated", generated, generated_rows)):
-        sides[what] = select(plugin.open(Path(file), options or {}), rows, what=str(file))
+    if training_rows and not training:
+        raise ConfigError("--training-rows chooses rows of the file that --training names; give both.")
+    sides: dict[str, Dataset] = {}
+    given = (("reference", reference, reference_rows), ("generated", generated, generated_rows))
+    for what, file, rows in given:
+        like = sides["reference"].description if sides else None
+        sides[what] = select(plugin.open(Path(file), options or {}, like), rows, what=str(file))
         screen.table(f"{what}: {file}", ("what", "value"), sides[what].summary())
     owner = existing_run(run) if run else enclosing_run(folder, Path(generated))
+    seen = (
+        named_training(plugin, sides["generated"], Path(training), training_rows, owner, options or {})
+        if training
+        else recorded_training(plugin, sides["generated"], owner, vouched=run is not None)
+    )
     with joined(resolve_device("auto")) as world:
         evaluation = plugin.evaluate(
-            sides["reference"], sides["generated"], seed=seed, progress=screen.progress, effort=effort
+            sides["reference"],
+            sides["generated"],
+            seen.data if isinstance(seen, Training) else seen,
+            seed=seed,
+            progress=screen.progress,
+            effort=effort,
         )
         if world.first:
-            inputs = {
-                "reference": _input(reference, reference_rows, sides["reference"]),
-                "generated": _input(generated, generated_rows, sides["generated"]),
+            inputs = {what: _input(file, rows, sides[what], sides[what].digest) for what, file, rows in given} | {
                 "effort": effort,
                 "seed": seed,
             }
+            if isinstance(seen, Training):
+                inputs["training"] = _input(seen.file, seen.rows, seen.data, seen.sha256)
             _write(folder, plugin.name, evaluation, inputs)
             write_report(folder, owner)
             if track:
@@ -111,8 +130,8 @@ def metrics_json(domain: str, evaluation: Evaluation, n_reference: int, n_genera
     return {"schema": SCHEMA, "domain": domain, **counts, "metrics": metrics}
 
 
-def _input(file: str | Path, rows: str | None, data: Dataset) -> dict[str, Any]:
-    return {"file": str(file), "rows": rows or "all", "n": len(data), "sha256": data.digest}
+def _input(file: str | Path, rows: str | None, data: Dataset, sha256: str) -> dict[str, Any]:
+    return {"file": str(file), "rows": rows or "all", "n": len(data), "sha256": sha256}
 
 
 def _write(folder: Path, domain: str, evaluation: Evaluation, inputs: dict[str, Any]) -> None:

@@ -17,9 +17,10 @@ from .two_sample import Labels, Matrix, Progress
 
 @dataclass(frozen=True)
 class NetworkLearner:
-    """Two hidden layers, Adam on binary cross-entropy; the epoch with the best validation accuracy is kept.
+    """A plain network, Adam on binary cross-entropy; the epoch with the best validation accuracy is kept.
 
-    Defaults are those of the CaloChallenge (arXiv:2410.21611, section 4).
+    Width, rate, batch, epochs and the choice of the epoch are those of the CaloChallenge (arXiv:2410.21611, section
+    4), whose code counts layers otherwise: an input layer and two more, so three hidden ones, in float64.
 
     Attributes:
         hidden: units in each hidden layer.
@@ -36,6 +37,12 @@ class NetworkLearner:
     batch: int = 1000
     rate: float = 2e-4
     device: str = "cpu"
+
+    def __str__(self) -> str:
+        return (
+            f"a network with {self.layers} hidden layers of {self.hidden}, Adam {self.rate:g}, batch {self.batch:,}, "
+            f"{self.epochs} epochs"
+        )
 
     def __call__(
         self, train: tuple[Matrix, Labels], valid: tuple[Matrix, Labels], *, seed: int, progress: Progress

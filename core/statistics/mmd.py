@@ -36,10 +36,13 @@ class GroupedKernel:
         self._sizes = np.array([len(group) for group in groups], dtype=np.float64)
         self._selves = np.zeros(count)
         self._sums = np.zeros((count, count))
-        for i, one in enumerate(groups):
+        rows, group_of = np.concatenate(groups), np.repeat(np.arange(count), self._sizes.astype(np.int64))
+        for i, one in enumerate(groups):  # each group against itself and all that follow
             self._selves[i] = ((np.square(one).sum(1) / one.shape[1] + 1) ** DEGREE).sum()
-            for j in range(i + 1):
-                self._sums[i, j] = self._sums[j, i] = polynomial_kernel(one, groups[j]).sum()
+            later = group_of >= i
+            columns = polynomial_kernel(one, rows[later]).sum(0)
+            self._sums[i, i:] = np.bincount(group_of[later], weights=columns, minlength=count)[i:]
+            self._sums[i:, i] = self._sums[i, i:]
 
     def mmd2(self, x: Floats, y: Floats) -> float:
         """Squared MMD of two disjoint unions, given as sums of `units`; it may be negative."""

@@ -26,6 +26,9 @@ class TreeLearner:
     rate: float = 0.1
     leaves: int = 31
 
+    def __str__(self) -> str:
+        return f"boosted trees (at most {self.iterations} of {self.leaves} leaves, rate {self.rate:g})"
+
     def __call__(
         self, train: tuple[Matrix, Labels], valid: tuple[Matrix, Labels], *, seed: int, progress: Progress
     ) -> Callable[[Matrix], NDArray[np.float64]]:

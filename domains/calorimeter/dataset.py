@@ -56,6 +56,11 @@ class ShowerDataset:
     def geometry(self) -> Geometry:
         return self.reader.geometry
 
+    @property
+    def origin(self) -> Mapping[str, str]:
+        """The attributes of the file, as text."""
+        return self.reader.attributes
+
     @cached_property
     def description(self) -> Mapping[str, Any]:
         """The geometry, whole, and the width of each condition: a model that keeps this needs no file."""

@@ -8,19 +8,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ...core.data import Source, TensorSource
+from ...core.data import Source, Subset, TensorSource
 from ...core.engine.parallel import World, joined
 from ...core.errors import MaquetteError
 from ...core.statistics.comparison import Index, halves
 from ...data_specs.calorimeter.geometry import Geometry
-from ..plugin import Evaluation, Progress
+from ..plugin import Evaluation, Progress, Unknown
 from .figures.figures import figures
 from .figures.gallery import Gallery, matched
 from .metrics.classification import Side, classify, tests
 from .metrics.comparison import Comparison, Estimates
 from .metrics.distances import physics_distances
 from .metrics.effort import EffortConfig, effort_called
-from .metrics.features import Extractor, high_level, low_level, read
+from .metrics.features import Extractor, high_level, low_level, read, spread
 from .metrics.memorisation import memorisation
 from .metrics.profiles import profiles
 from .metrics.response import response
@@ -32,11 +32,15 @@ Showers = Source | tuple[NDArray, NDArray]
 """A data set whose batches hold x (B, V) and condition {"energy": (B, 1)}, or such arrays; MeV."""
 
 
+NOT_GIVEN = Unknown("the training showers were not given")
+
+
 def evaluate(
     reference: Showers,
     generated: Showers,
     geometry: Geometry,
     *,
+    training: Source | Unknown = NOT_GIVEN,
     seed: int = 0,
     progress: Progress = lambda what, done, total: None,
     effort: str | EffortConfig = "full",
@@ -50,6 +54,7 @@ def evaluate(
     Args:
         reference, generated: data sets, or pairs (showers (n, V), incident energies (n,) or (n, 1)), MeV.
         geometry: of both; deposits below its threshold are cut first.
+        training: what the generator was fitted to, for the memorisation check, or why that is not known.
         seed: of halves, classifiers and resampling.
         progress: called as progress(what, done, total).
         effort: "full", "quick", "smoke", or sizes of one's own.
@@ -61,13 +66,14 @@ def evaluate(
     """
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     with joined(device) as world:
-        return _evaluate(reference, generated, geometry, seed, progress, effort, device, world)
+        return _evaluate(reference, generated, geometry, training, seed, progress, effort, device, world)
 
 
 def _evaluate(
     reference: Showers,
     generated: Showers,
     geometry: Geometry,
+    training: Source | Unknown,
     seed: int,
     progress: Progress,
     effort: str | EffortConfig,
@@ -75,16 +81,16 @@ def _evaluate(
     world: World,
 ) -> Evaluation:
     sizes = effort_called(effort) if isinstance(effort, str) else effort
-    sources: dict[Side, Source] = {"reference": _source(reference), "generated": _source(generated)}
-    for side, source in sources.items():
+    whole: dict[Side, Source] = {"reference": _source(reference), "generated": _source(generated)}
+    for side, source in whole.items():
         _check(side, source, geometry)
-    counts: dict[Side, int] = {side: min(len(source), sizes.showers) for side, source in sources.items()}
-    parts = halves(counts["reference"], counts["generated"], np.random.default_rng(seed))
+    sources: dict[Side, Source] = {side: _part(source, sizes.showers) for side, source in whole.items()}
+    parts = halves(len(sources["reference"]), len(sources["generated"]), np.random.default_rng(seed))
 
     extractor = Extractor.fit(geometry, sources["reference"])
     found = {
         side: extractor.stream(
-            source, counts[side], lambda done, total, side=side: progress(f"features, {side}", done, total), world
+            source, len(source), lambda done, total, side=side: progress(f"features, {side}", done, total), world
         )
         for side, source in sources.items()
     }
@@ -108,9 +114,9 @@ def _evaluate(
     estimates |= feature_metrics(comparison)
     progress("spectra", 1, 1)
     estimates |= physics_distances(comparison, sizes, lambda done, total: progress("physics distances", done, total))
-    progress("memorisation", 0, 1)
-    estimates |= memorisation(comparison, low, sizes)
-    progress("memorisation", 1, 1)
+    estimates |= memorisation(
+        comparison, low, training, sizes, lambda done, total: progress("memorisation", done, total)
+    )
     progress("figures", 0, 1)
     picks = dict(zip(sources, matched(features["reference"].incident, features["generated"].incident), strict=True))
     shown = {side: read(sources[side], rows, geometry.readout) for side, rows in picks.items()}
@@ -130,7 +136,7 @@ def _evaluate(
         figures=pictures,
         published=published(geometry.name),
         verdict=verdict(estimates, parts.n),
-        notes=_notes(sources, counts, parts.n, geometry, effort),
+        notes=_notes(whole, sources, parts.n, geometry, effort),
     )
 
 
@@ -146,6 +152,11 @@ def _source(showers: Showers) -> Source:
     return TensorSource(x, {"energy": energy.reshape(-1, 1)})
 
 
+def _part(source: Source, n: int) -> Source:
+    """The source, or n of its showers from all over it."""
+    return source if len(source) <= n else Subset(source, torch.from_numpy(spread(len(source), n)))
+
+
 def _check(side: str, source: Source, geometry: Geometry) -> None:
     if not len(source):
         raise MaquetteError(f"The {side} sample holds no showers; give at least 40 reference and 20 generated ones.")
@@ -159,16 +170,16 @@ def _check(side: str, source: Source, geometry: Geometry) -> None:
 
 
 def _notes(
-    sources: dict[Side, Source], counts: dict[Side, int], n: int, geometry: Geometry, effort: str | EffortConfig
+    whole: dict[Side, Source], read: dict[Side, Source], n: int, geometry: Geometry, effort: str | EffortConfig
 ) -> Sequence[str]:
     notes = [
         f"Deposits below {1000 * geometry.readout:g} keV were cut to zero on both sides.",
         f"Each half of the reference and each part of the generated sample has {n:,} showers.",
     ]
     notes += [
-        f"Of the {side} sample only the first {counts[side]:,} of {len(source):,} showers were read."
-        for side, source in sources.items()
-        if counts[side] < len(source)
+        f"Of the {side} sample {len(read[side]):,} of {len(source):,} showers were read, from all over it."
+        for side, source in whole.items()
+        if len(read[side]) < len(source)
     ]
     if effort != "full":
         name = effort if isinstance(effort, str) else "of its own sizes"

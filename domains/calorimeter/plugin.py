@@ -12,7 +12,7 @@ from ...data_specs.calorimeter.checks import check_showers
 from ...data_specs.calorimeter.geometry_json import geometry_from_json
 from ...data_specs.calorimeter.showers import describe_geometry
 from ..generator import Generator
-from ..plugin import Evaluation, Progress
+from ..plugin import Evaluation, Progress, Unknown
 from .codec.codec import ShowerCodec
 from .conditions import parse_conditions
 from .dataset import ShowerDataset, ShowerFileWriter
@@ -65,12 +65,21 @@ class Calorimeter:
         self,
         reference: ShowerDataset,
         generated: ShowerDataset,
+        training: ShowerDataset | Unknown,
         *,
         seed: int,
         progress: Progress,
         effort: str = "full",
     ) -> Evaluation:
-        return evaluate(reference, generated, reference.geometry, seed=seed, progress=progress, effort=effort)
+        return evaluate(
+            reference,
+            generated,
+            reference.geometry,
+            training=training,
+            seed=seed,
+            progress=progress,
+            effort=effort,
+        )
 
 
 def _geometry(options: Mapping[str, Any]) -> str | None:

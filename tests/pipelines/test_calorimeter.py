@@ -8,6 +8,9 @@ import sys
 import pytest
 import torch
 from maquette.core.noise import KeyedNoise
+from maquette.data_specs.calorimeter.geometry import Geometry, PolarLayer
+from maquette.data_specs.calorimeter.geometry_json import geometry_to_json
+from maquette.data_specs.errors import DataError
 from maquette.domains import domains
 from maquette.domains.calorimeter.simulator.gflash import GflashConfig
 from maquette.pipelines.config import resolve
@@ -54,10 +57,27 @@ def test_real_showers_in_a_report_out(run):
     assert (metrics["schema"], metrics["domain"]) == (1, "calorimeter")
     assert (metrics["n_reference"], metrics["n_generated"]) == (800, 400)
     assert set(metrics["metrics"]) >= PROMISED
+    assert "of the 1,000 training showers" in metrics["metrics"]["memorisation"]["definition"]
     page = (out / "report.html").read_text()
     assert page.index("istinguishable") < page.index("auc_low")
     assert "Geant4 11.4 with a reduced electromagnetic physics list" in page  # what it is held against in speed
     assert 'src="http' not in page
+
+
+def test_another_geometry_of_as_many_voxels_is_refused(tmp_path):
+    other = Geometry("mine", (PolarLayer(0, tuple(range(43)), 12),))
+    sample = CALORIMETER.open(SAMPLE, {})
+    batch, mine = sample.fetch(torch.arange(60)), tmp_path / "mine.h5"
+    writer = CALORIMETER.writer(mine, {"geometry": geometry_to_json(other)}, {}, 60)
+    writer.append(batch.x, batch.condition)
+    writer.close()
+    assert CALORIMETER.open(mine, {}).geometry.n_voxels == sample.geometry.n_voxels
+    words = {"reference": SAMPLE, "out": tmp_path / "v", "track": False}
+    with pytest.raises(DataError, match=r"mine.h5: its showers are of the geometry mine .* not those of calogan"):
+        validate("calorimeter", generated=mine, **words)
+    with pytest.raises(DataError, match=r"mine.h5: its showers are of the geometry mine .* not those of calogan"):
+        validate("calorimeter", generated=SAMPLE, training=mine, **words)
+    assert not (tmp_path / "v").exists()
 
 
 def test_two_processes_validate_as_one_does(run):

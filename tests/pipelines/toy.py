@@ -27,7 +27,7 @@ from maquette.core.statistics.estimate import Estimate
 from maquette.data_specs.errors import DataError
 from maquette.domains import domains
 from maquette.domains.generator import Codec, CodecConfig, Generator, GeneratorConfig
-from maquette.domains.plugin import Evaluation, Progress, Published
+from maquette.domains.plugin import Evaluation, Progress, Published, Unknown
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
@@ -125,8 +125,8 @@ class ToyData:
 
     description: Mapping[str, Any] = {"conditions": ["angle"]}
 
-    def __init__(self, x: Tensor, angle: Tensor, first: int = 0) -> None:
-        self.x, self.angle, self.first = x, angle, first
+    def __init__(self, x: Tensor, angle: Tensor, first: int = 0, origin: Mapping[str, str] | None = None) -> None:
+        self.x, self.angle, self.first, self.origin = x, angle, first, origin or {}
 
     @property
     def digest(self) -> str:
@@ -144,7 +144,7 @@ class ToyData:
         return [("points", str(len(self))), ("largest radius", f"{self.x.norm(dim=1).max():.3f} m")]
 
     def rows(self, start: int, stop: int) -> ToyData:
-        return ToyData(self.x[start:stop], self.angle[start:stop], self.first + start)
+        return ToyData(self.x[start:stop], self.angle[start:stop], self.first + start, self.origin)
 
 
 class ToyWriter:
@@ -221,7 +221,9 @@ class Toy:
             raise ConfigError(f"the toy's reader knows no option {sorted(unknown)}.")
         try:
             with h5py.File(file, "r") as stream:
-                return ToyData(torch.from_numpy(stream["x"][:]), torch.from_numpy(stream["angle"][:]))  # type: ignore[index]
+                origin = {name: str(value) for name, value in stream.attrs.items()}
+                x, angle = (torch.from_numpy(stream[name][:]) for name in ("x", "angle"))  # type: ignore[index]
+                return ToyData(x, angle, origin=origin)
         except (OSError, KeyError) as error:
             raise DataError(f"{file}: expected a toy file ({error}).") from None
 
@@ -247,7 +249,14 @@ class Toy:
         return "a pair of compasses", 2.0
 
     def evaluate(
-        self, reference: ToyData, generated: ToyData, *, seed: int, progress: Progress, effort: str = "full"
+        self,
+        reference: ToyData,
+        generated: ToyData,
+        training: ToyData | Unknown,
+        *,
+        seed: int,
+        progress: Progress,
+        effort: str = "full",
     ) -> Evaluation:
         a, b = reference.x.norm(dim=1), generated.x.norm(dim=1)
         progress("compare", 1, 1)
@@ -256,11 +265,17 @@ class Toy:
             float((a.mean() - b.mean()).abs()), error, 0.0, len(b), "m", "lower", "shift of the mean radius"
         )
         hidden = Estimate(math.nan, math.nan, math.nan, len(b), "", "floor", "not measurable: a toy has no depth")
+        if isinstance(training, Unknown):
+            copied = Estimate(math.nan, math.nan, math.nan, 0, "", "lower", f"not measurable: {training.why}")
+        else:
+            share = float(torch.isin(generated.x[:, 0], training.x[:, 0]).float().mean())
+            what = f"share found among {len(training)} training points, the first of them row {training.first}"
+            copied = Estimate(share, 0.01, 0.0, len(b), "", "lower", what)
         figure = Figure(figsize=(4, 3))
         figure.subplots().hist([a.numpy(), b.numpy()], bins=20, label=["reference", "generated"])
         same = radius.excess() < 3
         return Evaluation(
-            estimates={"radius": radius, "depth": hidden},
+            estimates={"radius": radius, "depth": hidden, "copied": copied},
             figures={"radius": figure},
             published=[Published("Circles of others", ("who", "radius"), (("Archimedes", "1.0"),), "Not comparable.")],
             verdict=f"indistinguishable at n = {len(b)}" if same else "distinguishable by radius",

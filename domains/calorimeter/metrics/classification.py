@@ -32,32 +32,26 @@ class Test:
         learner: what is trained.
         rows: its inputs.
         cap: showers a side at most.
-        what: named in the definition.
+        inputs: what its inputs are, in the definition.
         jsd: whether its Jensen-Shannon divergence is a metric, too.
     """
 
     learner: Learner
     rows: Rows
     cap: int
-    what: str
+    inputs: str
     jsd: bool = True
 
 
 def tests(low: Rows, high: Rows, n_voxels: int, effort: EffortConfig, device: str) -> Mapping[str, Test]:
     """The three tests by the ending of their metrics' names."""
+    features = "the high-level features"
     network = NetworkLearner(epochs=effort.epochs, device=device)
     small = min(effort.classifier, max(FOLDS * 4, effort.voxels // n_voxels))
-    recipe = f"a network with 2 hidden layers of 512, Adam 2e-4, batch 1,000, {effort.epochs} epochs"
     return {
-        "low": Test(network, low, small, f"{recipe}, on the voxels / E_incident and log10 E_incident"),
-        "high": Test(network, high, effort.classifier, f"{recipe}, on the high-level features"),
-        "trees": Test(
-            TreeLearner(iterations=effort.trees),
-            high,
-            effort.classifier,
-            f"boosted trees (at most {effort.trees}) on the high-level features",
-            jsd=False,
-        ),
+        "low": Test(network, low, small, "the voxels / E_incident and log10 E_incident"),
+        "high": Test(network, high, effort.classifier, features),
+        "trees": Test(TreeLearner(iterations=effort.trees), high, effort.classifier, features, jsd=False),
     }
 
 
@@ -109,7 +103,8 @@ def classify(
         found = [results[kind, number] for number in range(3)]
         how = "5-fold cross-validation" if folds[kind] == FOLDS else "split 60/20/20"
         definition = (
-            f"{test.what}; {how}, {sizes[kind]:,} showers a side, floor: the same between the halves of the reference."
+            f"{test.learner} on {test.inputs}; {how}, {sizes[kind]:,} showers a side, floor: the same between the "
+            "halves of the reference."
         )
         estimates[f"auc_{kind}"] = _mean(found, "auc", f"ROC AUC (0.5 is chance) of {definition}")
         if test.jsd:

@@ -89,7 +89,7 @@ class Comparison:
         return Estimate(value, stderr, floor, self.halves.n, unit, "floor", text, floor_stderr)
 
 
-def not_measurable(what: str, why: str, unit: str = "") -> Estimate:
+def not_measurable(what: str, why: str, unit: str = "", better: Better = "floor") -> Estimate:
     """A metric that this data cannot give."""
     nan = math.nan
-    return Estimate(nan, nan, nan, 0, unit, "floor", f"{what}; not measurable: {why}.", nan)
+    return Estimate(nan, nan, nan, 0, unit, better, f"{what}; not measurable: {why}.", nan)

@@ -11,19 +11,23 @@ from ....core.statistics.comparison import GROUPS, Contrast, contrast, group_sum
 from ....core.statistics.estimate import Estimate
 from ....core.statistics.frechet import frechet_distance, frechet_infinity, moment_sums, moments
 from ....core.statistics.mmd import GroupedKernel
-from .comparison import Comparison, Estimates, Values
+from .comparison import Comparison, Estimates, Values, not_measurable
 from .effort import EffortConfig
 from .features import physics_vector
 
 PAPER_SAMPLES = (20_000, 50_000)
-"""Sample sizes between which the FPD of arXiv:2211.10295 is extrapolated."""
+"""Sample sizes between which the FPD of arXiv:2211.10295 is extrapolated; it is drawn from at least the larger one."""
 KERNEL_BATCH = 5_000
 NOT_COMPARABLE = (
-    " Not comparable with published values: those extrapolate from 20,000 to 50,000 showers a side, more than here."
+    f" Not comparable with published values: those draw their batches, of up to {PAPER_SAMPLES[1]:,} in the FPD, from "
+    "at least as many showers a side, here they are drawn from {n:,}."
 )
-NEGLIGIBLE, RARE = 1e-6, 0.01
-"""A feature enters FPD and KPD if it exceeds the first (in its unit) in more than the second part of the reference:
-scaled by its largest value, one that is almost never there would outweigh all others."""
+CONSTANT = 1e-6
+"""A feature whose range in the reference is at most this part of its largest value is constant but for rounding."""
+FEATURES = (
+    "layer energies over E_incident, centroids, widths and occupancies, each over its largest value in the reference "
+    "({kept} features; those constant there are left out)"
+)
 
 
 def physics_distances(
@@ -33,19 +37,37 @@ def physics_distances(
     angular = c.extractor.angular
     reference = physics_vector(c.reference, angular).astype(np.float64)
     generated = physics_vector(c.generated, angular).astype(np.float64)
-    kept = (np.abs(reference) > NEGLIGIBLE).mean(0) > RARE
-    scale = np.abs(reference[:, kept]).max(0)
-    r = [reference[rows][:, kept] / scale for rows in c.halves.reference]
-    g = [generated[rows][:, kept] / scale for rows in c.halves.generated]
+    largest = np.abs(reference).max(0)
+    # a constant says nothing of the reference, and what the generated make of it would have a unit
+    kept = np.ptp(reference, axis=0) > CONSTANT * largest
+    if not kept.any():
+        why = "all reference showers are the same"
+        names = {"fpd": "Frechet distance", "kpd": "Squared maximum mean discrepancy"}
+        return {key: not_measurable(f"{name} (x 1000)", why, better="lower") for key, name in names.items()}
+    r = [reference[rows][:, kept] / largest[kept] for rows in c.halves.reference]
+    g = [generated[rows][:, kept] / largest[kept] for rows in c.halves.generated]
     return {"fpd": _frechet(c, effort, r, g, progress), "kpd": _kernel(c, effort, r, g)}
+
+
+def comparable(n: int) -> bool:
+    """Whether FPD and KPD of n showers a side may be held against published ones."""
+    return n >= PAPER_SAMPLES[1]
+
+
+def sample_sizes(n: int) -> tuple[int, int]:
+    """Between which batch sizes the FPD of n showers a side is extrapolated."""
+    return PAPER_SAMPLES if comparable(n) else (max(2, int(0.4 * n)), n)
+
+
+def _definition(n: int, text: str) -> str:
+    return text if comparable(n) else text + NOT_COMPARABLE.format(n=n)
 
 
 def _frechet(
     c: Comparison, effort: EffortConfig, r: list[Values], g: list[Values], progress: Callable[[int, int], None]
 ) -> Estimate:
     n = c.halves.n
-    comparable = n >= PAPER_SAMPLES[0]
-    sizes = PAPER_SAMPLES if comparable else (max(2, int(0.4 * n)), n)
+    sizes = sample_sizes(n)
     rng = c.rng("fpd")
     pairs = [*((g[i], r[j]) for i, j in c.halves.matches), (r[0], r[1])]
     points = effort.frechet_points
@@ -78,32 +100,58 @@ def _frechet(
         floor=fits[2][0],
         floor_stderr=math.hypot(spread.floor_stderr, fits[2][1]),
     )
+    features = FEATURES.format(kept=r[0].shape[1])
     definition = (
-        "Frechet distance (x 1000) of the Gaussian moments of layer energies over E_incident, centroids, widths and "
-        f"occupancies, extrapolated in 1/N from {sizes[0]:,}-{sizes[1]:,} showers as in JetNet (arXiv:2211.10295)."
+        f"Frechet distance (x 1000) of the Gaussian moments of {features}, extrapolated in 1/N from "
+        f"{sizes[0]:,}-{sizes[1]:,} showers as in JetNet (arXiv:2211.10295)."
     )
-    return c.estimate(result, definition + ("" if comparable else NOT_COMPARABLE), scale=1000)
+    return c.estimate(result, _definition(n, definition), scale=1000)
 
 
 def _kernel(c: Comparison, effort: EffortConfig, r: list[Values], g: list[Values]) -> Estimate:
-    n = c.halves.n
+    """Median over batches, drawn without replacement: the unbiased estimator wants distinct showers in each.
+
+    Batches overlap, so their spread is not the error. Every batch is divided by the same groups of showers, and the
+    jackknife leaves a group out of all batches at once: that is the error of their mean. Given the showers, batches
+    are independent draws, so their median has pi/2 of the mean's variance of drawing; the difference is added.
+    """
+    n, rng = c.halves.n, c.rng("kpd")
     size = min(n, KERNEL_BATCH)
-    batches = max(1, min(effort.kernel_batches, n // size))
-    results = []
-    for batch in range(batches):
-        groups = [np.array_split(x[batch * size : (batch + 1) * size], GROUPS) for x in (*r, *g)]
-        kernel = GroupedKernel([group for part in groups for group in part])
-        units = kernel.units.reshape(len(groups), GROUPS, -1)
-        rng = c.rng(f"kpd/{batch}")
-        results.append(contrast(kernel.mmd2, units[:2], units[2:], distance=True, rng=rng))
+    batches = effort.kernel_batches if size < n else 1
+    group_of = np.repeat(np.arange(GROUPS), [len(part) for part in np.array_split(np.arange(n), GROUPS)])
+    kernels = []
+    for _ in range(batches):
+        groups = []
+        for x in (*r, *g):
+            rows = rng.permutation(n)[:size]
+            groups += [x[rows[group_of[rows] == group]] for group in range(GROUPS)]
+        kernels.append(GroupedKernel(groups))
+    units = kernels[0].units.reshape(len(r) + len(g), GROUPS, -1)
+    spread = contrast(
+        lambda a, b: float(np.mean([kernel.mmd2(a, b) for kernel in kernels])),
+        units[:2],
+        units[2:],
+        distance=True,
+        rng=rng,
+    )
+    one, other, *parts = units.sum(1)
 
-    def median(name: str) -> float:
-        return float(np.median([getattr(result, name) for result in results]))
+    def drawn(pairs: list[tuple[Values, Values]]) -> tuple[float, float]:
+        """Median over batches, averaged over pairs, and what it adds to the variance of the mean."""
+        values = np.array([[kernel.mmd2(a, b) for kernel in kernels] for a, b in pairs])
+        added = (math.pi / 2 - 1) * values.var(1, ddof=1).mean() / batches if batches > 2 else 0.0
+        return float(np.median(values, axis=1).mean()), added
 
-    shrink = math.sqrt((math.pi / 2 if batches > 2 else 1) / batches)  # the median's efficiency is 2 / pi
-    result = Contrast(median("value"), shrink * median("stderr"), median("floor"), shrink * median("floor_stderr"))
+    value, added = drawn([(part, half) for part in parts for half in (one, other)])
+    floor, floor_added = drawn([(one, other)])
+    result = Contrast(
+        value, math.sqrt(spread.stderr**2 + added), floor, math.sqrt(spread.floor_stderr**2 + floor_added)
+    )
+    how = f"median of {batches} random batches of {size:,} showers, none twice in a batch"
+    if size == n:
+        how = f"of all {n:,} showers as one batch"
     definition = (
         "Squared maximum mean discrepancy (x 1000, unbiased, so it may be negative) with the kernel (x.y/F + 1)^4 on "
-        f"the features of the FPD, median of {batches} batches of {size:,} showers (arXiv:2211.10295)."
+        f"the features of the FPD, {how} (arXiv:2211.10295)."
     )
-    return c.estimate(result, definition + ("" if n >= PAPER_SAMPLES[0] else NOT_COMPARABLE), scale=1000)
+    return c.estimate(result, _definition(n, definition), scale=1000)

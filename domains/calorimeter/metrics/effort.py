@@ -21,8 +21,9 @@ class EffortConfig(Config):
     )
     frechet_points: int = Field(default=10, ge=2, description="sample sizes of the Frechet extrapolation")
     frechet_batches: int = Field(default=20, ge=2, description="batches at each of those sizes")
-    kernel_batches: int = Field(default=10, ge=1, description="batches of 5,000 in the kernel distance, at most")
+    kernel_batches: int = Field(default=10, ge=1, description="batches of 5,000 in the kernel distance")
     neighbours: int = Field(default=4_000, ge=20, description="showers a side in the memorisation check, at most")
+    training: int = Field(default=50_000, ge=1, description="training showers in the memorisation check, at most")
 
 
 EFFORTS = {
@@ -38,6 +39,7 @@ EFFORTS = {
         frechet_batches=8,
         kernel_batches=2,
         neighbours=1_000,
+        training=20_000,
     ),
     "smoke": EffortConfig(
         showers=2_000,
@@ -50,6 +52,7 @@ EFFORTS = {
         frechet_batches=2,
         kernel_batches=1,
         neighbours=200,
+        training=5_000,
     ),
 }
 

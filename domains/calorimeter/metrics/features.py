@@ -23,8 +23,24 @@ Array = NDArray[np.float32]
 BLOCK = 1024
 LINES = {"line_511": 0.510999, "line_88": 0.088005}
 """MeV: annihilation at rest, and K-shell binding energy of lead, each deposited in one piece by an idealised engine."""
+ROUNDING = 1e-12
+"""Variances below this part of the mean square are what rounding leaves of energy in one place: zero."""
+LAID, RUNS = 4096, 64
+"""Showers over which the bins of the voxel spectrum are laid, and the runs of neighbours in which rows are picked."""
 LINE_WIDTH = 1e-6
 """MeV: how near a deposit must lie to count as one of the lines; float32 resolves 6e-8 there."""
+
+
+def spread(total: int, n: int) -> NDArray[np.int64]:
+    """Up to n of the row numbers 0 .. total - 1, ascending: runs of neighbours at equal steps from end to end.
+
+    Files may be sorted (by energy, say), so a part of one must come from everywhere; runs are read faster than rows.
+    """
+    if n >= total:
+        return np.arange(total)
+    runs = min(n, RUNS)
+    left_out = np.linspace(0, total - n, runs).astype(np.int64)  # before each run
+    return np.arange(n) + np.repeat(left_out, [len(run) for run in np.array_split(np.arange(n), runs)])
 
 
 def read(source: Source, rows: NDArray[np.int64], threshold: float) -> tuple[Array, Array]:
@@ -101,8 +117,8 @@ class Extractor:
 
     @classmethod
     def fit(cls, geometry: Geometry, reference: Source) -> Extractor:
-        """Lay the bins of the voxel spectrum over (up to 4,096 showers of) the reference."""
-        showers, _ = read(reference, np.arange(min(len(reference), 4 * BLOCK)), geometry.readout)
+        """Lay the bins of the voxel spectrum over (up to 4,096 showers from all over) the reference."""
+        showers, _ = read(reference, spread(len(reference), LAID), geometry.readout)
         deposits = np.log10(showers[showers > 0].astype(np.float64))
         return cls(geometry, Binning.of(deposits[:, None] if len(deposits) else np.zeros((1, 1))))
 
@@ -145,7 +161,8 @@ class Extractor:
         sums = np.stack([x[:, part] @ table for part, table in zip(slices, self._moments, strict=True)], axis=1)
         energy = sums[..., 0]
         means = np.divide(sums, energy[..., None], out=np.zeros_like(sums), where=energy[..., None] > 0)
-        widths = [np.sqrt(np.clip(means[..., 2 * k] - means[..., 2 * k - 1] ** 2, 0, None)) for k in (1, 2, 3)]
+        variances = [(means[..., 2 * k] - means[..., 2 * k - 1] ** 2, means[..., 2 * k]) for k in (1, 2, 3)]
+        widths = [np.sqrt(np.where(v > ROUNDING * square, v, 0.0)) for v, square in variances]
         rows, columns = np.nonzero(x)
         hits = x[rows, columns]
         bins = self.spectrum.bins + 2

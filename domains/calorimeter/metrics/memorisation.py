@@ -1,4 +1,4 @@
-"""Are generated showers copies of those that the generator has seen?"""
+"""Are generated showers copies of those that the generator was fitted to?"""
 
 from __future__ import annotations
 
@@ -7,39 +7,66 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ....core.data import Source
 from ....core.statistics.comparison import GROUPS, Index
 from ....core.statistics.estimate import Estimate
 from ....core.statistics.neighbours import nearest_distance
-from .classification import Side
-from .comparison import Comparison, Estimates, Values
+from ...plugin import Unknown
+from .classification import Rows, Side
+from .comparison import Comparison, Estimates, not_measurable
 from .effort import EffortConfig
+from .features import BLOCK, low_level, read, spread
 
-NEAR, POOL = 0.01, 5
-"""Quantile of the real nearest-neighbour distances below which a shower looks copied; how many times more
-showers it may be copied from than are looked at."""
+NEAR = 0.01
+"""Quantile of the distances of held-out showers below which a shower looks copied."""
 
 
-def memorisation(c: Comparison, voxels: Callable[[Side, Index], Values], effort: EffortConfig) -> Estimates:
-    """Share of generated showers suspiciously near to a reference shower.
+def memorisation(
+    c: Comparison,
+    voxels: Rows,
+    training: Source | Unknown,
+    effort: EffortConfig,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Estimates:
+    """Share of generated showers that lie suspiciously near to a training shower.
 
     Args:
-        c: the comparison.
-        voxels: maps (side, row numbers) to rows to be compared.
+        c: the comparison; its reference must be held out from the training showers.
+        voxels: maps (side, row numbers) to what is compared, (n, V + 1).
+        training: the showers the generator was fitted to, read in blocks, or why they are not known.
         effort: sizes.
+        progress: called as progress(training showers done, all of them).
     """
-    room = effort.voxels // (POOL * c.extractor.geometry.n_voxels)
-    n = min(c.halves.n, effort.neighbours, max(room, GROUPS))
-    a, b = (voxels("reference", part[: POOL * n]) for part in c.halves.reference)
-    g = voxels("generated", c.halves.generated[0][:n])
-    near = float(np.quantile(nearest_distance(b[:n], a), NEAR))
-    value, floor = (float((nearest_distance(x, y) < near).mean()) for x, y in ((g, a), (a[:n], b)))
+    what = f"Share of generated showers nearer to a training shower (in voxels / E) than {NEAR:.0%} of held-out ones"
+    if isinstance(training, Unknown):
+        return {"memorisation": not_measurable(what, training.why, better="lower")}
+    geometry = c.extractor.geometry
+    n = min(c.halves.n, effort.neighbours, max(effort.voxels // (3 * geometry.n_voxels), GROUPS))
+    first, second = c.halves.reference
+    parts: list[tuple[Side, Index]] = [
+        ("reference", first),
+        ("reference", second),
+        ("generated", c.halves.generated[0]),
+    ]
+    asked = np.concatenate([voxels(side, rows[:n]) for side, rows in parts])
+    pool = spread(len(training), effort.training)
+    distance = np.full(len(asked), np.inf)
+    for start in range(0, len(pool), BLOCK):
+        seen = low_level(*read(training, pool[start : start + BLOCK], geometry.readout))
+        distance = np.minimum(distance, nearest_distance(asked, seen))
+        progress(min(start + BLOCK, len(pool)), len(pool))
+    floor_side, near_side, generated = np.split(distance, 3)
+    near = float(np.quantile(near_side, NEAR))
+    if near == 0:
+        why = f"{NEAR:.0%} or more of the reference are training showers; give held-out ones as the reference"
+        return {"memorisation": not_measurable(what, why, better="lower")}
+    value, floor = (float((side < near).mean()) for side in (generated, floor_side))
 
     def error(share: float) -> float:  # of the share itself, and of the quantile that is its threshold
         return math.sqrt((max(share, 1 / n) + NEAR) / n)
 
     definition = (
-        f"Fraction of generated showers nearer (voxels / E_incident) to a shower of one half of the reference than "
-        f"{NEAR:.0%} of the other half are: more if showers are copies (of the training data, if they are the "
-        "reference); the floor exchanges the halves."
+        f"{what} in one half of the reference; floor: the other half. {n:,} showers of each were held against "
+        f"{len(pool):,} of the {len(training):,} training showers."
     )
     return {"memorisation": Estimate(value, error(value), floor, n, "", "lower", definition, error(floor))}

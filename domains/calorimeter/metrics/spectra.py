@@ -9,7 +9,7 @@ import numpy as np
 from ....core.statistics.comparison import Index
 from ....core.statistics.histogram import Binning, separation_power
 from .comparison import Comparison, Estimates, Values, not_measurable
-from .features import LINES, Features
+from .features import LAID, LINES, Features
 
 
 def separations(c: Comparison) -> Estimates:
@@ -60,7 +60,9 @@ def separations(c: Comparison) -> Estimates:
     name = "separation_voxel_spectrum"
     result = c.measure(name, power, lambda f: lambda rows: f.spectrum[rows].sum(0, dtype=np.float64), distance=True)
     found[name] = c.estimate(
-        result, f"Separation power 1/2 sum (p-q)^2/(p+q) of log10 of the deposits above threshold; {histogram}."
+        result,
+        f"Separation power 1/2 sum (p-q)^2/(p+q) of log10 of the deposits above threshold; {histogram}, laid over "
+        f"{LAID:,} showers from all over it at most.",
     )
     return found
 

@@ -1,7 +1,10 @@
 """The classifier two-sample test with both learners."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 from maquette.core.errors import MaquetteError
 from maquette.core.statistics.auc import auc_stderr, roc_auc, roc_curve
 from maquette.core.statistics.classifier import NetworkLearner
@@ -79,6 +82,35 @@ def test_a_learner_that_overfits_is_cut_at_its_best_state() -> None:
     x, y = two(400, 0.0)
     late = NetworkLearner(hidden=128, epochs=40, batch=100, rate=3e-3)
     assert abs(two_sample_test(late, x, y, seed=1).auc - 0.5) < 0.15
+
+
+def test_the_network_is_what_its_defaults_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two hidden layers of 512, Adam at 2e-4, batches of 1,000, 50 epochs: seen by the optimiser."""
+    seen: list[dict] = []
+
+    class Watched(torch.optim.Adam):
+        def __init__(self, parameters, lr) -> None:
+            parameters = list(parameters)
+            seen.append({"shapes": [tuple(p.shape) for p in parameters if p.ndim == 2], "rate": lr, "steps": 0})
+            super().__init__(parameters, lr=lr)
+
+        def step(self, closure=None):
+            seen[-1]["steps"] += 1
+            return super().step(closure)
+
+    monkeypatch.setattr(torch.optim, "Adam", Watched)
+    rows = np.zeros((1001, 3), np.float32), np.arange(1001) % 2
+    replace(NetworkLearner(), epochs=3)(rows, rows, seed=0, progress=lambda done, total: None)
+    assert seen == [{"shapes": [(512, 3), (512, 512), (1, 512)], "rate": 2e-4, "steps": 2 * 3}]
+    assert NetworkLearner().epochs == 50
+
+
+def test_learners_describe_themselves() -> None:
+    said = "a network with 2 hidden layers of 512, Adam 0.0002, batch 1,000, 50 epochs"
+    assert str(NetworkLearner()) == said
+    other = NetworkLearner(hidden=16, layers=3, epochs=7, batch=64, rate=5e-3)
+    assert str(other) == "a network with 3 hidden layers of 16, Adam 0.005, batch 64, 7 epochs"
+    assert str(TreeLearner(iterations=30)) == "boosted trees (at most 30 of 31 leaves, rate 0.1)"
 
 
 def test_progress_counts_to_the_end() -> None:

@@ -7,7 +7,7 @@ from maquette.core.data import TensorSource
 from maquette.core.statistics.histogram import Binning
 from maquette.data_specs.calorimeter.geometries import known_geometry
 from maquette.data_specs.calorimeter.geometry import CartesianLayer, Geometry, PolarLayer
-from maquette.domains.calorimeter.metrics.features import Extractor, high_level, low_level, physics_vector, read
+from maquette.domains.calorimeter.metrics.features import Extractor, high_level, low_level, physics_vector, read, spread
 
 SPECTRUM = Binning(np.array([-3.0]), np.array([3.0]))
 MIXED = Geometry(
@@ -84,6 +84,14 @@ def test_a_single_cell_has_its_own_centre_and_no_width() -> None:
     assert f.width_eta[0, 0] == pytest.approx(0, abs=1e-3)
 
 
+def test_a_layer_of_one_ring_has_no_radial_width() -> None:
+    """Not what rounding leaves of it either: scaled by its largest value, that would be a feature."""
+    geometry = Geometry("ring", (PolarLayer(0, (0.0, 17.3), 8),))
+    f = Extractor(geometry, SPECTRUM)(showers(geometry, 200), np.ones(200))
+    assert (f.width_r == 0).all()
+    assert (f.width_eta > 1).sum() > 100
+
+
 def test_exact_lines_are_counted() -> None:
     geometry = Geometry("one", (CartesianLayer(0, (0.0, 1.0, 2.0), (0.0, 1.0, 2.0)),))
     x = np.array([[0.510999, 0.5110009, 0.088005, 0.0], [0.51, 0.51101, 0.088005, 0.088005]], dtype=np.float32)
@@ -105,6 +113,26 @@ def test_streaming_equals_one_block_and_cuts_at_the_threshold() -> None:
     got, energy = read(source, rows, 0.5)
     np.testing.assert_array_equal(got, cut[rows])
     np.testing.assert_array_equal(energy, e[rows])
+
+
+def test_a_part_of_a_file_comes_from_all_over_it() -> None:
+    for total, n in ((10, 10), (10, 20), (1000, 300), (100_000, 4096), (100, 99), (70, 3), (5, 1)):
+        rows = spread(total, n)
+        assert len(rows) == min(n, total)
+        assert (np.diff(rows) > 0).all()
+        assert rows[0] == 0
+        assert rows[-1] == total - 1 or n == 1
+        assert np.diff(rows, prepend=-1, append=total).max() <= max(2, total // max(1, min(n, 64) - 1) + 1)
+
+
+def test_bins_of_the_spectrum_do_not_depend_on_the_order_of_the_file() -> None:
+    e = np.geomspace(1, 1000, 9000, dtype=np.float32)  # sorted: the first 4,096 showers are all soft
+    x = showers(MIXED, 9000) * e[:, None]
+    source = TensorSource(torch.from_numpy(x), {"energy": torch.from_numpy(e)[:, None]})
+    bins, deposits = Extractor.fit(MIXED, source).spectrum, x[x >= MIXED.threshold]
+    everything = Binning.of(np.log10(deposits)[:, None])
+    np.testing.assert_allclose(bins.low, everything.low, atol=0.05)
+    np.testing.assert_allclose(bins.high, everything.high, atol=0.05)
 
 
 def test_classifier_inputs() -> None:
