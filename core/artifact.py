@@ -1,11 +1,12 @@
 """A fitted model on disk: a folder with `config.json` and `weights.safetensors`. Loading never unpickles.
 
 The folder is written under a temporary name beside its final place, flushed and renamed, so that a reader sees
-either the whole artefact or none.
+either the whole artefact or none. The config holds the SHA-256 of the weights, so that a bit flip is an error.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -23,6 +24,8 @@ from .errors import ArtifactError
 
 SCHEMA = 1
 CONFIG, WEIGHTS = "config.json", "weights.safetensors"
+DIGEST = "weights_sha256"
+"""Key of `config.json` under which the digest of the weights stands."""
 _LARGEST_CONFIG = 16 * 2**20
 _LARGEST_HEADER = 64 * 2**20
 _PICKLE_MARKS = (*(bytes((0x80, protocol)) for protocol in range(2, 6)), b"PK\x03\x04")
@@ -39,11 +42,13 @@ def save(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor])
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         temporary.mkdir()
-        text = json.dumps({"schema": SCHEMA, **config}, indent=2)
-        (temporary / CONFIG).write_text(text + "\n", encoding="utf-8")
         save_file(
             {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}, temporary / WEIGHTS
         )
+        text = json.dumps({"schema": SCHEMA, **config, DIGEST: weights_digest(temporary)}, indent=2)
+        (temporary / CONFIG).write_text(text + "\n", encoding="utf-8")
+        # safetensors keeps its files from everyone else; the umask, which the config has heeded, shall decide
+        (temporary / WEIGHTS).chmod((temporary / CONFIG).stat().st_mode)
         for name in (CONFIG, WEIGHTS):
             sync(temporary / name)
         replace(temporary, folder)
@@ -55,14 +60,30 @@ def load(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Read an artefact: (config, tensors on the CPU).
 
     Raises:
-        ArtifactError: not an artefact, a pickle in place of the weights, truncated, or of a later schema.
+        ArtifactError: not an artefact, a pickle in place of the weights, truncated or damaged, or of a later schema.
     """
     folder = Path(folder)
     config, weights = folder / CONFIG, folder / WEIGHTS
     for file in (config, weights):
         if not file.is_file():
             raise ArtifactError(f"{folder}: expected a fitted model ({CONFIG} and {WEIGHTS}), found no {file.name}.")
-    return read_config(config), read_tensors(weights)
+    content = read_config(config)
+    expected, tensors = content.pop(DIGEST, None), read_tensors(weights)
+    if expected not in (None, found := weights_digest(folder)):
+        raise ArtifactError(
+            f"{weights}: damaged, or not the weights of this model (SHA-256 {found[:12]}, expected "
+            f"{str(expected)[:12]}); copy the folder again."
+        )
+    return content, tensors
+
+
+def weights_digest(folder: Path) -> str:
+    """SHA-256 of an artefact's weights, by which generated files name their model; raises `ArtifactError`."""
+    try:
+        with (folder / WEIGHTS).open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise ArtifactError(f"{folder / WEIGHTS}: cannot be read ({error.strerror}).") from None
 
 
 def read_config(file: Path) -> dict[str, Any]:

@@ -1,7 +1,10 @@
 """An artefact is whole or absent, and what is not one is refused unread."""
 
+import hashlib
 import json
+import os
 import pickle
+import stat
 import struct
 
 import pytest
@@ -75,6 +78,33 @@ def test_a_flipped_bit_in_the_header_is_refused(folder, byte):
         artifact.restore(module, artifact.load(folder)[1], what="model")
 
 
+def test_a_flipped_bit_in_a_weight_is_refused(folder):
+    weights = folder / artifact.WEIGHTS
+    content = bytearray(weights.read_bytes())
+    content[-5] ^= 0x01
+    weights.write_bytes(content)
+    with pytest.raises(ArtifactError, match=r"weights\.safetensors: damaged, or not the weights of this model"):
+        artifact.load(folder)
+
+
+def test_an_artefact_without_a_digest_is_read(folder):
+    content = json.loads((folder / artifact.CONFIG).read_text())
+    del content["weights_sha256"]
+    (folder / artifact.CONFIG).write_text(json.dumps(content))
+    assert artifact.load(folder)[0] == {"family": {"kind": "x"}}
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o077, 0o600)])
+def test_who_may_read_the_weights_is_a_matter_of_the_umask(tmp_path, mask, mode):
+    before = os.umask(mask)
+    try:
+        artifact.save(tmp_path / "model", {}, TENSORS)
+    finally:
+        os.umask(before)
+    for name in (artifact.CONFIG, artifact.WEIGHTS):
+        assert stat.S_IMODE((tmp_path / "model" / name).stat().st_mode) == mode
+
+
 def test_a_header_that_claims_to_be_huge_is_refused(folder):
     weights = folder / artifact.WEIGHTS
     weights.write_bytes(struct.pack("<Q", 2**40) + weights.read_bytes()[8:])
@@ -130,5 +160,6 @@ def test_the_config_on_disk_is_plain_json_in_the_order_it_was_given(tmp_path):
     config = {"parts": {"energy": 1, "angle": 2, "a": 0}, "family": {"kind": "x"}}
     artifact.save(tmp_path / "model", config, TENSORS)
     text = (tmp_path / "model" / artifact.CONFIG).read_text()
-    assert text == json.dumps({"schema": 1, **config}, indent=2) + "\n"
+    digest = hashlib.sha256((tmp_path / "model" / artifact.WEIGHTS).read_bytes()).hexdigest()
+    assert text == json.dumps({"schema": 1, **config, "weights_sha256": digest}, indent=2) + "\n"
     assert list(artifact.load(tmp_path / "model")[0]["parts"]) == ["energy", "angle", "a"]
