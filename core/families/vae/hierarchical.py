@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from ...capabilities import Evidence
 from ...config import Config
 from ...data import Batch
-from ...errors import SpaceError
+from ...errors import ConfigError, SpaceError
 from ...likelihoods import likelihoods
 from ...nets.conv import (
     Analysis,
@@ -52,14 +52,14 @@ class Descent:
 
     Attributes:
         parameters: of the numbers' laws, (B, D, P).
-        codes: what was drawn, group by group, each (B, latent, *grid).
+        codes: what was drawn, all groups in one row (B, L), the coarsest first.
         divergence: KL of each group at what was drawn before it, (B, groups); zero without posterior.
         log_ratio: log p(z) - log q(z) of all that was drawn, (B,).
         roughness: sum of the layers' largest singular values, (); zero unless asked for.
     """
 
     parameters: Tensor
-    codes: list[Tensor]
+    codes: Tensor
     divergence: Tensor
     log_ratio: Tensor
     roughness: Tensor
@@ -112,21 +112,33 @@ class Ladder(nn.Module):
             nn.ModuleList(Group(field, channels, level.latent, context) for _ in range(level.groups))
             for field, level in downwards
         )
+        self.blocks = nn.ModuleList(
+            nn.ModuleList(Residual(field, channels, context) for _ in range(config.depth)) for field, _ in downwards
+        )
         self.finer = nn.ModuleList(
             finer(field, channels, channels, level.stride)
             for field, (_, level) in zip(fields[-2::-1], downwards, strict=True)
         )
-        self.last = nn.ModuleList(Residual(fields[0], channels, context) for _ in range(config.depth))
         self.leave = Convolution(fields[0], channels, self.field.channels * parameters)
         self.shapes = [(level.latent, *field.grid) for field, level in downwards for _ in range(level.groups)]
         self.penalty = SpectralPenalty(self) if config.spectral else None
+
+    @property
+    def latent(self) -> int:
+        """Latent numbers of all groups together, L."""
+        return sum(math.prod(shape) for shape in self.shapes)
+
+    def _cut(self, row: Tensor) -> list[Tensor]:
+        """A row (B, L) into groups, each (B, latent, *grid)."""
+        pieces = row.split([math.prod(shape) for shape in self.shapes], dim=1)
+        return [piece.unflatten(1, shape) for piece, shape in zip(pieces, self.shapes, strict=True)]
 
     def forward(
         self,
         inputs: Tensor | None,
         columns: Tensor | None,
-        units: list[Tensor],
-        codes: list[Tensor] | None = None,
+        units: Tensor,
+        codes: Tensor | None = None,
         *,
         penalised: bool = False,
     ) -> Descent:
@@ -135,29 +147,30 @@ class Ladder(nn.Module):
         Args:
             inputs: the sample as networks see it, (B, D, K), for draws from the posterior; None for the prior.
             columns: condition (B, C).
-            units: standard normal numbers of each group, (B, latent, *grid), that are moved to where it is drawn.
-            codes: if given, what is taken as drawn instead.
+            units: standard normal numbers (B, L), that are moved to where the latent ones are drawn.
+            codes: if given, (B, L), what is taken as drawn instead.
             penalised: whether to find the roughness, if it has a price.
         """
         seen = self.up(to_channels(self.field, inputs), columns)[::-1] if inputs is not None else None
-        features = self.start.expand(units[0].shape[0], *self.start.shape)
+        features = self.start.expand(units.shape[0], *self.start.shape)
+        sources = iter(self._cut(units if codes is None else codes))
         drawn: list[Tensor] = []
         divergences: list[Tensor] = []
-        log_ratio = torch.zeros_like(units[0].flatten(1)[:, 0])
-        for depth, (groups, refine) in enumerate(zip(self.groups, self.finer, strict=True)):
+        log_ratio = torch.zeros_like(units[:, 0])
+        for depth, (groups, blocks, refine) in enumerate(zip(self.groups, self.blocks, self.finer, strict=True)):
             for group in groups:  # type: ignore[attr-defined]
                 prior, posterior = group.laws(features, None if seen is None else seen[depth])
-                z = posterior.at(units[len(drawn)]) if codes is None else codes[len(drawn)]
-                drawn.append(z)
+                z = posterior.at(next(sources)) if codes is None else next(sources)
+                drawn.append(z.flatten(1))
                 divergences.append(posterior.divergence(prior).flatten(1).sum(1))
                 log_ratio = log_ratio + (prior.log_prob(z) - posterior.log_prob(z)).flatten(1).sum(1)
                 features = group(features, z, columns)
+            for block in blocks:  # type: ignore[attr-defined]
+                features = block(features, columns)
             features = refine(features)
-        for block in self.last:
-            features = block(features, columns)
         parameters = to_numbers(self.field, self.leave(F.silu(normalized(features))))
         roughness = self.penalty() if penalised and self.penalty is not None else log_ratio.new_zeros(())
-        return Descent(parameters, drawn, torch.stack(divergences, dim=1), log_ratio, roughness)
+        return Descent(parameters, torch.cat(drawn, dim=1), torch.stack(divergences, dim=1), log_ratio, roughness)
 
 
 class HierarchicalVAE(nn.Module):
@@ -169,15 +182,10 @@ class HierarchicalVAE(nn.Module):
         super().__init__()
         self.config, self.observed, self.ladder = config, observed, ladder
 
-    @property
-    def latent(self) -> int:
-        """Latent numbers of all groups together."""
-        return sum(math.prod(shape) for shape in self.ladder.shapes)
+    def _units(self, name: str, noise: Noise) -> Tensor:
+        return noise.normal(name, (self.ladder.latent,))
 
-    def _units(self, name: str, noise: Noise) -> list[Tensor]:
-        return [noise.normal(f"{name}/{g}", shape) for g, shape in enumerate(self.ladder.shapes)]
-
-    def infer(self, x: Tree, condition: Tree | None, units: list[Tensor], *, penalised: bool = False) -> Descent:
+    def infer(self, x: Tree, condition: Tree | None, units: Tensor, *, penalised: bool = False) -> Descent:
         """A pass down along the posterior of x."""
         inputs = self.observed.inputs(x, self)
         return self.ladder(inputs, self.observed.columns(condition, inputs), units, penalised=penalised)
@@ -189,35 +197,31 @@ class HierarchicalVAE(nn.Module):
         return Evidence(self.observed.log_prob(found.parameters, x), layers), found.roughness
 
     def evidence(self, x: Tree, condition: Tree | None = None, *, noise: Noise) -> Evidence:
-        """Terms of the bound, the coarsest group first; reads the noise "posterior/0" and so on."""
+        """Terms of the bound, the coarsest group first; reads the noise "posterior" (L,)."""
         return self.terms(x, condition, noise)[0]
 
     def log_bound(self, x: Tree, condition: Tree | None = None, *, noise: Noise) -> Tensor:
-        """log p(x, z | c) - log q(z | x, c) at one draw, (B,), nats: an importance weight; reads "posterior/0", ..."""
+        """log p(x, z | c) - log q(z | x, c) at one draw, (B,), nats: an importance weight; reads "posterior" (L,)."""
         found = self.infer(x, condition, self._units("posterior", noise))
         return self.observed.log_prob(found.parameters, x) + found.log_ratio
 
     def sample(self, n: int, condition: Tree | None = None, *, noise: Noise) -> Tree:
-        """Draw n samples; reads the noise "prior/0", "prior/1", ... and "numbers" (D, U)."""
+        """Draw n samples; reads the noise "prior" (L,) and "numbers" (D, U)."""
         require_rows(noise, n)
         units = self._units("prior", noise)
-        found = self.ladder(None, self.observed.columns(condition, units[0]), units)
+        found = self.ladder(None, self.observed.columns(condition, units), units)
         return self.observed.draw(found.parameters, noise)
 
     def encode(self, x: Tree, condition: Tree | None = None) -> Tensor:
         """The mean of each group's posterior given the means before it, all in one row (B, L), coarsest first."""
         like = self.observed.inputs(x, self)
-        found = self.infer(x, condition, [like.new_zeros(len(like), *shape) for shape in self.ladder.shapes])
-        return torch.cat([z.flatten(1) for z in found.codes], dim=1)
+        return self.infer(x, condition, like.new_zeros(len(like), self.ladder.latent)).codes
 
     def decode(self, z: Tensor, condition: Tree | None = None) -> Tree:
         """The mean of the samples whose latent numbers are z (B, L); raises `SpaceError`."""
-        if z.ndim != 2 or z.shape[1] != self.latent:
-            raise SpaceError(f"z: expected shape (B, {self.latent}), found {tuple(z.shape)}.")
-        pieces = z.split([math.prod(shape) for shape in self.ladder.shapes], dim=1)
-        codes = [piece.unflatten(1, shape) for piece, shape in zip(pieces, self.ladder.shapes, strict=True)]
-        found = self.ladder(None, self.observed.columns(condition, z), codes, codes)
-        return self.observed.mean(found.parameters)
+        if z.ndim != 2 or z.shape[1] != self.ladder.latent:
+            raise SpaceError(f"z: expected shape (B, {self.ladder.latent}), found {tuple(z.shape)}.")
+        return self.observed.mean(self.ladder(None, self.observed.columns(condition, z), z, z).parameters)
 
     def acts(self) -> list[Act]:
         return [Act("fit", (Role("model", HierarchicalObjective(self), (self.ladder,)),))]
@@ -237,10 +241,12 @@ class HierarchicalObjective(EvidenceObjective):
 
 
 class Level(Config):
-    """Groups of latent numbers on one grid."""
+    """One grid, and the groups of latent numbers on it."""
 
     stride: int = Described(default=2, ge=1, description="how much coarser its grid is than that of the level before")
-    groups: int = Described(default=1, ge=1, description="groups, each drawn given those before it")
+    groups: int = Described(
+        default=1, ge=0, description="groups, each drawn given those before it; none for a step in resolution alone"
+    )
     latent: int = Described(default=8, ge=1, description="latent channels of a group")
 
 
@@ -259,12 +265,14 @@ class HierarchicalVAEConfig(FamilyConfig):
         default=(Level(), Level()), min_length=1, description="from the finest to the coarsest"
     )
     channels: int = Described(default=64, ge=1, description="channels of all features")
-    depth: int = Described(default=1, ge=1, description="residual blocks at each level on the way up, and at the end")
+    depth: int = Described(default=1, ge=1, description="residual blocks at each level, on the way up and down")
     likelihood: by_kind(likelihoods) | None = None  # type: ignore[valid-type]
     loss: EvidenceConfig = EvidenceConfig()
     spectral: float = Described(default=0.0, ge=0, description="price of the layers' largest singular values, nats")
 
     def build(self, space: Space, condition: Space | None = None) -> HierarchicalVAE:
+        if not any(level.groups for level in self.levels):
+            raise ConfigError("hierarchical-vae.levels: no level has groups of latent numbers; give one at least 1.")
         observed = Observed.of(space, condition, self.likelihood)
         law, context = observed.law, observed.layout.context
         return HierarchicalVAE(self, observed, Ladder(space, self, law.columns, context, law.parameters))

@@ -75,7 +75,7 @@ class CodeLevel(nn.Module):
         self.leave = Convolution(field, 2 * config.channels, width)
         self.book = Codebook(config.codes, config.width, decay=config.decay, revive=config.revive)
         self.enter = Convolution(field, width, config.channels)
-        self.block = Residual(field, config.channels, context)
+        self.blocks = nn.ModuleList(Residual(field, config.channels, context) for _ in range(config.depth))
 
     def vectors(self, seen: Tensor, features: Tensor) -> Tensor:
         """Features of the sample and of the way down, (B, channels, *grid), to (B, slots, *grid, d)."""
@@ -84,7 +84,10 @@ class CodeLevel(nn.Module):
 
     def forward(self, features: Tensor, vectors: Tensor, columns: Tensor | None) -> Tensor:
         """Features (B, channels, *grid) after vectors (B, slots, *grid, d) were found."""
-        return self.block(features + self.enter(vectors.movedim(-1, 2).flatten(1, 2)), columns)
+        features = features + self.enter(vectors.movedim(-1, 2).flatten(1, 2))
+        for block in self.blocks:
+            features = block(features, columns)
+        return features
 
 
 class Tower(nn.Module):
@@ -109,7 +112,6 @@ class Tower(nn.Module):
             finer(field, channels, channels, stride)
             for field, (_, stride) in zip(fields[-2::-1], downwards, strict=True)
         )
-        self.last = nn.ModuleList(Residual(fields[0], channels, context) for _ in range(config.depth))
         self.leave = Convolution(fields[0], channels, self.field.channels * parameters)
         self.shapes = [(config.slots, *field.grid) for field, _ in downwards]
 
@@ -134,8 +136,6 @@ class Tower(nn.Module):
                 indices.append(index[k])
                 codes = level.book.embed(index[k])
             features = refine(level(features, codes, columns))
-        for block in self.last:
-            features = block(features, columns)
         parameters = to_numbers(self.field, self.leave(F.silu(normalized(features))))
         return Quantised(parameters, indices, found, distance)
 
@@ -295,7 +295,7 @@ class VQVAEConfig(FamilyConfig):
     width: int = Described(default=64, ge=1, description="numbers of a code")
     slots: int = Described(default=1, ge=1, description="codes in each cell; a sample without grid has one cell")
     channels: int = Described(default=64, ge=1, description="channels of all features")
-    depth: int = Described(default=1, ge=1, description="residual blocks at each level on the way up, and at the end")
+    depth: int = Described(default=1, ge=1, description="residual blocks at each level, on the way up and down")
     commitment: float = Described(default=0.25, gt=0, description="weight of the vectors' squared distance to codes")
     decay: float = Described(default=0.99, ge=0, lt=1, description="decay of the codebook's running means")
     revive: float = Described(

@@ -19,7 +19,7 @@ IMAGE, CONDITION = Field(channels=2, grid=(4, 8), periodic=(True, False), suppor
 def test_groups_lie_on_their_grids_coarse_to_fine():
     model = shaken(SMALL, IMAGE, CONDITION)
     assert model.ladder.shapes == [(3, 1, 2), (1, 2, 4), (1, 2, 4)]
-    assert model.latent == 6 + 8 + 8
+    assert model.ladder.latent == 6 + 8 + 8
     evidence = model.evidence(draw(IMAGE, 3, 1), draw(CONDITION, 3, 2), noise=keyed(3))
     assert list(evidence.divergence) == ["divergence/0", "divergence/1", "divergence/2"]
 
@@ -45,9 +45,8 @@ def test_codes_decode_to_what_their_pass_saw():
     model = shaken(SMALL, IMAGE, CONDITION, scale=0.3)
     x, c = draw(IMAGE, 4, 1), draw(CONDITION, 4, 2)
     z = model.encode(x, c)
-    assert z.shape == (4, model.latent)
-    zeros = [torch.zeros(4, *shape, dtype=torch.float64) for shape in model.ladder.shapes]
-    seen = model.observed.mean(model.infer(x, c, zeros).parameters)
+    assert z.shape == (4, model.ladder.latent)
+    seen = model.observed.mean(model.infer(x, c, torch.zeros_like(z)).parameters)
     assert torch.equal(model.decode(z, c), seen)
     assert not torch.allclose(model.decode(0 * z, c), seen)
     with pytest.raises(SpaceError, match=r"z: expected shape \(B, 22\), found \(4, 21\)"):
@@ -103,6 +102,23 @@ def test_free_bits_count_by_group():
 def test_a_stride_that_does_not_divide_is_refused():
     with pytest.raises(ConfigError, match=r"levels.stride: a stride of 2 does not divide a grid of \[7, 7\]"):
         HierarchicalVAEConfig().build(Field(channels=1, grid=(14, 14)))
+
+
+def test_a_level_may_be_a_step_in_resolution_alone():
+    config = SMALL.model_copy(update={"levels": (Level(stride=2, groups=0), Level(stride=2, latent=2))})
+    model = shaken(config, IMAGE, None)
+    assert model.ladder.shapes == [(2, 1, 2)]
+    check_gradients(config, IMAGE, CONDITION)
+    with pytest.raises(ConfigError, match="no level has groups"):
+        SMALL.model_copy(update={"levels": (Level(groups=0),)}).build(IMAGE)
+
+
+def test_it_compiles_as_one_graph():
+    torch._dynamo.reset()
+    model, x, c = shaken(SMALL, IMAGE, CONDITION), draw(IMAGE, 3, 1), draw(CONDITION, 3, 2)
+    expected = model.evidence(x, c, noise=keyed(3)).bound
+    model.ladder.compile(backend="eager", fullgraph=True)
+    torch.testing.assert_close(model.evidence(x, c, noise=keyed(3)).bound, expected)
 
 
 def test_it_learns_what_pixels_have_in_common():
