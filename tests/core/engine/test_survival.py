@@ -83,7 +83,7 @@ def checkpoints(folder: Path) -> list[str]:
 
 def test_twenty_kills_leave_no_trace(tmp_path: Path) -> None:
     assert len(ATTEMPTS) == 20
-    command = [sys.executable, str(Path(__file__).with_name("killed.py")), str(tmp_path), json.dumps(ATTEMPTS)]
+    command = [sys.executable, str(Path(__file__).with_name("engine_kills.py")), str(tmp_path), json.dumps(ATTEMPTS)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=90)
     assert done.returncode == 0, done.stderr[-3000:]

@@ -21,7 +21,7 @@ def generator(conditions: dict[str, int], *, symmetric: bool) -> tuple[Generator
     x = torch.rand(64, RINGS.n_voxels)
     condition = {"energy": 2 * x.sum(1, keepdim=True)}
     condition |= {name: torch.rand(64, size) for name, size in conditions.items()}
-    family = {"kind": "spline-coupling", "couplings": 2, "hidden": [8], "bins": 4}
+    family = {"kind": "spline", "scheme": "coupling", "transforms": 2, "hidden": [8], "bins": 4}
     config = ShowerGeneratorConfig.model_validate({"family": family, "symmetric": symmetric})
     description = {"geometry": geometry_to_json(RINGS), "conditions": {"energy": 1, **conditions}}
     return config.build(description, TensorSource(x, condition)), Batch(x, condition, INDEX)

@@ -1,4 +1,4 @@
-"""A fit whose attempts are killed at chosen moments: `python killed.py FOLDER ATTEMPTS`, where ATTEMPTS is JSON.
+"""A fit whose attempts are killed at chosen moments: `python engine_kills.py FOLDER ATTEMPTS`, where ATTEMPTS is JSON.
 
 The folder gets two fits: `whole`, which nobody disturbs, and `killed`. Each attempt at the latter is a fork of this
 process, which has imported everything already, so that an attempt costs a fit and not an import. An attempt is a pair
@@ -26,7 +26,7 @@ from maquette.core.testing.toys import denoiser_plan, denoiser_source
 from safetensors.torch import save_file
 
 
-def die() -> None:
+def die(*_: Any, **__: Any) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -41,13 +41,13 @@ def after_half_a_row(loss_file: losses.LossFile, row: Any) -> None:
     die()
 
 
-def after_half_the_tensors(tensors: Any, file: Path) -> None:
+def after_half_the_tensors(tensors: Any, file: Path, **_: Any) -> None:
     save_file(tensors, file)
     truncate(file)
     die()
 
 
-def after_half_a_prune(folder: Path, *args: Any) -> None:
+def after_half_a_prune(folder: Path, **_: Any) -> None:
     next(iter(sorted(Path(folder).iterdir()))).unlink()
     die()
 
@@ -58,14 +58,14 @@ def after_renaming(old: Path, new: Path) -> None:
 
 
 MOMENTS: dict[str, tuple[Any, str, Callable[..., Any]]] = {
-    "before a step": (Player, "step", lambda *_: die()),
+    "before a step": (Player, "step", die),
     "within a row": (losses.LossFile, "write", after_half_a_row),
     "within the tensors": (storage, "save_file", after_half_the_tensors),
-    "before a flush": (storage, "sync", lambda *_: die()),
-    "before the renaming": (os, "rename", lambda *_: die()),
+    "before a flush": (storage, "sync", die),
+    "before the renaming": (os, "rename", die),
     "after the renaming": (os, "rename", after_renaming),
     "within the removal of an old one": (shutil, "rmtree", after_half_a_prune),
-    "before the directory's flush": (checkpoint, "sync", lambda *_: die()),
+    "before the directory's flush": (checkpoint, "sync", die),
 }
 
 
@@ -79,7 +79,7 @@ def arm(moment: str, count: int) -> None:
     original, number = getattr(owner, name), itertools.count(1)
 
     def counted(*args: Any, **kwargs: Any) -> Any:
-        return fatal(*args) if next(number) == count else original(*args, **kwargs)
+        return fatal(*args, **kwargs) if next(number) == count else original(*args, **kwargs)
 
     setattr(owner, name, counted)
 

@@ -1,0 +1,100 @@
+"""A fit and a generation whose attempts are killed at chosen moments: `python killed.py DATA RUN`.
+
+In the working folder, `whole` and `whole.h5` are what the verbs make undisturbed, `killed` and `killed.h5` what they
+make in the end. Each attempt is a fork of this process, which has imported everything already; it kills itself
+(SIGKILL) at the n-th time that it comes to a moment. The signals that ended the attempts are printed.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from maquette.data_specs.calorimeter.writer import ShowerWriter
+from maquette.pipelines.fit import fit
+from maquette.pipelines.generate import generate
+from mlflow import MlflowClient
+from sqlalchemy.orm import Session
+
+HERE = Path(__file__).parent
+sys.path += [str(HERE), str(HERE.parent / "core" / "engine")]
+
+import toy  # noqa: E402, F401 - registers itself
+from engine_kills import MOMENTS, arm, die  # noqa: E402
+
+
+def after(owner: Any, name: str) -> tuple[Any, str, Callable[..., Any]]:
+    """The moment when a call has done its work."""
+    original = getattr(owner, name)
+
+    def fatal(*args: Any, **kwargs: Any) -> None:
+        original(*args, **kwargs)
+        die()
+
+    return owner, name, fatal
+
+
+MOMENTS |= {
+    "before figures are sent": (MlflowClient, "log_batch", die),
+    "before figures are committed": (Session, "commit", die),
+    "after figures are sent": after(MlflowClient, "log_batch"),
+    "before a block is there": (os, "replace", die),
+    "within the assembly": (ShowerWriter, "_copy", die),
+}
+
+FITS = [
+    ("before a step", 2),
+    ("before figures are sent", 2),
+    ("before figures are committed", 12),
+    ("within a row", 3),
+    ("after figures are sent", 3),
+    ("within the tensors", 1),
+    ("before a step", 9),
+    ("before figures are committed", 15),
+    ("after figures are sent", 4),
+    ("after the renaming", 2),
+    ("any call", 60_000),
+    ("before a flush", 3),
+    ("before figures are sent", 3),
+    ("within the removal of an old one", 1),
+    ("before the directory's flush", 2),
+    ("after figures are sent", 3),
+    ("before figures are committed", 18),
+    ("before the renaming", 1),
+    ("any call", 90_000),
+    ("before figures are sent", 1),
+]
+
+DRAWS = [("before a block is there", 2), ("within the assembly", 3), ("before a block is there", 1)]
+
+
+def fitting(data: str) -> Callable[[str], object]:
+    often = ["training.checkpoint.every=3", "training.log_every=1", "data.validation=100"]
+    return lambda out: fit("toy", data=data, out=out, resume=True, overrides=often)
+
+
+def drawing(run: str) -> Callable[[str], object]:
+    """Three blocks of showers, whose ends lie within batches."""
+    return lambda out: generate(run, n=5000, seed=3, out=f"{out}.h5", batch_size=900)
+
+
+def main(attempt: Callable[[str], object], moments: Sequence[tuple[str, int]]) -> None:
+    attempt("whole")
+    for moment, count in moments:
+        child = os.fork()
+        if child == 0:
+            arm(moment, count)
+            attempt("killed")
+            os._exit(0)  # the moment never came
+        _, status = os.waitpid(child, 0)
+        print(os.WTERMSIG(status) if os.WIFSIGNALED(status) else -os.WEXITSTATUS(status), flush=True)
+    attempt("killed")
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    data, model = sys.argv[1:]
+    main(fitting(data), FITS)
+    main(drawing(model), DRAWS)

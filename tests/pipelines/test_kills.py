@@ -1,0 +1,59 @@
+"""Verbs that are killed (SIGKILL) and repeated leave what undisturbed ones leave, byte for byte, told once."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from maquette.domains.calorimeter.dataset import ShowerDataset
+from maquette.domains.calorimeter.generator import ShowerGeneratorConfig
+from maquette.domains.calorimeter.sample import sample_path
+from maquette.pipelines.store import connect
+
+
+@pytest.fixture(scope="module")
+def killed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[int]]:
+    """The folder in which killed.py worked, and the signals that ended its attempts."""
+    folder = tmp_path_factory.mktemp("killed")
+    showers = ShowerDataset(sample_path()).rows(0, 500)
+    flow = {"kind": "spline", "scheme": "coupling", "transforms": 2, "hidden": [16], "bins": 4}
+    family = {"kind": "chain", "split": ["layers"], "first": flow, "second": flow}
+    torch.manual_seed(1)
+    generator = ShowerGeneratorConfig.model_validate({"family": family}).build(showers.description, showers)
+    generator.save(folder / "model", domain="calorimeter")
+    command = [sys.executable, str(Path(__file__).with_name("killed.py")), str(data), "model"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=90)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder, [int(word) for word in done.stdout.split()]
+
+
+def test_a_fit_killed_twenty_times_leaves_no_trace_and_each_step_once_in_mlflow(
+    killed: tuple[Path, list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, endings = killed
+    assert endings[:20] == [signal.SIGKILL] * 20
+    for name in ("losses.jsonl", "model/weights.safetensors"):
+        assert (folder / "killed" / name).read_bytes() == (folder / "whole" / name).read_bytes()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
+    client, _ = connect("toy")
+    stories = []
+    for name in ("whole", "killed"):
+        run = json.loads((folder / name / "tracking.json").read_text())["run_id"]
+        assert client.get_run(run).info.status == "FINISHED"
+        points = client.get_metric_history(run, "line/line/loss")
+        assert [point.step for point in points] == list(range(1, 61))
+        stories.append([point.value for point in points])
+    assert stories[0] == stories[1]
+
+
+def test_showers_whose_making_was_killed_are_the_same_file(killed: tuple[Path, list[int]]) -> None:
+    """Within a block, while the file is put together, and before it gets its name."""
+    folder, endings = killed
+    assert endings[20:] == [signal.SIGKILL] * 3
+    assert (folder / "killed.h5").read_bytes() == (folder / "whole.h5").read_bytes()
+    assert not (folder / "killed.h5.partial").exists()
