@@ -6,8 +6,8 @@ logs and what lies beside the weights. Unknown keys are refused with the nearest
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, TypeVar, get_args
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -15,6 +15,8 @@ from pydantic.fields import FieldInfo
 
 from .errors import ConfigError, did_you_mean
 from .registry import Kinds
+
+_DEEPEST = 8  # levels of keys that are looked through for one that was meant
 
 
 class Config(BaseModel):
@@ -43,7 +45,8 @@ def _sentence(config: type[BaseModel], value: Any, fault: Any, where: str) -> st
     name = ".".join([where, *path])
     if fault["type"] == "extra_forbidden":
         known = _fields_at(config, value, path[:-1])
-        return f"{name}: there is no such key.{did_you_mean(path[-1], known)} Known: {', '.join(sorted(known))}."
+        meant = _nearest(path[-1], known, config, value)
+        return f"{name}: there is no such key.{meant} Known: {', '.join(sorted(known))}."
     if fault["type"] == "union_tag_invalid":
         tag, known = fault["ctx"]["tag"], [word.strip(" '") for word in fault["ctx"]["expected_tags"].split(",")]
         return f'{name}: there is no kind "{tag}".{did_you_mean(tag, known)} Known: {", ".join(known)}.'
@@ -52,6 +55,35 @@ def _sentence(config: type[BaseModel], value: Any, fault: Any, where: str) -> st
     message = fault["msg"].removeprefix("Value error, ")
     found = f" Found {fault['input']!r}." if not isinstance(fault["input"], Mapping | BaseModel) else ""
     return f"{name}: {message}{'' if message.endswith(('.', '?')) else '.'}{found}"
+
+
+def _nearest(word: str, known: list[str], config: type[BaseModel], value: Any) -> str:
+    """Suggest the key that was meant: one that is as near as can be, here rather than elsewhere in the config."""
+    paths = {key: key for key in known}
+    for path in _paths(config, value):
+        paths.setdefault(path.rpartition(".")[2], path)
+    return did_you_mean(word, paths, told=paths)
+
+
+def _paths(config: type[BaseModel], value: Any) -> Iterator[str]:
+    """Dotted paths of a config's keys, upper ones first; below a field with kinds, those of the value's own kind."""
+    level: list[tuple[str, type[BaseModel], Any]] = [("", config, value)]
+    for _ in range(_DEEPEST):
+        below: list[tuple[str, type[BaseModel], Any]] = []
+        for prefix, model, given in level:
+            for key, field in model.model_fields.items():
+                yield prefix + key
+                part = given.get(key) if isinstance(given, Mapping) else None
+                named = get_origin(field.annotation) in (dict, list, tuple)  # whose names or numbers are the user's
+                models = [] if named else _models_of(field, part)
+                below += [(f"{prefix}{key}.", inner, part) for inner in models if _is_kind(inner, part)]
+        level = below
+
+
+def _is_kind(model: type[BaseModel], value: Any) -> bool:
+    """Whether a model is of the kind that a value names, if both name one."""
+    kind = value.get("kind") if isinstance(value, Mapping) else None
+    return kind is None or "kind" not in model.model_fields or model.model_fields["kind"].default == kind
 
 
 def _fields_at(config: type[BaseModel], value: Any, path: list[str]) -> list[str]:
@@ -76,7 +108,7 @@ def _models_of(field: FieldInfo, value: Any) -> list[type[BaseModel]]:
     """Models that may stand in a field: by the value's kind if a registry decides, else by the annotation."""
     for mark in field.metadata:
         if isinstance(mark, Kinds) and isinstance(value, Mapping):
-            return [mark.registry.get(value["kind"])]
+            return [mark.registry.get(value["kind"])] if value.get("kind") in mark.registry.names() else []
     return _models_in(field.annotation)
 
 
@@ -90,13 +122,16 @@ def override(value: Mapping[str, Any], assignments: list[str]) -> dict[str, Any]
     """Apply `a.b.c=VALUE` assignments to nested plain data; VALUE is read as YAML.
 
     Raises:
-        ConfigError: an assignment without `=`, or a path through something that is not a mapping.
+        ConfigError: an assignment without `=`, a key with two values, or a path through something that is no mapping.
     """
     result = _copy(value)
+    said: dict[str, str] = {}
     for assignment in assignments:
         path, separator, text = assignment.partition("=")
         if not separator or not path:
             raise ConfigError(f'"{assignment}": overrides are written KEY=VALUE, such as training.steps=500.')
+        if said.setdefault(path, text) != text:
+            raise ConfigError(f"{path}: is given twice, as {said[path]} and as {text}; leave one out.")
         node: Any = result
         *parents, last = path.split(".")
         for step in parents:

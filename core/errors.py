@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
 
@@ -32,7 +32,7 @@ class Interrupted(TrainingError):
     EXIT_CODE = 75
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return `' Did you mean "x"?'` for the nearest known word, or an empty string."""
+def did_you_mean(word: str, known: Iterable[str], told: Mapping[str, str] | None = None) -> str:
+    """Return `' Did you mean "x"?'` for the nearest known word, or what is told for it; an empty string for none."""
     near = get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f' Did you mean "{near[0]}"?' if near else ""
+    return f' Did you mean "{(told or {}).get(near[0], near[0])}"?' if near else ""

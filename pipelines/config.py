@@ -20,6 +20,11 @@ from .rows import parse_rows
 from .safe_yaml import read_yaml
 
 DEFAULT_RECIPE = "quick"
+_CHOSEN = {
+    "domain": "the domain is named once, as the first word of the verb, and no override changes it",
+    "recipe": "the recipe is named by --recipe, and no override changes it",
+}
+"""Keys that no KEY=VALUE sets."""
 
 
 class DataConfig(Config):
@@ -75,7 +80,19 @@ def resolve(domain: Domain, recipe: str = DEFAULT_RECIPE, overrides: Sequence[st
     file = _recipe_file(domain, recipe)
     content = {"domain": domain.name, "recipe": recipe, **read_yaml(file)}
     _expect_domain(content, domain, file)
-    return parse(run_config(domain), override(content, list(overrides)), where=recipe)
+    return parse(run_config(domain), overridden(content, overrides), where=recipe)
+
+
+def overridden(content: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """A config's content with KEY=VALUE overrides applied.
+
+    Raises:
+        ConfigError: an override that does not fit, or one of what is chosen otherwise.
+    """
+    for word in overrides:
+        if (key := word.partition("=")[0]) in _CHOSEN:
+            raise ConfigError(f'"{word}": {_CHOSEN[key]}.')
+    return override(content, list(overrides))
 
 
 def read_config(file: Path, domain: Domain) -> RunConfig:

@@ -54,6 +54,30 @@ def test_a_dictionary_of_configs_names_the_keys_of_its_values():
         parse(TrainingConfig, {"acts": {"fit": {"stpes": 3}}})
 
 
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("splt", "split"),
+        ("stps", "second.steps"),
+        ("widht", "second.network.width"),
+        ("trnsforms", "first.transforms"),
+        ("zzzz", None),
+    ],
+)
+def test_a_key_that_lies_elsewhere_is_suggested_with_its_path(key, meant):
+    network = {"kind": "residual"}
+    value = CHAIN | {"second": CHAIN["second"] | {"network": network}, key: 3}
+    with pytest.raises(ConfigError) as caught:
+        parse(ChainConfig, value)
+    assert (f'Did you mean "{meant}"?' in str(caught.value)) if meant else "Did you mean" not in str(caught.value)
+
+
+def test_a_key_with_two_values_is_refused():
+    with pytest.raises(ConfigError, match=r"a\.b: is given twice, as 1 and as 2; leave one out"):
+        override({}, ["a.b=1", "c=1", "a.b=2"])
+    assert override({}, ["a.b=1", "a.b=1"]) == {"a": {"b": 1}}
+
+
 def test_a_missing_key_is_named():
     with pytest.raises(ConfigError, match=r"config\.second: this key is required"):
         parse(ChainConfig, {"split": ["a"], "first": {"kind": "spline"}})

@@ -57,6 +57,10 @@ def test_the_digest_is_of_what_decides(folder):
         ("seed=-1", "quick.seed"),
         ("tracking=wandb", "quick.tracking"),
         ("training.steps", "overrides are written KEY=VALUE"),
+        ("domain=x", '"domain=x": the domain is named once, as the first word of the verb'),
+        ("recipe=x", '"recipe=x": the recipe is named by --recipe'),
+        ("stps=4", 'Did you mean "training.steps"?'),
+        ("lr=1e-3", 'Did you mean "training.optimizer.lr"?'),
     ],
 )
 def test_a_bad_override_is_a_sentence(override, expected):
