@@ -9,11 +9,13 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Annotated, Any, Generic, TypeVar, cast
 
-from pydantic import BaseModel, BeforeValidator, SerializeAsAny
+from pydantic import BaseModel, BeforeValidator, GetJsonSchemaHandler, SerializeAsAny, TypeAdapter
+from pydantic_core import CoreSchema, core_schema
 
 from .errors import ConfigError, did_you_mean
 
@@ -97,9 +99,31 @@ class Registry(Generic[T]):
 
 @dataclass(frozen=True)
 class Kinds:
-    """Mark on a field type: which registry its `kind` is looked up in (error messages list that kind's keys)."""
+    """Mark on a field type: which registry its `kind` is looked up in.
+
+    Error messages list that kind's keys, and the JSON schema all registered configs.
+    """
 
     registry: Registry[Any]
+
+    def __get_pydantic_json_schema__(self, _: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """One definition per registry, to which fields refer, also those of its own members (a chain of chains)."""
+        name = f"any {self.registry.sort}"
+        one = core_schema.definition_reference_schema(name)
+        if self.registry in _being_described.get():
+            return handler(one)
+        token = _being_described.set(_being_described.get() | {self.registry})
+        try:
+            kinds = {kind: TypeAdapter(member).core_schema for kind, member in self.registry.items()}
+            union = core_schema.tagged_union_schema(kinds, discriminator="kind", ref=name)
+            reference = handler(core_schema.definitions_schema(one, [union]))
+        finally:
+            _being_described.reset(token)
+        handler.resolve_ref_schema(reference)["required"] = ["kind"]
+        return reference
+
+
+_being_described: ContextVar[frozenset[Registry[Any]]] = ContextVar("_being_described", default=frozenset())
 
 
 def by_kind(registry: Registry[type[BaseModel]]) -> Any:

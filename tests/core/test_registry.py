@@ -63,6 +63,42 @@ def test_a_wrong_kind_is_a_sentence(shape, sentence):
         parse(Drawing, {"shape": shape})
 
 
+def test_the_json_schema_names_every_kind_with_its_keys():
+    """Also where a kind holds others of its own registry, and where none need be given."""
+    figures: Registry[type[Config]] = Registry("figure")
+    figures.register("circle")(Circle)
+
+    @figures.register("pair")
+    class Pair(Config):
+        kind: Literal["pair"] = "pair"
+        left: by_kind(figures)
+        right: by_kind(figures) | None = None
+
+    class Page(Config):
+        figure: by_kind(figures) = Circle()
+
+    for config in (Page, Pair):
+        schema = config.model_json_schema()
+        one = schema["$defs"]["any_figure"]
+        members = {kind: schema["$defs"][place.removeprefix("#/$defs/")] for kind, place in _mapping(one).items()}
+        assert one["required"] == ["kind"]
+        assert {kind: set(member["properties"]) for kind, member in members.items()} == {
+            "circle": {"kind", "radius"},
+            "pair": {"kind", "left", "right"},
+        }
+        sides = members["pair"]["properties"]
+        assert sides["left"] == {"$ref": "#/$defs/any_figure"}
+        assert sides["right"]["anyOf"] == [sides["left"], {"type": "null"}]
+    assert Page.model_json_schema()["properties"]["figure"]["$ref"] == "#/$defs/any_figure"
+
+
+def _mapping(union: dict) -> dict[str, str]:
+    """Where each kind of a union is defined."""
+    mapping = union["discriminator"]["mapping"]
+    assert union["oneOf"] == [{"$ref": place} for place in mapping.values()]
+    return mapping
+
+
 def test_a_package_is_walked_and_entry_points_are_read():
     from maquette.core.families import families
     from maquette.core.nets import networks
