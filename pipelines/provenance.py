@@ -65,4 +65,5 @@ def hardware(device: torch.device | None) -> str:
     """The device that did the work, in words."""
     if device is not None and device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{platform.processor() or platform.machine()} CPU, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    return f"{platform.processor() or platform.machine()} CPU, {threads} thread{'s' * (threads > 1)}"

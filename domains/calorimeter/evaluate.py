@@ -134,7 +134,7 @@ def _evaluate(
     return Evaluation(
         estimates=estimates,
         figures=pictures,
-        published=published(geometry.name),
+        published=published(geometry.name, estimates),
         verdict=verdict(estimates, parts.n),
         notes=_notes(whole, sources, parts.n, geometry, effort),
     )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
+from ...core.statistics.estimate import Estimate
 from ..plugin import Published
 
 DATA_SETS = {"ds1-photons": "ds1_photons", "ds1-pions": "ds1_pions", "ds2": "ds2", "ds3": "ds3"}
@@ -34,8 +36,8 @@ NOTE = (
     "more showers a side; split, optimiser, epochs and the choice of the best epoch are the same. Their high-level "
     "network sees no occupancies, this one does. FPD and KPD (x 1000) follow the same definitions on another choice of "
     "features; separation powers are of other binnings and larger samples. Showers come from Geant4 with a full "
-    "physics list, at 1 GeV to 1 TeV (ds1: 256 MeV to 4 TeV). The row GEANT4 is real against real. The source gives no "
-    "unit of the sampling times: read as ms per shower at the batch size, on its own hardware."
+    "physics list, at 1 GeV to 1 TeV (ds1: 256 MeV to 4 TeV). GEANT4, like the second row, is real against real. The "
+    "source gives no unit of the sampling times: read as ms per shower at the batch size, on its own hardware."
 )
 SAME = "Same voxels as these showers, other showers."
 OTHER = 'No data set of the challenge has the geometry "{name}"; its ds2 is shown for orders of magnitude only.'
@@ -51,8 +53,16 @@ TRANSPORT = {"calogan": ("Geant4 11.4 with a reduced electromagnetic physics lis
 """By geometry: what full transport takes, seconds per shower of 1 .. 10 GeV (log-uniform) on one CPU core."""
 
 
-def published(geometry: str) -> tuple[Published, ...]:
-    """Published figures to print beside those of showers of the named geometry, best low-level AUC first."""
+OWN = ("these showers", "their reference, half to half")
+
+
+def published(geometry: str, estimates: Mapping[str, Estimate] | None = None) -> tuple[Published, ...]:
+    """Published figures beside those of showers of the named geometry, best low-level AUC first.
+
+    Args:
+        geometry: its name.
+        estimates: the showers' own figures and floors, which become the first rows.
+    """
     known = geometry in DATA_SETS
     data_set = DATA_SETS.get(geometry, DATA_SETS[NEAREST])
     rows = [row for row in _results() if row["dataset"] == data_set]
@@ -61,7 +71,17 @@ def published(geometry: str) -> tuple[Published, ...]:
         Published(
             title=f"CaloChallenge 2022, {data_set}",
             columns=tuple(COLUMNS),
-            rows=tuple(tuple(row[source] for source in COLUMNS.values()) for row in rows),
+            rows=(*_own(estimates or {}), *(tuple(row[source] for source in COLUMNS.values()) for row in rows)),
             note=NOTE.format(match=SAME if known else OTHER.format(name=geometry)),
         ),
     )
+
+
+def _own(estimates: Mapping[str, Estimate]) -> list[tuple[str, ...]]:
+    """The showers' own figures under the table's columns, then their floors; none without estimates."""
+    found = {name: (one.value, one.floor) for name, one in estimates.items() if name in COLUMNS}
+
+    def cell(name: str, which: int) -> str:
+        return f"{found[name][which]:.4g}" if name in found and math.isfinite(found[name][which]) else ""
+
+    return [(who, *(cell(name, k) for name in list(COLUMNS)[1:])) for k, who in enumerate(OWN) if found]

@@ -22,8 +22,8 @@ from .gallery import Gallery
 DRAWN: Mapping[str, tuple[Callable[[Gallery], Figure], str]] = {
     "average_showers": (
         average_showers,
-        "Mean deposit per voxel of reference and generated showers, and their ratio; grey where there is too little to "
-        "tell.",
+        "Mean deposit per voxel of reference and generated showers, and their ratio; grey where a cell has less than "
+        "a thousandth of its layer's largest.",
     ),
     "longitudinal_profile": (longitudinal_profile, "Mean energy by depth, with the ratio below."),
     "radial_profile": (radial_profile, "Mean energy by distance from the axis, with the ratio below."),

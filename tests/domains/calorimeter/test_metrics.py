@@ -492,6 +492,19 @@ def test_published_rows_of_a_data_set(name: str) -> None:
         assert difference in table.note
 
 
+def test_own_figures_stand_above_the_published_ones() -> None:
+    own = {
+        "auc_low": Estimate(0.61234, 0.01, 0.4951, 9, "", "lower", "x."),
+        "r90": Estimate(1, 1, 1, 9, "", "floor", "x."),
+    }
+    own["kpd"] = Estimate(np.nan, np.nan, np.nan, 0, "", "lower", "x.")
+    (table,) = published("ds2", own)
+    rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+    assert [row["model"] for row in rows[:3]] == ["these showers", "their reference, half to half", "GEANT4"]
+    assert [row["auc_low"] for row in rows[:2]] == ["0.6123", "0.4951"]
+    assert [row["kpd"] for row in rows[:2]] == ["", ""]
+
+
 def test_other_geometries_get_rows_that_say_so() -> None:
     (table,) = published("calogan")
     assert 'No data set of the challenge has the geometry "calogan"' in table.note
