@@ -1,0 +1,89 @@
+"""Walks through the codes of a model: between two samples, along one number, over a plane."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ..capabilities import Encodes
+from ..spaces import Tree
+
+Path = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""path(codes a (B, L), codes b (B, L), times (T,) from 0 to 1) -> codes (T, B, L)."""
+
+
+def linear(a: Tensor, b: Tensor, times: Tensor) -> Tensor:
+    """The straight line."""
+    return torch.lerp(a, b, times[:, None, None])
+
+
+def spherical(a: Tensor, b: Tensor, times: Tensor) -> Tensor:
+    """The great circle, with the length changing linearly (White, "Sampling generative networks", arXiv:1609.04468).
+
+    Codes of many numbers with a normal law lie near a sphere, which a straight line leaves. Codes on one line with the
+    origin are joined straight.
+    """
+    t = times[:, None, None]
+    near, far = a.norm(dim=1, keepdim=True), b.norm(dim=1, keepdim=True)
+    u, v = a / near.clamp(min=1e-12), b / far.clamp(min=1e-12)
+    angle = torch.acos((u * v).sum(1, keepdim=True).clamp(-1, 1))
+    sine = angle.sin()
+    along = (sine < 1e-6) | (near == 0) | (far == 0)
+    sine = sine.masked_fill(along, 1.0)
+    circle = (torch.sin((1 - t) * angle) * u + torch.sin(t * angle) * v) / sine * torch.lerp(near, far, t)
+    return torch.where(along, linear(a, b, times), circle)
+
+
+def interpolate(
+    model: Encodes,
+    first: Tree,
+    second: Tree,
+    condition: Tree | None = None,
+    *,
+    steps: int = 9,
+    path: Path = spherical,
+) -> list[Tree]:
+    """Samples from `first` to `second` by way of their codes.
+
+    Args:
+        model: its codes are rows (B, L) of real numbers.
+        first, second: samples, leading axis B.
+        condition: one row per pair, for both ends and all between.
+        steps: number of stops, the two ends among them.
+        path: how codes are joined.
+
+    Returns:
+        The samples at each stop; at the ends what the model makes of the two given.
+    """
+    a, b = model.encode(first, condition), model.encode(second, condition)
+    times = torch.linspace(0, 1, steps, dtype=a.dtype, device=a.device)
+    return [model.decode(z, condition) for z in path(a, b, times)]
+
+
+def traverse(model: Encodes, z: Tensor, number: int, values: Tensor, condition: Tree | None = None) -> list[Tree]:
+    """Samples along one number of a code: for each of `values` (T,), codes z (B, L) with that number replaced."""
+    found = []
+    for value in values:
+        moved = z.clone()
+        moved[:, number] = value
+        found.append(model.decode(moved, condition))
+    return found
+
+
+def plane(z: Tensor, numbers: tuple[int, int], side: int) -> Tensor:
+    """Codes over a plane at equal steps of probability under the prior, (side, side, L).
+
+    As in Kingma & Welling, arXiv:1312.6114, figure 4: decode them for a picture of what the model has learnt.
+
+    Args:
+        z: a code (L,), which the others are like but for two numbers.
+        numbers: which two, the first along the first axis.
+        side: steps along each.
+    """
+    shares = (torch.arange(side, dtype=z.dtype, device=z.device) + 0.5) / side
+    quantiles = torch.special.ndtri(shares)
+    codes = z.expand(side, side, -1).clone()
+    codes[..., numbers[0]], codes[..., numbers[1]] = quantiles[:, None], quantiles
+    return codes

@@ -1,0 +1,66 @@
+"""Paths between codes: their ends, their lengths, and what models make of them."""
+
+import pytest
+import torch
+from maquette.core.families.vae.vae import VAEConfig
+from maquette.core.inference.latent import interpolate, linear, plane, spherical, traverse
+from maquette.core.nets.coders import MLPCoderConfig
+from maquette.core.spaces import Binary, Vector
+from maquette.core.testing.laws import draw, keyed, shaken
+
+TIMES = torch.linspace(0, 1, 7, dtype=torch.float64)
+
+
+def codes(seed):
+    return keyed(5, seed=seed).normal("z", (8,))
+
+
+@pytest.mark.parametrize("path", [linear, spherical])
+def test_paths_go_from_end_to_end(path):
+    a, b = codes(1), codes(2)
+    walk = path(a, b, TIMES)
+    assert walk.shape == (7, 5, 8)
+    torch.testing.assert_close(walk[0], a)
+    torch.testing.assert_close(walk[-1], b)
+
+
+def test_the_spherical_path_keeps_its_distance_and_its_pace():
+    a, b = codes(1), codes(2)
+    walk = spherical(a, b, TIMES)
+    lengths = torch.lerp(a.norm(dim=1), b.norm(dim=1), TIMES[:, None])
+    torch.testing.assert_close(walk.norm(dim=2), lengths)
+    directions = walk / walk.norm(dim=2, keepdim=True)
+    steps = torch.acos((directions[1:] * directions[:-1]).sum(2))
+    torch.testing.assert_close(steps, steps[:1].expand(6, -1))
+
+
+def test_codes_along_one_line_are_joined_straight():
+    a = codes(1)
+    for b in (2 * a, -a, torch.zeros_like(a)):
+        torch.testing.assert_close(spherical(a, b, TIMES), linear(a, b, TIMES))
+
+
+def test_a_linear_model_interpolates_linearly():
+    config = VAEConfig(latent=3, coder=MLPCoderConfig(hidden=()))
+    model = shaken(config, Vector(dim=4), Vector(dim=1))
+    one, two, c = draw(Vector(dim=4), 5, 1), draw(Vector(dim=4), 5, 2), draw(Vector(dim=1), 5, 3)
+    stops = interpolate(model, one, two, c, steps=5, path=linear)
+    ends = [model.decode(model.encode(x, c), c) for x in (one, two)]
+    torch.testing.assert_close(torch.stack(stops), torch.lerp(*ends, torch.linspace(0, 1, 5).double()[:, None, None]))
+
+
+def test_a_traverse_moves_one_number():
+    model = shaken(VAEConfig.example(), Vector(dim=4, support=Binary()), None)
+    z = codes(1)[:, :2]
+    found = traverse(model, z, 1, torch.tensor([-1.0, 2.0]))
+    for value, x in zip((-1.0, 2.0), found, strict=True):
+        torch.testing.assert_close(x, model.decode(torch.stack((z[:, 0], torch.full((5,), value).double()), dim=1)))
+
+
+def test_a_plane_is_even_in_probability():
+    grid = plane(torch.full((3,), 7.0, dtype=torch.float64), (2, 0), 4)
+    assert grid.shape == (4, 4, 3)
+    assert (grid[..., 1] == 7).all()
+    shares = torch.special.ndtr(grid)
+    torch.testing.assert_close(shares[:, 0, 2], torch.tensor([0.125, 0.375, 0.625, 0.875], dtype=torch.float64))
+    torch.testing.assert_close(shares[2, :, 0], shares[:, 0, 2])
