@@ -1,4 +1,4 @@
-"""Terms of a bound sum to it, and the split of a divergence to the divergence; Gaussian codes know it in closed form."""
+"""Terms of a bound sum to it, the split of a divergence to the divergence; Gaussian codes know both in closed form."""
 
 import math
 
