@@ -24,6 +24,7 @@ from maquette.core.data import Source
 from maquette.core.engine.evaluate import NoiseFactory
 from maquette.core.engine.loop import fit
 from maquette.core.engine.plan import CheckpointConfig, OptimizerConfig, ParallelConfig, TrainingConfig
+from maquette.core.errors import Interrupted
 from maquette.core.families import FamilyConfig
 from maquette.core.inference.importance import importance_bound
 from maquette.core.noise import KeyedNoise
@@ -205,9 +206,13 @@ def run(
     model = recipe.family.build(space)
     best, follower = Best(model, held_out, pace.every, folder), Follower(name)
     plan = budget.training(recipe, pace.steps, max(1, pace.steps // 100)).plan(model.acts())
-    outcome = fit(
-        plan, source, folder, seed=0, device=budget.device, resume=resume, evaluator=best, listeners=[follower]
-    )
+    try:
+        outcome = fit(
+            plan, source, folder, seed=0, device=budget.device, resume=resume, evaluator=best, listeners=[follower]
+        )
+    except Interrupted as interruption:
+        print(interruption, flush=True)
+        raise SystemExit(Interrupted.EXIT_CODE) from None
     best.restore()
     found = scores(model.eval(), test, keyed(budget, "test"), draws=budget.draws)
     result = {

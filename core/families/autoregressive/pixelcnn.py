@@ -119,7 +119,7 @@ class PixelCNN(nn.Module):
 
     def forward(self, inputs: Tensor, columns: Tensor | None, keep: Tensor | None = None) -> Tensor:
         """Parameters (B, D, P); `keep` (B, *dropped) multiplies features."""
-        grid = inputs.reshape(len(inputs), self.height, self.width, -1).permute(0, 3, 1, 2)
+        grid = inputs.reshape(inputs.shape[0], self.height, self.width, -1).permute(0, 3, 1, 2)
         grid = torch.cat((grid, torch.ones_like(grid[:, :1])), dim=1)
         steering = self._steering(columns, keep)
         links = self._rows(self.enter_above(shift(grid, 2)), steering)

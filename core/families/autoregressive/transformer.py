@@ -150,4 +150,4 @@ class TransformerConfig(FamilyConfig):
 
     @classmethod
     def example(cls) -> TransformerConfig:
-        return cls(width=8, depth=2, heads=2, expansion=2.0, attention="strided", window=2)
+        return cls(width=4, depth=2, heads=2, expansion=2.0, attention="strided", window=2)

@@ -66,7 +66,7 @@ class WaveNet(nn.Module):
 
     def forward(self, inputs: Tensor, columns: Tensor | None) -> Tensor:
         """Parameters (B, D, P)."""
-        places = inputs.reshape(len(inputs), self.length, self.numbers, self.columns)
+        places = inputs.reshape(inputs.shape[0], self.length, self.numbers, self.columns)
         line = torch.cat((places.flatten(2), torch.ones_like(places[:, :, 0, :1])), dim=2)
         features = self._features(shift(line, 1), self._biases(columns), None)
         return self.channels(places.flatten(0, 1), features.flatten(0, 1)).reshape(*inputs.shape[:2], -1)

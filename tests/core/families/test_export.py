@@ -2,6 +2,9 @@
 
 import pytest
 import torch
+from maquette.core.families.autoregressive.pixelcnn import PixelCNNConfig
+from maquette.core.families.autoregressive.transformer import TransformerConfig as DecoderConfig
+from maquette.core.families.autoregressive.wavenet import WaveNetConfig
 from maquette.core.families.chain import ChainConfig
 from maquette.core.families.diffusion.distilled import DistilledConfig
 from maquette.core.families.diffusion.edm import EDMConfig
@@ -11,7 +14,7 @@ from maquette.core.families.gan.gan import GANConfig
 from maquette.core.nets.streams import StreamsConfig
 from maquette.core.nets.transformer import TransformerConfig
 from maquette.core.noise import Recorder, TapeNoise
-from maquette.core.spaces import Field, Product, Vector, flatten
+from maquette.core.spaces import Field, Product, Sequence, Vector, flatten
 from maquette.core.testing.laws import keyed, shaken
 
 STREAMS = StreamsConfig(channels=2, depth=1, width=8)
@@ -24,19 +27,23 @@ MODELS = {
     "distilled": DistilledConfig(teacher=FlowMatchingConfig(network=PATCHES, steps=2)),
     "gan": GANConfig(generator=STREAMS, critic=STREAMS, spectral=True),
     "chain": ChainConfig(first=FLOW, second=FlowMatchingConfig(network=PATCHES, steps=2), split=("e",)),
+    "transformer": DecoderConfig.example(),
+    "pixelcnn": PixelCNNConfig.example(),
+    "wavenet": WaveNetConfig.example(),
 }
 SPACE = Product(parts={"e": Vector(dim=2), "a": Field(channels=1, grid=(2, 4)), "b": Field(channels=1, grid=(4, 2))})
+SPACES = {"pixelcnn": Field(channels=2, grid=(2, 3)), "wavenet": Sequence(length=6, vocabulary=3)}
 
 
 class Draw(torch.nn.Module):
     """A sampler as a function of condition and noise tensors."""
 
-    def __init__(self, model):
+    def __init__(self, model, space):
         super().__init__()
-        self.model = model
+        self.model, self.space = model, space
 
     def forward(self, condition, tape):
-        return flatten(SPACE, self.model.sample(condition.shape[0], condition, noise=TapeNoise(tape)))
+        return flatten(self.space, self.model.sample(condition.shape[0], condition, noise=TapeNoise(tape)))
 
 
 def inputs(model, n):
@@ -48,12 +55,13 @@ def inputs(model, n):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_sampler_traces_with_a_dynamic_batch(name):
-    model = shaken(MODELS[name], SPACE, Vector(dim=1)).float().requires_grad_(False)
+    space = SPACES.get(name, SPACE)
+    model = shaken(MODELS[name], space, Vector(dim=1)).float().requires_grad_(False)
     condition, tape = inputs(model, 3)
     batch = torch.export.Dim("batch", min=1)
     shapes = {"condition": {0: batch}, "tape": {name: {0: batch} for name in tape}}
-    graph = torch.export.export(Draw(model), (condition, tape), dynamic_shapes=shapes).module()
+    graph = torch.export.export(Draw(model, space), (condition, tape), dynamic_shapes=shapes).module()
     for n in (1, 7):
         condition, tape = inputs(model, n)
         expected = model.sample(n, condition, noise=keyed(n, seed=n, dtype=torch.float32))
-        torch.testing.assert_close(graph(condition, tape), flatten(SPACE, expected), rtol=0, atol=1e-5)
+        torch.testing.assert_close(graph(condition, tape), flatten(space, expected), rtol=0, atol=1e-5)
