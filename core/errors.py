@@ -18,6 +18,10 @@ class SpaceError(MaquetteError):
     """A tensor that is not a batch of samples of the space it was given for."""
 
 
+class SampleError(MaquetteError):
+    """Samples that cannot be compared: too few, or not finite."""
+
+
 class ArtifactError(MaquetteError):
     """A file on disk that is not what it claims to be: truncated, foreign, or of another schema."""
 

@@ -16,12 +16,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ..core.errors import ArtifactError, ConfigError, Interrupted, MaquetteError, SpaceError
+from ..core.errors import ArtifactError, ConfigError, Interrupted, MaquetteError, SampleError, SpaceError
 from ..data_specs.errors import DataError
 from .extras import remedy
 
 FAILED, BAD_INPUT, INTERRUPTED, STOPPED = 1, 2, Interrupted.EXIT_CODE, 130
-_BAD_INPUT = (ConfigError, ArtifactError, SpaceError, DataError)
+_BAD_INPUT = (ConfigError, ArtifactError, SpaceError, SampleError, DataError)
 
 
 def exit_code(error: BaseException) -> int:

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 from rich.text import Text
 
-SECONDS_BETWEEN_LINES = 10.0
+SECONDS_OF_SILENCE = 10.0  # a piece of work that takes no longer leaves no trace in a log
 LOG_WIDTH = 200  # columns; what can be copied from a log should not be folded
 
 
@@ -114,11 +114,13 @@ class Terminal(_Shown):
 
 
 class Lines(_Shown):
-    """A plain line every ten seconds and at the end of each piece of work."""
+    """Two plain lines for a piece of work that takes over ten seconds: when that is known, and at its end."""
 
     def __init__(self) -> None:
         super().__init__(width=LOG_WIDTH)
         self._last = time.monotonic()
+        self._begun: dict[str, float] = {}
+        self._told: set[str] = set()
 
     def __enter__(self) -> Lines:
         return self
@@ -128,9 +130,14 @@ class Lines(_Shown):
 
     def progress(self, what: str, done: int, total: int, note: str = "") -> None:
         now = time.monotonic()
-        if done >= total or now - self._last >= SECONDS_BETWEEN_LINES:
-            self._last = now
+        # a piece begins where the one before was last heard of, for many speak only when a part of them is done
+        begun, self._last, ended = self._begun.setdefault(what, self._last), now, done >= total
+        if now - begun >= SECONDS_OF_SILENCE and (ended or what not in self._told):
+            self._told.add(what)
             self.err.print(f"{what}: {done}/{total}{'  ' + note if note else ''}", markup=False, soft_wrap=True)
+        if ended:  # the same words may name another piece of work later
+            self._begun.pop(what)
+            self._told.discard(what)
 
 
 def screen() -> Terminal | Lines | Silent:

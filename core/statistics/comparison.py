@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import MaquetteError
+from ..errors import SampleError
 
 Sums = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -54,11 +54,11 @@ def halves(n_reference: int, n_generated: int, rng: np.random.Generator, cap: in
     """Draw the parts, at most `cap` samples each.
 
     Raises:
-        MaquetteError: a part would have fewer than 20 members.
+        SampleError: a part would have fewer than 20 members.
     """
     n = min(n_reference // 2, n_generated, cap or n_reference)
     if n < GROUPS:
-        raise MaquetteError(
+        raise SampleError(
             f"Expected at least {2 * GROUPS} reference and {GROUPS} generated samples to compare; "
             f"found {n_reference} and {n_generated}. Give more of either."
         )

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.isotonic import IsotonicRegression
 
-from ..errors import MaquetteError
+from ..errors import ConfigError, SampleError
 from .auc import auc_stderr, roc_auc
 from .bootstrap import bootstrap_stderr
 
@@ -93,16 +93,17 @@ def two_sample_test(
         progress: called with (steps done, steps in all) in units that the learner chooses.
 
     Raises:
-        MaquetteError: fewer than 20 samples a side, another number of folds, or numbers that are not finite.
+        SampleError: fewer than 20 samples a side, or numbers that are not finite.
+        ConfigError: another number of folds.
     """
     n = min(len(reference), len(generated))
     if n < 4 * FOLDS:
-        raise MaquetteError(f"A classifier test wants at least {4 * FOLDS} samples a side; found {n}.")
+        raise SampleError(f"A classifier test wants at least {4 * FOLDS} samples a side; found {n}.")
     if not 1 <= folds <= FOLDS:
-        raise MaquetteError(f"A classifier test has 1 to {FOLDS} folds; found {folds}.")
+        raise ConfigError(f"A classifier test has 1 to {FOLDS} folds; found {folds}.")
     for name, sample in (("reference", reference), ("generated", generated)):
         if not np.isfinite(sample[:n]).all():
-            raise MaquetteError(f"A classifier test wants finite features; the {name} sample has NaN or infinity.")
+            raise SampleError(f"A classifier test wants finite features; the {name} sample has NaN or infinity.")
 
     rng = np.random.default_rng(seed)
     fifths = [np.array_split(rng.permutation(n), FOLDS) for _ in range(2)]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ...core.data import Source, Subset, TensorSource
 from ...core.engine.parallel import World, joined
-from ...core.errors import MaquetteError
+from ...core.errors import SampleError, SpaceError
 from ...core.statistics.comparison import Index, halves
 from ...data_specs.calorimeter.geometry import Geometry
 from ..plugin import Evaluation, Progress, Unknown
@@ -61,7 +61,8 @@ def evaluate(
         device: where networks train; a GPU if there is one.
 
     Raises:
-        MaquetteError: too few showers, or a voxel count that is not the geometry's.
+        SampleError: too few showers.
+        SpaceError: a voxel count that is not the geometry's.
         ConfigError: an unknown effort.
     """
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -159,11 +160,11 @@ def _part(source: Source, n: int) -> Source:
 
 def _check(side: str, source: Source, geometry: Geometry) -> None:
     if not len(source):
-        raise MaquetteError(f"The {side} sample holds no showers; give at least 40 reference and 20 generated ones.")
+        raise SampleError(f"The {side} sample holds no showers; give at least 40 reference and 20 generated ones.")
     x = source.fetch(torch.zeros(1, dtype=torch.int64)).x
     if not isinstance(x, torch.Tensor) or x.shape[1:] != (geometry.n_voxels,):
         found = tuple(x.shape[1:]) if isinstance(x, torch.Tensor) else "named tensors"
-        raise MaquetteError(
+        raise SpaceError(
             f'The {side} showers have shape {found}, the geometry "{geometry.name}" has {geometry.n_voxels} voxels; '
             "compare files of one geometry, or name the right one."
         )

@@ -5,7 +5,15 @@ import sys
 from pathlib import Path
 
 import pytest
-from maquette.core.errors import ArtifactError, ConfigError, Interrupted, MaquetteError, SpaceError, TrainingError
+from maquette.core.errors import (
+    ArtifactError,
+    ConfigError,
+    Interrupted,
+    MaquetteError,
+    SampleError,
+    SpaceError,
+    TrainingError,
+)
 from maquette.data_specs.errors import DataError
 from maquette.pipelines.failure import exit_code, sentence
 
@@ -58,6 +66,7 @@ def test_version(maquette):
         (ConfigError("x"), 2),
         (ArtifactError("x"), 2),
         (SpaceError("x"), 2),
+        (SampleError("x"), 2),
         (DataError("x"), 2),
         (TrainingError("x"), 1),
         (MaquetteError("x"), 1),

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from maquette.core.errors import MaquetteError
+from maquette.core.errors import SampleError
 from maquette.core.statistics.comparison import contrast, group_sums, halves
 from maquette.core.statistics.histogram import Binning, separation_power
 
@@ -21,7 +21,7 @@ def test_halves_are_disjoint_and_equal() -> None:
 
 
 def test_too_few_samples_are_refused_with_numbers() -> None:
-    with pytest.raises(MaquetteError, match="found 39 and 1000"):
+    with pytest.raises(SampleError, match="found 39 and 1000"):
         halves(39, 1000, np.random.default_rng(0))
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from maquette.core.errors import MaquetteError
+from maquette.core.errors import ConfigError, SampleError
 from maquette.core.statistics.auc import auc_stderr, roc_auc, roc_curve
 from maquette.core.statistics.classifier import NetworkLearner
 from maquette.core.statistics.trees import TreeLearner
@@ -127,10 +127,10 @@ def test_progress_counts_to_the_end() -> None:
     ],
 )
 def test_bad_samples_are_refused(change, sentence: str) -> None:
-    with pytest.raises(MaquetteError, match=sentence):
+    with pytest.raises(SampleError, match=sentence):
         two_sample_test(LEARNERS["trees"], *change(two(100, 0)[0]), seed=0)
 
 
 def test_other_numbers_of_folds_are_refused() -> None:
-    with pytest.raises(MaquetteError, match="1 to 5 folds; found 6"):
+    with pytest.raises(ConfigError, match="1 to 5 folds; found 6"):
         two_sample_test(LEARNERS["trees"], *two(100, 0), seed=0, folds=6)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from maquette.core.data import TensorSource
-from maquette.core.errors import ConfigError, MaquetteError
+from maquette.core.errors import ConfigError, SampleError, SpaceError
 from maquette.core.statistics.classifier import NetworkLearner
 from maquette.core.statistics.comparison import Halves, halves
 from maquette.core.statistics.estimate import Estimate
@@ -525,9 +525,9 @@ def test_a_part_of_a_sorted_file_speaks_for_all_of_it(real: tuple[Sample, Sample
 def test_bad_input_is_a_sentence(real: tuple[Sample, Sample]) -> None:
     with pytest.raises(ConfigError, match='Did you mean "quick"'):
         evaluate(*real, CALOGAN, effort="quik")
-    with pytest.raises(MaquetteError, match=r"generated showers have shape \(503,\).* 504 voxels"):
+    with pytest.raises(SpaceError, match=r"generated showers have shape \(503,\).* 504 voxels"):
         evaluate(real[0], (real[1][0][:, :-1], real[1][1]), CALOGAN)
-    with pytest.raises(MaquetteError, match="generated sample holds no showers"):
+    with pytest.raises(SampleError, match="generated sample holds no showers"):
         evaluate(real[0], (real[1][0][:0], real[1][1][:0]), CALOGAN)
-    with pytest.raises(MaquetteError, match="found 2750 and 5"):
+    with pytest.raises(SampleError, match="found 2750 and 5"):
         evaluate(real[0], (real[1][0][:5], real[1][1][:5]), CALOGAN)
