@@ -1,13 +1,11 @@
-"""What is special about PixelCNN: no blind spot, channels in turn, wrapped rows, dropout by key."""
+"""What is special about PixelCNN: no blind spot, channels in turn, wrapped rows."""
 
 import pytest
 import torch
-from maquette.core.data import Batch
 from maquette.core.errors import ConfigError
 from maquette.core.families.autoregressive.pixelcnn import PixelCNNConfig
 from maquette.core.families.autoregressive.raster import raster
 from maquette.core.likelihoods.logistic import LogisticMixtureConfig
-from maquette.core.noise import KeyedNoise
 from maquette.core.spaces import Binary, Field, Levels, Real, Vector
 from maquette.core.testing.laws import keyed, shaken
 
@@ -58,23 +56,6 @@ def test_pixelcnn_plus_plus_draws_levels_and_scores_them():
 def test_skips_reach_back_over_the_middle():
     skipping = SMALL.model_copy(update={"skips": True, "depth": 5}).build(Field(channels=1, grid=(4, 4)))
     assert skipping.network.skips == [False, False, False, True, True]
-
-
-def test_dropout_is_keyed_and_for_training_alone():
-    space = Field(channels=1, grid=(4, 4), support=Binary())
-    model = shaken(SMALL.model_copy(update={"dropout": 0.5}), space, None)
-    objective = model.acts()[0].roles[0].objective
-    x = (torch.rand(6, 1, 4, 4) < 0.5).double()
-
-    def losses(index, seed=0):
-        return objective(Batch(x[index], None, index), KeyedNoise(seed, index, dtype=torch.float64)).losses
-
-    six = losses(torch.arange(6))
-    torch.testing.assert_close(losses(torch.tensor([4, 1])), six[[4, 1]])
-    assert not torch.allclose(losses(torch.arange(6), seed=1), six)
-    assert not torch.allclose(-model.log_prob(x) / 16, six)
-    plain = shaken(SMALL, space, None)
-    torch.testing.assert_close(plain.log_prob(x), model.log_prob(x))
 
 
 @pytest.mark.parametrize(
