@@ -11,30 +11,36 @@ Increasing = Callable[[Tensor], tuple[Tensor, Tensor]]
 """f(x (...)) -> (value (...), log of the slope (...)), number by number."""
 
 
+@torch.no_grad()
 def bracket(f: Increasing, y: Tensor) -> tuple[Tensor, Tensor]:
     """Numbers (low, high) of y's shape with f(low) <= y <= f(high), for f that takes all values."""
-    low, high = -torch.ones_like(y), torch.ones_like(y)
-    with torch.no_grad():
-        while (outside := f(low)[0] > y).any():
-            low = torch.where(outside, 2 * low, low)
-        while (outside := f(high)[0] < y).any():
-            high = torch.where(outside, 2 * high, high)
-    return low, high
+
+    def end(sign: float) -> Tensor:
+        reach = torch.ones_like(y)
+        while (short := sign * (f(y + sign * reach)[0] - y) < 0).any():
+            reach = torch.where(short, 4 * reach, reach)
+        return y + sign * reach
+
+    return end(-1.0), end(1.0)
 
 
-def invert(f: Increasing, y: Tensor, low: Tensor, high: Tensor, *, halvings: int = 40, steps: int = 3) -> Tensor:
-    """x with f(x) = y: halvings of [low, high], then Newton's steps.
+def invert(f: Increasing, y: Tensor, low: Tensor, high: Tensor, *, limit: int = 40) -> Tensor:
+    """x with f(x) = y between low and high: Newton's steps where they shrink, halvings where not.
 
-    The last of these alone is differentiated, which gives the derivatives of the implicit function.
+    The last step alone is differentiated, which gives the derivatives of the implicit function.
     """
     with torch.no_grad():
-        for _ in range(halvings):
-            middle = (low + high) / 2
-            below = f(middle)[0] < y
-            low, high = torch.where(below, middle, low), torch.where(below, high, middle)
-        x = (low + high) / 2
-        for _ in range(steps - 1):
+        x, last = (low + high) / 2, high - low
+        close = 1e3 * torch.finfo(x.dtype).eps  # Newton's step from there is exact to rounding
+        for _ in range(limit):
             value, log_slope = f(x)
-            x = x - (value - y) * (-log_slope).exp()
+            low, high = torch.where(value < y, x, low), torch.where(value < y, high, x)
+            step = (y - value) * (-log_slope).exp()
+            near = ((value - y).abs() <= close * y.abs().clamp(min=1)) | (step.abs() <= close * x.abs().clamp(min=1))
+            good = (x + step >= low) & (x + step <= high) & (step.abs() < last / 2)
+            step = torch.where(near | good, step, (low + high) / 2 - x)
+            x, last = x + step, step.abs()
+            if near.all():
+                break
     value, log_slope = f(x)
     return x - (value - y) * (-log_slope).exp().detach()

@@ -8,7 +8,7 @@ one pass. `passes` makes blocks of numbers that are bent together (two passes ar
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import ClassVar, Literal
 
 import torch
@@ -36,14 +36,18 @@ class Univariate(nn.Module):
 
 
 def autoregressions(
-    layout: Layout, count: int, hidden: Sequence[int], elementwise: Elementwise, *, passes: int | None = None
+    layout: Layout, bijections: Iterable[Elementwise], hidden: Sequence[int], *, passes: int | None = None
 ) -> list[nn.Module]:
-    """`count` autoregressive transforms, which start as the identity; every second one sees the numbers backwards.
+    """An autoregressive transform by each of some bijections; every second one sees the numbers backwards.
 
     Args:
+        hidden: widths of each masked network's hidden layers; the networks start as the zero function.
         passes: passes of the inverse; one per number if None.
     """
-    return [_autoregression(layout, hidden, elementwise, passes=passes, backwards=i % 2 == 1) for i in range(count)]
+    return [
+        _autoregression(layout, hidden, elementwise, passes=passes, backwards=i % 2 == 1)
+        for i, elementwise in enumerate(bijections)
+    ]
 
 
 def _autoregression(
@@ -56,7 +60,7 @@ def _autoregression(
         passes=passes,
         order=order.flip(0) if backwards else order,  # type: ignore[arg-type]
         univariate=Univariate(elementwise),
-        shapes=[torch.Size((elementwise.parameters,))],
+        shapes=[torch.Size((elementwise.size,))],
         hidden_features=hidden,
         activation=nn.SiLU,
     )
@@ -84,7 +88,7 @@ class AutoregressiveFlowConfig(FlowConfig):
 
     def build(self, space: Space, condition: Space | None = None) -> Flow:
         layout = Layout(space, condition)
-        transforms = autoregressions(layout, self.transforms, self.hidden, Affine(), passes=self.passes)
+        transforms = autoregressions(layout, self.transforms * [Affine()], self.hidden, passes=self.passes)
         turned = transforms if self.quick == "density" else map(Inverted, transforms)
         return Flow(layout, turned, self.base.build(layout))
 

@@ -53,7 +53,7 @@ class Circular:
     bins: int
 
     @property
-    def parameters(self) -> int:
+    def size(self) -> int:
         """Widths, heights and slopes, and the angle of the turn."""
         return 3 * self.bins + 1
 

@@ -71,7 +71,7 @@ class Coupling(nn.Module):
     def forward(self, columns: Tensor | None) -> Transform:
         def meta(stays: Tensor) -> Transform:
             inputs = stays if columns is None else torch.cat((stays, columns), dim=-1)
-            return self.elementwise(self.network(inputs).unflatten(-1, (self.elementwise.parameters, -1)))
+            return self.elementwise(self.network(inputs).unflatten(-1, (self.elementwise.size, -1)))
 
         return HalfCouplingTransform(meta, self.cut, first=self.first)
 
@@ -132,7 +132,7 @@ def couplings(
         transforms.append(Permutation(order))
         for first in (False, True):
             bent = cut if first else layout.width - cut
-            network = networks(layout.width - bent, elementwise.parameters * bent)
+            network = networks(layout.width - bent, elementwise.size * bent)
             transforms.append(Coupling(network, elementwise, cut, first=first))
     return [*transforms, Permutation(places.argsort())] if restore else transforms
 

@@ -21,7 +21,7 @@ class Elementwise(Protocol):
     """A set of bijections of the line (or of an interval, or a circle), P parameters each; all zero is the identity."""
 
     @property
-    def parameters(self) -> int:
+    def size(self) -> int:
         """P."""
         ...
 
@@ -48,7 +48,7 @@ class AffineTransform(NumberBijection):
 class Additive:
     """Shifts."""
 
-    parameters: int = 1
+    size: int = 1
 
     def __call__(self, parameters: Tensor) -> Transform:
         shift = parameters[..., 0, :]
@@ -60,7 +60,7 @@ class Affine:
     """Shifts and scales; |log scale| stays below `bound`, so that no stack of them overflows."""
 
     bound: float = 5.0
-    parameters: int = 2
+    size: int = 2
 
     def __call__(self, parameters: Tensor) -> Transform:
         shift, scale = parameters.unbind(-2)
@@ -87,7 +87,7 @@ class Alone(nn.Module):
     def __init__(self, layout: Layout, elementwise: Elementwise) -> None:
         super().__init__()
         self.elementwise = elementwise
-        self.amortised = Amortised(torch.zeros(elementwise.parameters, layout.width), layout.context)
+        self.amortised = Amortised(torch.zeros(elementwise.size, layout.width), layout.context)
 
     def forward(self, columns: Tensor | None) -> Transform:
         return Summed(self.elementwise(self.amortised(columns)))

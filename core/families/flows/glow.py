@@ -156,7 +156,7 @@ def image_steps(
     stays = channels // 2
     transforms: list[nn.Module] = []
     for _ in range(steps):
-        network = networks(field, stays, elementwise.parameters * (channels - stays))
+        network = networks(field, stays, elementwise.size * (channels - stays))
         coupling = Coupling(network, elementwise, stays * cells, first=False)
         transforms += [ActNorm(channels, cells), Mixing(start(channels)), coupling]
     return transforms
@@ -184,7 +184,7 @@ def multi_scale(
     for level in range(levels):
         if level:  # let half of the channels go
             kept = field.model_copy(update={"channels": field.channels // 2})
-            network = networks(field, kept.channels, Affine().parameters * (field.channels - kept.channels))
+            network = networks(field, kept.channels, Affine().size * (field.channels - kept.channels))
             goodbye = Coupling(network, Affine(), kept.channels * _cells(field), first=False)
             transforms.append(Beginning(goodbye, field.channels * _cells(field)))
             field = kept

@@ -98,7 +98,7 @@ class Spline:
     bound: float
 
     @property
-    def parameters(self) -> int:
+    def size(self) -> int:
         """Widths, heights and inner slopes."""
         return 3 * self.bins - 1
 
@@ -143,7 +143,7 @@ class SplineConfig(FlowConfig):
         layout = Layout(space, condition, (Real, Interval))
         spline = Spline(self.bins, self.bound)
         if self.scheme == "autoregressive":
-            bent = autoregressions(layout, self.transforms, self.hidden, spline, passes=self.passes)
+            bent = autoregressions(layout, self.transforms * [spline], self.hidden, passes=self.passes)
         elif self.passes is not None:
             raise ConfigError(
                 "spline.passes: a coupling takes one pass; leave the key out or set scheme=autoregressive."

@@ -16,7 +16,7 @@ from zuko.transforms import MonotonicRQSTransform
 
 def spline(scale=1.0, bins=6, bound=3.0, d=4):
     generator = torch.Generator().manual_seed(0)
-    parameters = scale * torch.randn(1, Spline(bins, 1.0).parameters, d, generator=generator, dtype=torch.float64)
+    parameters = scale * torch.randn(1, Spline(bins, 1.0).size, d, generator=generator, dtype=torch.float64)
     return SplineTransform(parameters, bound)
 
 
@@ -62,7 +62,7 @@ def test_agrees_with_zuko_on_the_same_knots():
 
 
 def test_gradients_are_finite_at_the_edges():
-    parameters = torch.zeros(1, Spline(4, 1.0).parameters, 1, requires_grad=True)
+    parameters = torch.zeros(1, Spline(4, 1.0).size, 1, requires_grad=True)
     x = torch.tensor([[-5.0], [5.0], [0.0], [1e6], [-5.0 + 1e-6]])
     transform = SplineTransform(parameters)
     y, ladj = transform.call_and_ladj(x)
