@@ -56,12 +56,12 @@ class Codec(nn.Module):
     def encode_condition(self, condition: Tree) -> Tree:
         """Physical condition to a value of `self.condition`."""
 
-    def accept(self, condition: Tree, *, where: str = "condition", first: int = 0) -> Tree:
+    def accept(self, condition: Tree, *, where: str = "condition.", first: int = 0) -> Tree:
         """What the model needs of the given physical conditions.
 
         Args:
             condition: what someone asks for.
-            where: what to call it in messages.
+            where: what messages put before a condition's name.
             first: number of its first row, for messages.
 
         Raises:

@@ -117,7 +117,7 @@ class _FromFile:
         batch = self.data.fetch(index)
         if batch.condition is None:
             raise ConfigError(f"{self.file}: holds no conditions, which --conditions-from should name.")
-        return self.codec.accept(batch.condition, where=str(self.file), first=int(batch.index[0]))
+        return self.codec.accept(batch.condition, where=f"{self.file}: ", first=int(batch.index[0]))
 
 
 class _Shared:

@@ -256,7 +256,7 @@ class ShowerReader:
 
 def describe_geometry(geometry: Geometry, how: str = "") -> Sequence[tuple[str, str]]:
     """Rows (what, value with unit) for people; `how` it was found."""
-    none = f"none; {1e6 * LEAST_DEPOSIT:g} eV, which it takes to ionise, are cut at (an XML geometry may say another)"
+    none = f"none; deposits under {1e6 * LEAST_DEPOSIT:g} eV, which ionise nothing, are cut (an XML may state one)"
     return [
         ("geometry", f"{geometry.name} ({how})" if how else geometry.name),
         ("voxels", f"{geometry.n_voxels:,} in {len(geometry.active)} layers"),

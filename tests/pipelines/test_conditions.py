@@ -1,7 +1,5 @@
 """Conditions from words and files, for a model of showers in a geometry of the user's own."""
 
-import os
-
 import h5py
 import pytest
 import torch
@@ -77,15 +75,10 @@ def test_words_files_and_python_keep_to_what_training_showed(run, folder):
 
 
 def test_too_few_showers_leave_no_run_behind(folder):
+    few = write(folder / "few.h5")
     with pytest.raises(DataError, match="at least 20 showers to train on, found 1"):
-        fit(
-            "calorimeter",
-            data=write(folder / "few.h5"),
-            out=folder / "none",
-            recipe="smoke",
-            overrides=[*WORDS, "data.rows=0:1"],
-        )
-    assert not os.path.exists(folder / "none")
+        fit("calorimeter", data=few, out=folder / "none", recipe="smoke", overrides=["data.rows=0:1", *WORDS[1:]])
+    assert not (folder / "none").exists()
 
 
 def test_the_geometry_is_printed_where_showers_are_made(run, folder, monkeypatch):

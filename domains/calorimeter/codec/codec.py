@@ -192,7 +192,7 @@ class ShowerCodec(Codec):
         beyond = energies.sum(1) >= self.excess * _energy(batch.condition)[:, 0]
         return encoded, volume.masked_fill(beyond, -math.inf)
 
-    def accept(self, condition: Tree, *, where: str = "condition", first: int = 0) -> Tree:
+    def accept(self, condition: Tree, *, where: str = "condition.", first: int = 0) -> Tree:
         """The conditions that the model needs, of those given, if all lie within what training showed.
 
         Raises:
@@ -201,10 +201,10 @@ class ShowerCodec(Codec):
         assert isinstance(condition, dict)
         for name, width in self.conditions.items():
             if name not in condition:
-                raise ConfigError(f'{where}: the model needs the condition "{name}", found {sorted(condition)}.')
+                raise ConfigError(f"{where}{name}: the model needs this condition too, found {sorted(condition)}.")
             if condition[name].shape[1:] != (width,):
                 found = tuple(condition[name].shape[1:])
-                raise ConfigError(f"{where}.{name}: expected {width} numbers a shower, found the shape {found}.")
+                raise ConfigError(f"{where}{name}: expected {width} numbers a shower, found the shape {found}.")
         bounds = dict(zip(self.conditions, self.seen.split(list(self.conditions.values()), dim=1), strict=True))
         for name, (low, high) in bounds.items():
             value = condition[name].to(self.seen.device)
@@ -220,7 +220,7 @@ class ShowerCodec(Codec):
                 row, column = (~inside).nonzero()[0].tolist()
                 place = f" in row {first + row}" if len(value) > 1 else ""
                 raise ConfigError(
-                    f"{where}.{name}: the model was trained on {known} and knows nothing beyond; found "
+                    f"{where}{name}: the model was trained on {known} and knows nothing beyond; found "
                     f"{value[row, column].item():.6g}{place}."
                 )
         return {name: condition[name] for name in self.conditions}
