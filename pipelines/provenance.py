@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shlex
 import subprocess
 import sys
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from .wording import counted
+
 PACKAGES = ("maquette", "torch", "numpy", "scipy", "zuko", "h5py", "scikit-learn", "mlflow")
+CPUINFO = Path("/proc/cpuinfo")
 
 
 def gather(device: torch.device | None = None) -> dict[str, Any]:
@@ -48,22 +53,38 @@ def packages() -> dict[str, str]:
 def git_state() -> str | None:
     """`COMMIT` or `COMMIT+changes` of the working folder; None outside a repository."""
 
-    def ask(*words: str) -> str | None:
-        try:
-            answer = subprocess.run(["git", *words], capture_output=True, text=True, timeout=10, check=True)
-        except (OSError, subprocess.SubprocessError):
-            return None
-        return answer.stdout.strip()
-
-    commit = ask("rev-parse", "HEAD")
+    commit = _answer("git", "rev-parse", "HEAD")
     if not commit:
         return None
-    return commit + ("+changes" if ask("status", "--porcelain", "--untracked-files=no") else "")
+    return commit + ("+changes" if _answer("git", "status", "--porcelain", "--untracked-files=no") else "")
+
+
+def _answer(*command: str) -> str | None:
+    """What a command prints; None if there is no such command, or it fails."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
 
 
 def hardware(device: torch.device | None) -> str:
     """The device that did the work, in words."""
     if device is not None and device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    threads = torch.get_num_threads()
-    return f"{platform.processor() or platform.machine()} CPU, {threads} thread{'s' * (threads > 1)}"
+    return f"{processor()}, {counted(torch.get_num_threads(), 'thread')}"
+
+
+def processor() -> str:
+    """The processor's name as its maker gave it, else the kind of machine."""
+    name = _cpuinfo(CPUINFO) or _answer("sysctl", "-n", "machdep.cpu.brand_string") or platform.machine()
+    return name if re.search("CPU|processor", name, re.IGNORECASE) else f"{name} CPU"
+
+
+def _cpuinfo(file: Path) -> str | None:
+    """The first model name that Linux tells; machines other than x86 have none."""
+    try:
+        found = re.search(r"^model name\s*:\s*(.*\S)", file.read_text(), re.MULTILINE)
+    except OSError:
+        return None
+    return found and found[1]

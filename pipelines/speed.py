@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from .load import Model
+from .wording import counted
 
 BULK = 1000
 _SECONDS = 3.0  # spent on each figure, about
@@ -36,7 +37,7 @@ def measure(model: Model) -> dict[str, Any]:
 
 def sentence(record: dict[str, Any]) -> str:
     """The record as the report says it."""
-    where = f"on {record['device']}, {record['threads']} thread{'s' if record['threads'] > 1 else ''}"
+    where = f"on {record['device']}, {counted(record['threads'], 'thread')}"
     text = f"A sample takes {record['alone_ms']:.3g} ms alone and {record['bulk_ms']:.3g} ms in batches of "
     text += f"{record['bulk']:,} ({where})."
     if "yardstick" in record:

@@ -22,11 +22,11 @@ def number(value: float | None, digits: int = 3) -> str:
     return text.replace("-", "−", 1) if text.startswith("-") else text
 
 
-def with_error(value: float | None, error: float | None, unit: str = "") -> str:
-    """`0.5312 ± 0.0097 MeV`: both to the second digit of the error."""
+def with_error(value: float | None, error: float | None, unit: str = "", remark: str = "") -> str:
+    """`0.5312 ± 0.0097 MeV (remark)`: both to the second digit of the error."""
     if value is None or not math.isfinite(value):
         return MISSING
-    tail = f" {unit}" if unit else ""
+    tail = (f" {unit}" if unit else "") + (f" ({remark})" if remark else "")
     if error is None or not math.isfinite(error) or error <= 0:
         return number(value) + tail
     if max(abs(value), error) >= 1e5 or max(abs(value), error) < 1e-4:
@@ -47,6 +47,11 @@ def sigmas(estimate: Mapping[str, Any]) -> str:
     )
 
 
+def counted(n: int, thing: str) -> str:
+    """`1 thread`, `1,000 threads`."""
+    return f"{n:,} {thing}{'s' * (n != 1)}"
+
+
 def duration(seconds: float) -> str:
     """`45.2 s`, `12 min 5 s` or `3 h 20 min`."""
     if seconds < 60:
@@ -63,4 +68,6 @@ def _exponent(value: float) -> int:
 
 def _signed(value: float, decimals: int) -> str:
     text = f"{value:.{decimals}f}"
-    return "−" + text[1:] if text.startswith("-") else text
+    if not text.startswith("-"):
+        return text
+    return "−" * (float(text) != 0) + text[1:]  # what rounds to zero has no sign

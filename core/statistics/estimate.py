@@ -20,6 +20,7 @@ class Estimate:
         better: which direction is better: "lower", "higher", or "floor" (nearest to the floor).
         definition: one sentence.
         floor_stderr: standard error of the floor.
+        remark: a word or two that belong beside the value wherever it is shown; the definition says more.
     """
 
     value: float
@@ -30,6 +31,7 @@ class Estimate:
     better: Literal["lower", "higher", "floor"]
     definition: str
     floor_stderr: float = math.nan
+    remark: str = ""
 
     def excess(self) -> float:
         """How many standard errors the figure lies beyond its floor.

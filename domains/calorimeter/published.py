@@ -71,10 +71,15 @@ def published(geometry: str, estimates: Mapping[str, Estimate] | None = None) ->
         Published(
             title=f"CaloChallenge 2022, {data_set}",
             columns=tuple(COLUMNS),
-            rows=(*_own(estimates or {}), *(tuple(row[source] for source in COLUMNS.values()) for row in rows)),
+            rows=(*_own(estimates or {}), *(tuple(_cell(row, source) for source in COLUMNS.values()) for row in rows)),
             note=NOTE.format(match=SAME if known else OTHER.format(name=geometry)),
         ),
     )
+
+
+def _cell(row: Mapping[str, str], source: str) -> str:
+    """What the source says, parameters in millions."""
+    return f"{float(row[source]) / 1e6:.3g} M" if source == "parameters" and row[source] else row[source]
 
 
 def _own(estimates: Mapping[str, Estimate]) -> list[tuple[str, ...]]:

@@ -1,7 +1,7 @@
 """Numbers as people read them."""
 
 import pytest
-from maquette.pipelines.wording import duration, number, sigmas, with_error
+from maquette.pipelines.wording import counted, duration, number, sigmas, with_error
 
 
 @pytest.mark.parametrize(
@@ -9,6 +9,7 @@ from maquette.pipelines.wording import duration, number, sigmas, with_error
     [
         (0.53124, 0.00971, "0.5312 ± 0.0097"),
         (-12.345, 0.5, "−12.35 ± 0.50"),
+        (-0.004, 0.5, "0.00 ± 0.50"),
         (1234.5, 67.8, "1234 ± 68"),
         (3.2e-6, 1e-7, "(3.20 ± 0.10)e-6"),
         (0.0, 0.0, "0"),
@@ -23,6 +24,7 @@ def test_with_error(value, error, expected):
 
 def test_units():
     assert with_error(1.0, 0.1, "MeV") == "1.00 ± 0.10 MeV"
+    assert with_error(1.0, 0.1, "", "not comparable") == "1.00 ± 0.10 (not comparable)"
 
 
 def test_number():
@@ -31,8 +33,13 @@ def test_number():
 
 def test_sigmas():
     assert sigmas({"passes": True, "excess": -0.52}) == "−0.5 σ"
+    assert sigmas({"passes": True, "excess": -0.04}) == "0.0 σ"
     assert sigmas({"passes": False, "excess": None}) == "> 100 σ"
     assert sigmas({"passes": None, "excess": None}) == "–"
+
+
+def test_counted():
+    assert [counted(n, "thread") for n in (0, 1, 1000)] == ["0 threads", "1 thread", "1,000 threads"]
 
 
 def test_duration():

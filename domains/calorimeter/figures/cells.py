@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ....data_specs.calorimeter.geometry import PolarLayer
 from .drawing import draw_layer, styled
-from .gallery import EXAMPLES, SHOWN, SIDES, Gallery
+from .gallery import EXAMPLES, SIDES, Gallery
 
 RELEVANT = 1e-3
 """Share of its layer's largest mean deposit from which a cell's ratio is drawn: below, it is mostly noise."""
@@ -67,7 +67,7 @@ def average_showers(g: Gallery) -> Figure:
 @styled
 def examples(g: Gallery) -> Figure:
     """Single showers of like energy: all layers if few, else energy in depth and radius."""
-    draw = _example_layers if len(g.extractor.geometry.active) <= SHOWN else _example_maps
+    draw = _example_layers if g.few_layers else _example_maps
     figure = draw(g)
     figure.suptitle(f"Single showers of {g.labels[0]} and {g.labels[1]}", fontsize=9)
     return figure

@@ -35,19 +35,22 @@ DRAWN: Mapping[str, tuple[Callable[[Gallery], Figure], str]] = {
     "shapes": (shapes, "Centroids and widths of the layer that holds most energy."),
     "voxels": (voxels, "Share of voxels without energy, and the spectrum of the deposits."),
     "resolution": (resolution, "Energy resolution and linearity by incident energy."),
-    "examples": (
-        examples,
-        "Single showers of like incident energy, reference above generated, not chosen by eye.",
+    "examples": (examples, "Single showers of like incident energy, {arranged}, not chosen by eye."),
+    "classifiers": (
+        classifiers,
+        "ROC curves of the classifier tests against the first half of the reference, with their AUCs; those of the "
+        "table are means over both halves. The diagonal is chance.",
     ),
-    "classifiers": (classifiers, "ROC curves of the classifier tests; the diagonal is chance."),
 }
-"""Every figure by name, with what stands below it."""
+"""Every figure by name, with what stands below it; {arranged} is where either side is found."""
 
 
 def figures(g: Gallery) -> dict[str, Figure]:
     """All figures by name; the label of each is its caption."""
-    drawn = {}
+    drawn, arranged = {}, "reference on the left, generated on the right"
+    if not g.few_layers:
+        arranged = "reference above, generated below"
     for name, (draw, caption) in DRAWN.items():
         drawn[name] = draw(g)
-        drawn[name].set_label(caption)
+        drawn[name].set_label(caption.format(arranged=arranged))
     return drawn

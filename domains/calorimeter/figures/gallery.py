@@ -44,6 +44,11 @@ class Gallery:
         return f"reference (n = {len(self.reference):,})", f"generated (n = {len(self.generated):,})"
 
     @property
+    def few_layers(self) -> bool:
+        """Whether all layers fit side by side."""
+        return len(self.extractor.geometry.active) <= SHOWN
+
+    @property
     def shown(self) -> list[int]:
         """Positions of the layers to show: all if few, else those at even shares of the mean energy in depth."""
         energy = self.reference.layer.mean(0, dtype=np.float64)

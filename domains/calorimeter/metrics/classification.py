@@ -109,7 +109,10 @@ def classify(
         estimates[f"auc_{kind}"] = _mean(found, "auc", f"ROC AUC (0.5 is chance) of {definition}")
         if test.jsd:
             estimates[f"jsd_{kind}"] = _mean(
-                found, "jsd", f"Jensen-Shannon divergence, 1 - BCE / ln 2 after isotonic calibration, of {definition}"
+                found,
+                "jsd",
+                "Jensen-Shannon divergence, estimated by 1 - BCE / ln 2 of the isotonically calibrated score, so it "
+                f"may come out below 0 where there is little to tell; of {definition}",
             )
     return estimates, {kind: results[kind, 0] for kind in kinds}
 

@@ -55,7 +55,14 @@ class Comparison:
         return contrast(figure, *self.sums(of), distance=distance, rng=self.rng(name))
 
     def estimate(
-        self, result: Contrast, definition: str, *, unit: str = "", better: Better = "lower", scale: float = 1.0
+        self,
+        result: Contrast,
+        definition: str,
+        *,
+        unit: str = "",
+        better: Better = "lower",
+        scale: float = 1.0,
+        remark: str = "",
     ) -> Estimate:
         """Dress a contrast as an estimate; `scale` converts to the unit."""
         return Estimate(
@@ -67,6 +74,7 @@ class Comparison:
             better=better,
             definition=definition,
             floor_stderr=scale * result.floor_stderr,
+            remark=remark,
         )
 
     def beside(

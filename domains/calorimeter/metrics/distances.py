@@ -59,8 +59,12 @@ def sample_sizes(n: int) -> tuple[int, int]:
     return PAPER_SAMPLES if comparable(n) else (max(2, int(0.4 * n)), n)
 
 
-def _definition(n: int, text: str) -> str:
-    return text if comparable(n) else text + NOT_COMPARABLE.format(n=n)
+def _dressed(c: Comparison, result: Contrast, definition: str) -> Estimate:
+    """The estimate (x 1000), which says where it cannot be held against published ones."""
+    n = c.halves.n
+    if comparable(n):
+        return c.estimate(result, definition, scale=1000)
+    return c.estimate(result, definition + NOT_COMPARABLE.format(n=n), scale=1000, remark="not comparable")
 
 
 def _frechet(
@@ -105,7 +109,7 @@ def _frechet(
         f"Frechet distance (x 1000) of the Gaussian moments of {features}, extrapolated in 1/N from "
         f"{sizes[0]:,}-{sizes[1]:,} showers as in JetNet (arXiv:2211.10295)."
     )
-    return c.estimate(result, _definition(n, definition), scale=1000)
+    return _dressed(c, result, definition)
 
 
 def _kernel(c: Comparison, effort: EffortConfig, r: list[Values], g: list[Values]) -> Estimate:
@@ -148,10 +152,10 @@ def _kernel(c: Comparison, effort: EffortConfig, r: list[Values], g: list[Values
         value, math.sqrt(spread.stderr**2 + added), floor, math.sqrt(spread.floor_stderr**2 + floor_added)
     )
     how = f"median of {batches} random batches of {size:,} showers, none twice in a batch"
-    if size == n:
-        how = f"of all {n:,} showers as one batch"
+    if batches == 1:
+        how = f"of {f'all {n:,}' if size == n else f'{size:,} random'} showers as one batch"
     definition = (
         "Squared maximum mean discrepancy (x 1000, unbiased, so it may be negative) with the kernel (x.y/F + 1)^4 on "
         f"the features of the FPD, {how} (arXiv:2211.10295)."
     )
-    return c.estimate(result, _definition(n, definition), scale=1000)
+    return _dressed(c, result, definition)

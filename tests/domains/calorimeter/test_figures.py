@@ -102,6 +102,22 @@ def test_every_figure_is_drawn_with_units_and_sizes(name: str, looked_at: set[st
     assert dict(mpl.rcParams) == before
 
 
+@pytest.mark.parametrize(("name", "axis", "words"), [("calogan", 0, "on the left"), ("ds2", 1, "above")])
+def test_the_caption_says_where_single_showers_of_either_side_are(name: str, axis: int, words: str) -> None:
+    figure = figures(gallery(known_geometry(name)))["examples"]
+    png(figure)  # which settles the layout
+    corners = {side: [] for side in ("reference", "generated")}
+    for axes in figure.axes:
+        for side, found in corners.items():
+            if side in axes.get_ylabel() + axes.get_title(loc="left"):
+                found.append(axes.get_position().get_points()[0])
+    reference, generated = (np.mean(found, axis=0) for found in corners.values())
+    apart = (generated - reference) * (1, -1)  # to the right, and down
+    assert apart[axis] > 0.2
+    assert apart[1 - axis] == pytest.approx(0, abs=1e-6)
+    assert f"reference {words}, generated" in figure.get_label()
+
+
 def test_dead_showers_can_be_drawn() -> None:
     drawn = figures(gallery(known_geometry("calogan"), dead=True))
     for name in ("average_showers", "shapes", "resolution", "examples"):

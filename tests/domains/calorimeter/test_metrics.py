@@ -1,5 +1,6 @@
 """Each way to spoil real showers is caught, by the metric that measures it first; real against real is not."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, cast
@@ -325,6 +326,7 @@ def test_distances_use_every_feature_that_is_not_constant(real: tuple[Sample, Sa
     for estimates in found:
         assert "Not comparable with published values" in estimates["fpd"].definition
         assert "here they are drawn from 300" in estimates["kpd"].definition
+        assert estimates["fpd"].remark == estimates["kpd"].remark == "not comparable"
     nothing = np.zeros_like(same)
     blind = physics_distances(features_of((nothing, e), (nothing, e)), effort)
     assert np.isnan(blind["fpd"].value)
@@ -487,6 +489,9 @@ def test_published_rows_of_a_data_set(name: str) -> None:
     assert table.rows[0][0] == "GEANT4"
     assert len(table.rows) > 10
     assert {len(row) for row in table.rows} == {len(table.columns)}
+    parameters = [row[table.columns.index("parameters")] for row in table.rows]
+    assert all(re.fullmatch(r"([1-9]\d*|0)(\.\d+)? M|", one) for one in parameters)
+    assert len(set(parameters)) > 5
     assert "unit" in table.note
     for difference in ("three hidden layers of 512 in float64 (here two, in float32)", "sees no occupancies"):
         assert difference in table.note
