@@ -490,7 +490,7 @@ def test_published_rows_of_a_data_set(name: str) -> None:
     assert len(table.rows) > 10
     assert {len(row) for row in table.rows} == {len(table.columns)}
     parameters = [row[table.columns.index("parameters")] for row in table.rows]
-    assert all(re.fullmatch(r"([1-9]\d*|0)(\.\d+)? M|", one) for one in parameters)
+    assert all(re.fullmatch(r"([1-9][\d,]*|0)(\.\d+)? M|", one) for one in parameters)
     assert len(set(parameters)) > 5
     assert "unit" in table.note
     for difference in ("three hidden layers of 512 in float64 (here two, in float32)", "sees no occupancies"):
