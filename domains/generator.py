@@ -82,6 +82,14 @@ class Codec(nn.Module):
         tensors = [x] if isinstance(x, Tensor) else list(x.values())
         return torch.cat([tensor.flatten(1) for tensor in tensors], dim=1).abs().amax(dim=1)
 
+    def groups(self, numbers: int) -> Tensor:
+        """Group, int64 (numbers,), of each number of a sample, its parts flattened one after another.
+
+        Where rounding takes a number across a threshold of `decode`, others of its group change and their sum stays.
+        By itself unless said.
+        """
+        return torch.arange(numbers)
+
 
 class CodecConfig(Config):
     """Base of a domain's codec configs."""

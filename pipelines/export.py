@@ -41,22 +41,29 @@ class Agreement:
 
     Attributes:
         samples: how many were compared.
-        difference: largest difference of a number over the scale of its sample, among samples without a flip.
+        difference: largest difference of a number over the scale of its sample, in groups without a flip.
+        sums: largest difference of a group's sum over the scale of its sample, flips or not.
         flipped: share of numbers that are zero on one side only.
     """
 
     samples: int
     difference: float
+    sums: float
     flipped: float
 
     @property
+    def largest(self) -> float:
+        """Largest difference of a number or of a sum."""
+        return max(self.difference, self.sums)
+
+    @property
     def holds(self) -> bool:
-        return self.difference <= LARGEST and self.flipped <= FLIPPED
+        return self.largest <= LARGEST and self.flipped <= FLIPPED
 
     def __str__(self) -> str:
         return (
             f"verified on {self.samples:,} samples: largest difference from the Python sampler "
-            f"{number(self.difference)} of the scale (allowed {LARGEST:g}), {number(self.flipped)} of the numbers "
+            f"{number(self.largest)} of the scale (allowed {LARGEST:g}), {number(self.flipped)} of the numbers "
             f"across a threshold (allowed {FLIPPED:g})"
         )
 
@@ -107,7 +114,7 @@ def export(run: str | Path, *, format: str, out: str | Path, screen: Screen | No
         if not found.holds:
             raise ExportError(
                 f"{file}: not written, for it would not repeat the Python sampler: differences up to "
-                f"{number(found.difference)} of the scale of a sample (allowed {LARGEST:g}), and "
+                f"{number(found.largest)} of the scale of a sample (allowed {LARGEST:g}), and "
                 f"{number(found.flipped)} of the numbers across a threshold (allowed {FLIPPED:g})."
             )
         artifact.sync(temporary)
@@ -122,22 +129,43 @@ def export(run: str | Path, *, format: str, out: str | Path, screen: Screen | No
 
 def compare(model: Model, compute: Compute, reference: Example) -> Agreement:
     """Hold a file against the Python sampler: the example's whole batch, and its first sample alone."""
-    expected = torch.cat([tensor.flatten(1) for tensor in reference.outputs], dim=1)
-    scale = model.generator.codec.scale(reference.x, reference.condition)[:, None]
-    whole = _agreement(expected, compute(reference.inputs), scale)
-    alone = _agreement(expected[:1], compute([tensor[:1] for tensor in reference.inputs]), scale[:1])
+    expected = _rows(reference.outputs)
+    codec = model.generator.codec
+    scale, groups = codec.scale(reference.x, reference.condition)[:, None], codec.groups(expected.shape[1])
+    whole = _agreement(expected, _rows(compute(reference.inputs)), scale, groups)
+    alone = _agreement(expected[:1], _rows(compute([tensor[:1] for tensor in reference.inputs])), scale[:1], groups)
     return Agreement(
-        whole.samples, max(whole.difference, alone.difference), whole.flipped + alone.flipped / whole.samples
+        whole.samples,
+        max(whole.difference, alone.difference),
+        max(whole.sums, alone.sums),
+        whole.flipped + alone.flipped / whole.samples,
     )
 
 
-def _agreement(expected: Tensor, outputs: Sequence[Tensor], scale: Tensor) -> Agreement:
-    found = torch.cat([tensor.flatten(1) for tensor in outputs], dim=1)
+def _rows(tensors: Sequence[Tensor]) -> Tensor:
+    """All numbers of each sample, (B, N)."""
+    return torch.cat([tensor.flatten(1) for tensor in tensors], dim=1)
+
+
+def _agreement(expected: Tensor, found: Tensor, scale: Tensor, groups: Tensor) -> Agreement:
+    """Compare rows (B, N), given scales (B, 1) and the group (N,) of each number.
+
+    A flip moves what it gains or loses to the others of its group: these are compared by their sum. Where rounding
+    decides whether a whole group is empty, nothing of that sample can be: how often is the share of flips.
+    """
+    empty = torch.zeros(len(expected), int(groups.max()) + 1, dtype=torch.float64)
+
+    def total(values: Tensor) -> Tensor:
+        return empty.index_add(1, groups, values.double())
+
     flipped = (expected == 0) != (found == 0)
-    difference = ((found - expected).abs() / scale).nan_to_num(nan=math.inf)
-    # a flip moves energy to the other numbers of its sample; how often that happens is the second figure
-    difference = difference.masked_fill(flipped.any(dim=1, keepdim=True), 0.0)
-    return Agreement(len(expected), difference.max().item(), flipped.float().mean().item())
+    switched = ((total(expected) == 0) != (total(found) == 0)).any(dim=1, keepdim=True)
+    error = found.double() - expected.double()
+    sums = total(error).abs().masked_fill(switched, 0.0) / scale
+    alike = total(flipped) == 0
+    numbers = error.abs().masked_fill(~alike.index_select(1, groups) | switched, 0.0) / scale
+    largest = (numbers.max().item(), sums.max().item()) if found.isfinite().all() else (math.inf, math.inf)
+    return Agreement(len(expected), *largest, flipped.float().mean().item())
 
 
 def describe(model: Model, format: str, file: Path, names: Signature, found: Agreement) -> dict[str, Any]:
@@ -157,7 +185,12 @@ def describe(model: Model, format: str, file: Path, names: Signature, found: Agr
         "inputs": [_row(port) for port in names.inputs],
         "outputs": [_row(port) for port in names.outputs],
         "description": model.generator.description,
-        "verified": {"samples": found.samples, "largest_difference": found.difference, "flipped": found.flipped},
+        "verified": {
+            "samples": found.samples,
+            "largest_difference": found.difference,
+            "largest_difference_of_sums": found.sums,
+            "flipped": found.flipped,
+        },
         **details,
         "versions": versions,
     }

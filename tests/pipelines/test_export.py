@@ -284,11 +284,45 @@ def test_a_file_that_disagrees_is_not_left_behind(
     assert (folder / "points.onnx").read_text() == "an older file"
 
 
+def agreement(expected: Tensor, found: Tensor) -> verb.Agreement:
+    """Of samples of scale one whose numbers make two groups."""
+    half = expected.shape[1] // 2
+    return verb._agreement(expected, found, torch.ones(len(expected), 1), torch.tensor([0] * half + [1] * half))
+
+
 def test_nan_agrees_with_nothing() -> None:
     one = torch.ones(3, 2)
-    found = verb._agreement(one, [torch.full((3, 2), torch.nan)], torch.ones(3, 1))
-    assert not found.holds
-    assert verb._agreement(one, [one], torch.ones(3, 1)).holds
+    assert not agreement(one, torch.full((3, 2), torch.nan)).holds
+    assert not agreement(0 * one, torch.full((3, 2), torch.nan)).holds
+    assert not agreement(one, torch.where(torch.eye(3, 2) == 1, torch.nan, one)).holds
+    assert agreement(one, one).holds
+
+
+def test_a_flip_hides_only_what_it_changes() -> None:
+    """Its group keeps its sum, and the other groups of the sample their numbers."""
+    expected = torch.full((1000, 200), 0.1)
+    expected[0, 0] = 0
+    flip = expected.clone()
+    flip[0, :3] = torch.tensor([0.04, 0.09, 0.07])
+    assert agreement(expected, flip).holds
+    lost, elsewhere, everywhere = flip.clone(), flip.clone(), expected.clone()
+    lost[0, 0] = 0.05
+    assert agreement(expected, lost).sums == pytest.approx(0.01, rel=1e-4)
+    elsewhere[0, 150:152] += torch.tensor([0.02, -0.02])
+    assert agreement(expected, elsewhere).difference == pytest.approx(0.02, rel=1e-4)
+    everywhere[:, 0] = 0.1 - expected[:, 0]
+    assert not agreement(expected, everywhere).holds
+
+
+def test_a_group_that_rounding_empties_counts_as_flips() -> None:
+    expected = torch.full((1000, 200), 0.1)
+    expected[0, 1:100] = 0
+    found = expected.clone()
+    found[0, 0] = 0
+    found[0, 100:] = 0.101
+    assert agreement(expected, found).holds
+    found[1:20, :100] = 0
+    assert not agreement(expected, found).holds
 
 
 def test_a_sampler_that_chooses_its_steps_is_refused(fitted: Path, folder: Path, monkeypatch) -> None:

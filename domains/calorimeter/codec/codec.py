@@ -301,6 +301,10 @@ class ShowerCodec(Codec):
         """The incident energy (B,), MeV."""
         return _energy(condition)[:, 0]
 
+    def groups(self, numbers: int) -> Tensor:
+        """The layer of each voxel: its energy is fixed before its hits are."""
+        return self.padding.layer
+
     # --- pieces -------------------------------------------------------------------------------------
 
     def _deposits(self, batch: Batch) -> Tensor:
