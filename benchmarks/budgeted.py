@@ -47,6 +47,7 @@ class Recipe:
         optimizer: its schedule is laid over the steps that fit into the minutes.
         average: decay of the averaged weights, which are those that are judged.
         micro_batch: largest number of samples per backward, where memory asks for it.
+        draws: per test sample, of a model that bounds its density.
         literature: what others report on the same data.
     """
 
@@ -55,6 +56,7 @@ class Recipe:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     average: float = 0.995
     micro_batch: int | None = None
+    draws: int = 1000
     literature: str = ""
 
 
@@ -66,13 +68,11 @@ class Budget:
         minutes: of training, evaluations on held-out samples among them.
         device: "cpu" or "cuda".
         compile: whether networks are compiled.
-        draws: of a model that bounds its density, in the last evaluation.
     """
 
     minutes: float
     device: str = "cpu"
     compile: bool = False
-    draws: int = 1000
 
     def training(self, recipe: Recipe, steps: int, log_every: int) -> TrainingConfig:
         return TrainingConfig(
@@ -103,9 +103,11 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
 
 
 @torch.no_grad()
-def scores(model: Any, samples: Tensor, noise: NoiseFactory, *, draws: int = 1, block: int = 250) -> Tensor:
+def scores(model: Any, samples: Tensor, noise: NoiseFactory, *, draws: int = 1) -> Tensor:
     """Exact log-likelihoods of samples (n, ...), or bounds of so many draws where the model has no others, (n,)."""
-    found = []
+    found, block = [], 250
+    if samples.is_cuda and not isinstance(model, Density):
+        block = 2500  # a draw is one pass of a small network, which must not cost more in calls than in work
     for index in torch.arange(len(samples)).split(block):
         x = samples[index]
         if isinstance(model, Density):
@@ -214,13 +216,13 @@ def run(
         print(interruption, flush=True)
         raise SystemExit(Interrupted.EXIT_CODE) from None
     best.restore()
-    found = scores(model.eval(), test, keyed(budget, "test"), draws=budget.draws)
+    found = scores(model.eval(), test, keyed(budget, "test"), draws=recipe.draws)
     result = {
         "family": name,
         "nll": -found.mean().item(),
         "error": (found.std() / len(found) ** 0.5).item(),
         "n": len(found),
-        "what": "exact" if isinstance(model, Density) else f"bound, {budget.draws} draws",
+        "what": "exact" if isinstance(model, Density) else f"bound, {recipe.draws} draws",
         "held_out": best.nll,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "steps": follower.step,
