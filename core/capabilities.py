@@ -6,11 +6,13 @@ one can do with a model (scores, imputation, posterior sampling) is a free funct
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from torch import Tensor
 
+from .layout import Layout
 from .noise import Noise
 from .spaces import Tree
 
@@ -75,11 +77,24 @@ class Variational(Protocol):
 class Conditionals(Protocol):
     """Factorises its density number by number: log p(x) = sum_i log p(x[order[i]] | x[order[:i]])."""
 
+    layout: Layout
     likelihood: Any  # a `likelihoods.Likelihood`
     order: Tensor  # (D,): places of the flattened sample in the order in which they are drawn
 
     def conditionals(self, x: Tree, condition: Tree | None = None) -> Tensor:
         """Return the parameters (B, D, P) of each number's law given those before it, place by place of the row."""
+        ...
+
+
+@runtime_checkable
+class Stepwise(Protocol):
+    """Gives its conditionals one after the other, as numbers become known, for less than all of them anew each time."""
+
+    def steps(self, n: int, condition: Tree | None = None) -> Callable[[Tensor | None], Tensor]:
+        """Begin with n samples; each call gets their last number (n,), None at first, and returns (n, P) of the next.
+
+        Numbers come in `order`. What is returned serves one pass only.
+        """
         ...
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 EXTRAS = {
     "export": ("onnx", "onnxscript", "onnxruntime"),
+    "compress": ("constriction",),
     "molecules": ("rdkit", "torch_geometric", "selfies"),
     "cosmology": ("astropy",),
     "mri": ("sigpy", "ismrmrd", "nibabel"),

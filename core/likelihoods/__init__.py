@@ -57,6 +57,15 @@ class Likelihood(Protocol):
         ...
 
 
+@runtime_checkable
+class Discrete(Likelihood, Protocol):
+    """A law of integer levels, all of which can be listed."""
+
+    def log_masses(self, parameters: Tensor) -> Tensor:
+        """log p(k | parameters (..., P)) of every level k, (..., levels), nats."""
+        ...
+
+
 class LikelihoodConfig(Config):
     """Base of every likelihood's config; the subclass adds `kind: Literal[...]` and its own keys.
 

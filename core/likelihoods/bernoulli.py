@@ -29,6 +29,9 @@ class Bernoulli:
         logit = parameters.squeeze(-1)
         return F.logsigmoid(torch.where(x > 0.5, logit, -logit))
 
+    def log_masses(self, parameters: Tensor) -> Tensor:
+        return F.logsigmoid(torch.cat((-parameters, parameters), dim=-1))
+
     def draw(self, parameters: Tensor, u: Tensor) -> Tensor:
         return (u < torch.sigmoid(parameters)).to(parameters.dtype).squeeze(-1)
 

@@ -36,7 +36,10 @@ class Categorical:
         return (x.unsqueeze(-1) == torch.arange(self.count, device=x.device)).to(like.dtype)
 
     def log_prob(self, parameters: Tensor, x: Tensor) -> Tensor:
-        return parameters.log_softmax(-1).gather(-1, x.long().unsqueeze(-1)).squeeze(-1)
+        return self.log_masses(parameters).gather(-1, x.long().unsqueeze(-1)).squeeze(-1)
+
+    def log_masses(self, parameters: Tensor) -> Tensor:
+        return parameters.log_softmax(-1)
 
     def draw(self, parameters: Tensor, u: Tensor) -> Tensor:
         # the last edge is one up to rounding, and no level lies beyond it

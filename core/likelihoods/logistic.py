@@ -62,6 +62,10 @@ class LogisticMixture:
         mass = torch.where(level <= 0, first, torch.where(level >= self.count - 1, last, inner))
         return (weights + mass).logsumexp(-1)
 
+    def log_masses(self, parameters: Tensor) -> Tensor:
+        levels = torch.arange(self.count, device=parameters.device)
+        return self.log_prob(parameters.unsqueeze(-2), levels.expand(*parameters.shape[:-1], -1))
+
     def draw(self, parameters: Tensor, u: Tensor) -> Tensor:
         weights, means, scales = self._pieces(parameters)
         k = choose(weights, u[..., 0])
@@ -71,8 +75,7 @@ class LogisticMixture:
     def mean(self, parameters: Tensor) -> Tensor:
         """Expectation over the levels themselves, O(count)."""
         levels = torch.arange(self.count, device=parameters.device)
-        mass = self.log_prob(parameters.unsqueeze(-2), levels.expand(*parameters.shape[:-1], -1)).exp()
-        return (mass * levels).sum(-1)
+        return (self.log_masses(parameters).exp() * levels).sum(-1)
 
 
 @likelihoods.register("logistic-mixture")

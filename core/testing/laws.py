@@ -20,6 +20,7 @@ import math
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,9 @@ from .. import artifact
 from ..capabilities import capabilities
 from ..config import parse
 from ..data import Batch, map_tree
-from ..errors import ConfigError
+from ..errors import ArtifactError, ConfigError
 from ..families import FamilyConfig
+from ..inference.compress import HEADER, compress, decompress
 from ..layout import parts
 from ..noise import KeyedNoise
 from ..objective import Objective, Trainable
@@ -442,6 +444,24 @@ def check_conditionals(config: FamilyConfig, space: Space, condition: Space | No
     _near(drawn.double(), rows.double(), tolerance, "a sample, drawn again from its conditionals")
 
 
+def check_compression(config: FamilyConfig, space: Space, condition: Space | None) -> None:
+    """Samples survive compression to the bit, and take as many bits as their negative log2-likelihood says."""
+    model, n = shaken(config, space, condition), 200
+    c = _condition(condition, n)
+    with torch.no_grad():
+        x = model.sample(n, c, noise=keyed(n))
+        expected = -model.log_prob(x, c).sum().item() / math.log(2)
+    archive = compress(model, x, c)
+    try:
+        again = decompress(model, archive, c)
+    except ArtifactError as error:
+        raise AssertionError(f"written and read with different laws: {error}") from None
+    assert torch.equal(flatten(space, again), flatten(space, x)), "samples changed on their way through an archive"
+    bits = 8 * (len(archive) - HEADER)
+    # the code ends with a whole word of 32 bits, and the coder may hold back one more
+    assert abs(bits - expected) <= 1e-3 * expected + 64, f"{bits} bits, where {expected:.1f} were to be expected"
+
+
 # --- invertible models --------------------------------------------------------------------------------
 
 
@@ -553,6 +573,12 @@ def _summable(space: Space) -> bool:
     return size(space) == 2 or _states(space) is not None
 
 
+def _compressible(space: Space) -> bool:
+    """Whether numbers are whole ones, and the coder is installed."""
+    whole = all(isinstance(support_of(part), Binary | Levels) for _, part in parts(space))
+    return whole and find_spec("constriction") is not None
+
+
 def _enumerable(space: Space) -> bool:
     return _states(space) is not None and size(space) <= 5
 
@@ -569,6 +595,7 @@ LAWS: dict[str, Law] = {
     "bound": Law(check_bound, ("bound",), where=_enumerable),
     "causal": Law(check_causal, ("conditionals",)),
     "conditionals": Law(check_conditionals, ("conditionals", "density", "sample")),
+    "compression": Law(check_compression, ("conditionals", "density", "sample"), where=_compressible),
     "inverse": Law(check_inverse, ("density", "encode")),
     "log-det": Law(check_log_det, ("density", "encode")),
     "gradients": Law(check_gradients, ("train",)),

@@ -100,10 +100,15 @@ class Autoregressive(nn.Module):
 
     def draw(self, columns: Tensor | None, uniforms: Tensor) -> Tensor:
         """Rows (B, D) from condition columns (B, C) and uniform numbers (B, D, U), place by place of the row."""
-        sequence = ancestral(self._steps(columns, uniforms), self.likelihood.draw, uniforms[:, self.order])
+        sequence = ancestral(self._begin(columns, uniforms), self.likelihood.draw, uniforms[:, self.order])
         return sequence[:, self.place]
 
-    def _steps(self, columns: Tensor | None, like: Tensor) -> Step:
+    def steps(self, n: int, condition: Tree | None = None) -> Step:
+        """Begin to tell the laws of n samples number by number, in `order`; see `capabilities.Stepwise`."""
+        like = next(self.parameters()).new_zeros(n, self.layout.width)
+        return self._begin(self.layout.columns(condition, like), like)
+
+    def _begin(self, columns: Tensor | None, like: Tensor) -> Step:
         spread = self.likelihood.spread
         if not isinstance(self.network, Incremental):
             start = like.new_zeros(like.shape[:2])

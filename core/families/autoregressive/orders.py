@@ -100,6 +100,10 @@ class OneOrder(Orders):
         """Parameters (B, D, P) of each number's law given those before it, place by place of the row."""
         return self.member(0).conditionals(x, condition)
 
+    def steps(self, n: int, condition: Tree | None = None) -> Step:
+        """Begin to tell the laws of n samples number by number, in `order`; see `capabilities.Stepwise`."""
+        return self.member(0).steps(n, condition)
+
 
 class OrdersObjective(Objective):
     """Negative log-likelihood per number, nats, under one member by lot for every sample.

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 from maquette.core.errors import ConfigError
-from maquette.core.likelihoods import Likelihood, likelihood_of, likelihoods
+from maquette.core.likelihoods import Discrete, Likelihood, likelihood_of, likelihoods
 from maquette.core.likelihoods.beta import Beta, BetaConfig
 from maquette.core.likelihoods.interval import EDGE, Unit
 from maquette.core.likelihoods.logistic import LogisticMixture
@@ -70,6 +70,15 @@ def test_it_is_a_likelihood(law):
 def test_the_total_is_one(law, support, seed):
     _, mass = masses(law, support, parameters(law, seed))
     assert mass.sum().item() == pytest.approx(1, abs=1e-10 if law.discrete else 1e-3)
+
+
+def test_listed_masses_are_those_of_the_levels(law, support):
+    assert isinstance(law, Discrete) == law.discrete
+    if law.discrete:
+        x, _ = numbers(support)
+        given = torch.stack([parameters(law, seed) for seed in range(3)])
+        expected = torch.stack([law.log_prob(row.expand(len(x), -1), x) for row in given])
+        torch.testing.assert_close(law.log_masses(given), expected)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -119,7 +119,7 @@ class Coins(nn.Module):
 
     def __init__(self, layout, fault):
         super().__init__()
-        self.layout, self.fault = layout, fault
+        self.layout, self.fault, self.passes = layout, fault, 0
         self.register_buffer("order", torch.tensor([1, 0]))
         self.logits = nn.Parameter(torch.tensor([0.5, -0.3]))
         self.tilt = nn.Parameter(torch.ones(2, layout.context))
@@ -130,6 +130,9 @@ class Coins(nn.Module):
     def conditionals(self, x, condition=None):
         columns = self.layout.columns(condition, x)
         one = self.logits[1] + columns @ self.tilt[1] + x[:, 1]
+        if self.fault == "restless":
+            self.passes += 1
+            one = one + self.passes
         two = self._first(columns)
         return torch.stack((one, two + x[:, 0] if self.fault == "peek" else two), dim=1)[:, :, None]
 
@@ -200,6 +203,8 @@ def where(config):
         ("conditionals", CoinsConfig(fault="product")),
         ("conditionals", CoinsConfig(fault="again")),
         ("conditionals", CoinsConfig(fault="stale")),
+        ("compression", CoinsConfig(fault="product")),
+        ("compression", CoinsConfig(fault="restless")),
         ("inverse", AffineConfig(fault="inexact")),
         ("log-det", AffineConfig(fault="log-det")),
         ("gradients", AffineConfig(fault="idle")),
