@@ -76,9 +76,9 @@ def containment_radius(energy: ArrayLike, edges: ArrayLike, fraction: float = 0.
     Returns:
         The radius; NaN without energy.
     """
-    if not np.any(energy):
-        return math.nan
     inside = np.concatenate([[0.0], np.cumsum(np.asarray(energy, dtype=np.float64))])
+    if not inside[-1]:
+        return math.nan
     return float(np.interp(fraction, inside / inside[-1], np.asarray(edges, dtype=np.float64)))
 
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
-from math import ceil, inf, log
+from math import ceil, log
 from typing import Any, Literal
 
 import numpy as np
@@ -34,6 +34,7 @@ from .media import CALORIMETERS, Calorimeter
 from .parametrisation import Parametrisation, Radial
 
 LOWEST_ENERGY = 0.5  # GeV; the parametrisation was fitted above, and fluctuates without bound below
+HIGHEST_ENERGY = 200.0  # GeV; beyond what the parametrisation was fitted to, its logarithms are an extrapolation
 _TRIES = 12  # of a profile's two numbers; at 0.5 GeV one try in sixty has to be repeated
 _GROUP_SPOTS = 40_000  # spots worked on at once: what stays in a CPU's cache
 _DUST = 1e-6  # share of the shower's energy below which a step has no spot
@@ -53,7 +54,7 @@ class GflashConfig(Config):
     calorimeter: CalorimeterName | None = Field(None, description="by default that of a known geometry")
     layer_depth: float | None = Field(None, gt=0, description="mm per layer, where the geometry does not say")
     particle: Literal["e", "gamma"] = "e"
-    energy: tuple[float, float] = Field((1.0, 10.0), description="GeV; drawn log-uniformly in between")
+    energy: tuple[float, float] = Field((1.0, 10.0), description="GeV, drawn log-uniformly in between; files hold MeV")
     sampled: bool | None = Field(
         None, description="only deposits in active plates count; by default so where cells are read out (ds2, ds3)"
     )
@@ -62,10 +63,10 @@ class GflashConfig(Config):
     @classmethod
     def _energies(cls, value: tuple[float, float]) -> tuple[float, float]:
         low, high = value
-        if not LOWEST_ENERGY <= low <= high < inf:
+        if not LOWEST_ENERGY <= low <= high <= HIGHEST_ENERGY:
             raise ValueError(
-                f"expected lowest and highest energy in GeV, {LOWEST_ENERGY:g} <= lowest <= highest "
-                "(the parametrisation does not hold below)"
+                f"expected lowest and highest energy in GeV (not MeV, as in files), {LOWEST_ENERGY:g} <= lowest <= "
+                f"highest <= {HIGHEST_ENERGY:g}, where the parametrisation holds"
             )
         return value
 
