@@ -169,7 +169,7 @@ class VQVAE(nn.Module):
 
     def generate(self, index: Sequence[Tensor], condition: Tree | None = None) -> Tensor:
         """Parameters (B, D, P) of the numbers whose codes are `index`, each (B, slots, *grid)."""
-        like = self.books[0].codes.new_zeros(len(index[0]), 1)
+        like = self.books[0].codes.new_zeros(index[0].shape[0], 1)
         return self.tower(None, self.observed.columns(condition, like), index).parameters
 
     def given(self, condition: Tree | None, above: Sequence[Tensor]) -> Tree | None:

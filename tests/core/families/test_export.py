@@ -11,6 +11,10 @@ from maquette.core.families.diffusion.edm import EDMConfig
 from maquette.core.families.diffusion.flow_matching import FlowMatchingConfig
 from maquette.core.families.flows.spline import SplineConfig
 from maquette.core.families.gan.gan import GANConfig
+from maquette.core.families.vae.denoising import DenoisingConfig
+from maquette.core.families.vae.hierarchical import HierarchicalVAEConfig
+from maquette.core.families.vae.vae import VAEConfig
+from maquette.core.families.vae.vq_vae import VQVAEConfig
 from maquette.core.nets.streams import StreamsConfig
 from maquette.core.nets.transformer import TransformerConfig
 from maquette.core.noise import Recorder, TapeNoise
@@ -30,9 +34,18 @@ MODELS = {
     "transformer": DecoderConfig.example(),
     "pixelcnn": PixelCNNConfig.example(),
     "wavenet": WaveNetConfig.example(),
+    "vae": VAEConfig.example(),
+    "hierarchical-vae": HierarchicalVAEConfig.example(),
+    "vq-vae": VQVAEConfig.example(),
+    "denoising-autoencoder": DenoisingConfig.example(),
 }
 SPACE = Product(parts={"e": Vector(dim=2), "a": Field(channels=1, grid=(2, 4)), "b": Field(channels=1, grid=(4, 2))})
-SPACES = {"pixelcnn": Field(channels=2, grid=(2, 3)), "wavenet": Sequence(length=6, vocabulary=3)}
+SPACES = {
+    "pixelcnn": Field(channels=2, grid=(2, 3)),
+    "wavenet": Sequence(length=6, vocabulary=3),
+    "hierarchical-vae": Field(channels=1, grid=(4, 2), periodic=(True, False)),
+    "vq-vae": Field(channels=1, grid=(4, 2), periodic=(True, False)),
+}
 
 
 class Draw(torch.nn.Module):
