@@ -394,6 +394,27 @@ def check_bound(config: FamilyConfig, space: Space, condition: Space | None) -> 
     )
 
 
+def check_evidence(config: FamilyConfig, space: Space, condition: Space | None) -> None:
+    """The terms of a bound are those of the bound: no divergence is negative, and both have one mean (within 4 sigma).
+
+    A divergence in closed form and the log-ratio of a draw meet here.
+    """
+    model, n = shaken(config, space, condition), 4000
+    x, c = _rows(draw(space, 1, seed=1), n), _rows(_condition(condition, 1), n)
+    assert x is not None
+    with torch.no_grad():
+        evidence = model.evidence(x, c, noise=keyed(n))
+        away = evidence.bound - model.log_bound(x, c, noise=keyed(n, seed=1))
+    assert evidence.reconstruction.shape == (n,)
+    for name, terms in evidence.divergence.items():
+        assert terms.shape[0] == n, f"{name} has shape {tuple(terms.shape)}, expected {n} rows"
+        assert (terms >= -TOLERANCES[config.tolerance]).all(), f"{name} is negative"
+    error = (away.std() / math.sqrt(n)).item()
+    assert away.mean().abs() <= SIGMAS * error + TOLERANCES[config.tolerance], (
+        f"the terms sum to {away.mean():.4f} +- {error:.4f} more than the bound"
+    )
+
+
 # --- autoregressive models ----------------------------------------------------------------------------
 
 
@@ -593,6 +614,7 @@ LAWS: dict[str, Law] = {
     "normalised": Law(check_normalised, ("density",), where=_summable),
     "sample-density": Law(check_sample_density, ("sample", "density"), where=_summable),
     "bound": Law(check_bound, ("bound",), where=_enumerable),
+    "evidence": Law(check_evidence, ("bound", "evidence")),
     "causal": Law(check_causal, ("conditionals",)),
     "conditionals": Law(check_conditionals, ("conditionals", "density", "sample")),
     "compression": Law(check_compression, ("conditionals", "density", "sample"), where=_compressible),

@@ -4,6 +4,7 @@ from typing import ClassVar, Literal
 
 import pytest
 import torch
+from maquette.core.capabilities import Evidence
 from maquette.core.families import FamilyConfig
 from maquette.core.layout import Layout
 from maquette.core.likelihoods.bernoulli import Bernoulli
@@ -152,6 +153,11 @@ class Coins(nn.Module):
         slack = noise.normal("slack")
         return self.log_prob(x, condition) + slack - {"optimist": 0, "pessimist": 1}.get(self.fault, 0.5)
 
+    def evidence(self, x, condition=None, *, noise):
+        price = torch.full_like(x[:, :1], {"cheap": 0.3, "bribe": -0.5}.get(self.fault, 0.5))
+        level = self.log_prob(x, condition) - (1.0 if self.fault == "bribe" else 0.0)
+        return Evidence(level, {"all": price})
+
 
 class CoinsConfig(AffineConfig):
     supports: ClassVar[tuple[str, ...]] = ("binary",)
@@ -199,6 +205,8 @@ def where(config):
         ("bound", CoinsConfig(fault="optimist")),
         ("bound", CoinsConfig(fault="pessimist")),
         ("bound", LooseCoinsConfig(fault="optimist")),
+        ("evidence", CoinsConfig(fault="cheap")),
+        ("evidence", CoinsConfig(fault="bribe")),
         ("causal", CoinsConfig(fault="peek")),
         ("conditionals", CoinsConfig(fault="product")),
         ("conditionals", CoinsConfig(fault="again")),
