@@ -97,9 +97,6 @@ class Domain(Protocol):
 
     name: str
     summary: str
-    extra: str | None
-    """The pip extra that its dependencies need, if any."""
-
     generator: type[GeneratorConfig]
     simulator: type[Config]
     """A config whose `build()` returns a `Simulator`, and whose keys `simulate` takes as KEY=VALUE."""

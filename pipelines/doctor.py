@@ -29,7 +29,7 @@ class Check(NamedTuple):
 
 
 def examine() -> list[Check]:
-    """Look at Python, PyTorch, devices, threads, disk, the tracking store and the optional extras."""
+    """Look at Python, PyTorch, devices, threads, memory, disk, the tracking store and the optional extras."""
     return [*_machine(), _disk(Path.cwd()), _store(), *_extras()]
 
 
@@ -40,6 +40,17 @@ def _machine() -> Iterator[Check]:
     names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
     yield Check("devices", ", ".join(["cpu", *names]), "", False)
     yield Check("threads", f"{torch.get_num_threads()} of {os.cpu_count()} cores", "", False)
+    yield _memory()
+
+
+def _memory() -> Check:
+    """What the node has, and what others on it have left."""
+    try:
+        import psutil  # pyright: ignore[reportMissingModuleSource]
+    except ModuleNotFoundError:
+        return Check("memory", "not known without psutil", install_line("cluster"), False)
+    memory = psutil.virtual_memory()
+    return Check("memory", f"{memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GiB free", "", False)
 
 
 def _disk(folder: Path) -> Check:

@@ -28,7 +28,6 @@ class Calorimeter:
 
     name = "calorimeter"
     summary = "particle showers in layers of cells, given the incident energy"
-    extra = None
     generator = ShowerGeneratorConfig
     simulator = GflashConfig
 

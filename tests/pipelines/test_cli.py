@@ -162,6 +162,20 @@ def test_doctor_gives_the_exact_line_for_what_is_missing(maquette, monkeypatch):
     assert "set MLFLOW_TRACKING_URI" in result.stdout
 
 
+def test_doctor_tells_the_memory_of_a_node(monkeypatch):
+    from types import SimpleNamespace
+
+    from maquette.pipelines import doctor
+    from maquette.pipelines.extras import install_line
+
+    memory = SimpleNamespace(total=64 * 2**30, available=10.5 * 2**30)
+    monkeypatch.setitem(sys.modules, "psutil", SimpleNamespace(virtual_memory=lambda: memory))
+    assert doctor._memory()[:3] == ("memory", "10.5 of 64.0 GiB free", "")
+    monkeypatch.setitem(sys.modules, "psutil", None)  # as if it were not installed
+    assert doctor._memory()[:3] == ("memory", "not known without psutil", install_line("cluster"))
+    assert "memory" in {check.what for check in doctor._machine()}
+
+
 def test_a_reader_that_leaves_ends_the_command_without_a_traceback(start):
     process = start("list", "families")
     process.stdout.close()

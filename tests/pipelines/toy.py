@@ -206,7 +206,6 @@ class ToySimulator:
 class Toy:
     name = "toy"
     summary = "points on a circle"
-    extra = None
     generator = ToyGeneratorConfig
     simulator = ToySimulatorConfig
 
