@@ -259,10 +259,11 @@ def doctor() -> None:
 @lists.command("families")
 def list_families() -> None:
     """Generative families: what they can do, which spaces they model, and their papers."""
-    from .listing import families_table
+    from .listing import families_tables
 
     with _screen() as screen:
-        screen.table("families", *families_table())
+        for title, listing in families_tables():
+            screen.table(title, *listing)
 
 
 @lists.command("domains")

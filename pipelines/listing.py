@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.capabilities import capabilities
-from ..core.families import families
+from ..core.families import FamilyConfig, families
 from ..domains import domains
 from .extras import remedy
 from .safe_yaml import read_yaml
@@ -14,13 +14,26 @@ from .safe_yaml import read_yaml
 Listing = tuple[tuple[str, ...], list[tuple[str, ...]]]
 
 
-def families_table() -> Listing:
-    """Name, capabilities, spaces, reference and summary of every generative family."""
-    rows = [
-        (name, ", ".join(capabilities(config.model)), ", ".join(config.spaces), config.reference, config.summary)
-        for name, config in families.items()
-    ]
-    return ("family", "can", "spaces", "reference", "what it is"), rows
+def families_tables() -> list[tuple[str, Listing]]:
+    """Every generative family, in a table for each folder of them: name, and in lines what it is, can and takes."""
+    groups: dict[str, list[tuple[str, ...]]] = {}
+    for name, config in families.items():
+        lines = (
+            config.summary,
+            f"can: {', '.join(capabilities(config.model))}",
+            f"models: {', '.join(config.spaces)}; numbers: {', '.join(config.supports)}",
+            config.reference,
+        )
+        groups.setdefault(_folder(config), []).append((name, "\n".join(lines)))
+    columns = ("family", "what it is, what it can, what it models, where it is from")
+    return [(f"families: {group}", (columns, groups[group])) for group in sorted(groups)]
+
+
+def _folder(config: type[FamilyConfig]) -> str:
+    """`flows` of `core/families/flows/spline.py`; of what lies in no folder, or comes from elsewhere, `others`."""
+    home = f"{families.package}."
+    folder, separator, _ = config.__module__.removeprefix(home).partition(".")
+    return folder if separator and config.__module__.startswith(home) else "others"
 
 
 def domains_table() -> Listing:

@@ -147,6 +147,26 @@ def test_lists(maquette):
     assert "quick" in maquette("list", "recipes", "toy").stdout
 
 
+def test_families_are_listed_by_folder_and_readable_at_80_columns(capsys, monkeypatch):
+    from maquette.core.families import families
+    from maquette.pipelines.listing import families_tables
+    from maquette.pipelines.screen import Terminal
+
+    monkeypatch.setenv("COLUMNS", "80")
+    with Terminal() as screen:
+        for title, listing in families_tables():
+            screen.table(title, *listing)
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines())) <= 80
+    folders = {part.partition("\n")[0]: part for part in printed.split("families: ")[1:]}
+    assert list(folders) == sorted(folders)
+    assert "toy-line" in folders["others"]  # from another distribution
+    spline = " ".join(folders["flows"].partition("\nspline ")[2].split())
+    assert "can: sample, density, encode models: vector, field, product; numbers: real" in spline
+    words = set(printed.split())
+    assert {word for _, config in families.items() for word in config.reference.split()} <= words  # none is broken
+
+
 def test_doctor_gives_the_exact_line_for_what_is_missing(maquette, monkeypatch):
     from maquette.pipelines import doctor
 
