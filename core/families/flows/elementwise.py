@@ -18,7 +18,7 @@ from .bijection import NumberBijection, Summed
 
 
 class Elementwise(Protocol):
-    """A set of bijections of the line (or of an interval, or a circle), P parameters each; all zero is the identity."""
+    """A set of bijections of the line, of an interval or of a circle; at P zeros stands the identity, or nearly so."""
 
     @property
     def size(self) -> int:

@@ -75,7 +75,11 @@ class MixedTransform(NumberBijection):
 
 @dataclass(frozen=True)
 class LogisticMixtures:
-    """Mixtures of K logistics with a scale and a shift behind them; log scales stay below `bound`."""
+    """Mixtures of K logistics with a scale and a shift behind them; log scales stay below `bound`.
+
+    Parameters of zero put the means side by side from -1 to 1, close to the identity: components that began alike would
+    remain so.
+    """
 
     components: int
     bound: float = 5.0
@@ -87,6 +91,8 @@ class LogisticMixtures:
 
     def __call__(self, parameters: Tensor) -> Transform:
         logits, means, scales = parameters[..., 2:, :].unflatten(-2, (3, self.components)).unbind(-3)
+        apart = torch.linspace(-1, 1, self.components, dtype=means.dtype, device=means.device)
+        means = means + (apart - apart.mean()).unsqueeze(-1)
         mixture = LogisticMixtureTransform(logits, means, scales / (1 + scales.abs() / self.bound))
         return MixedTransform(mixture, Affine(self.bound)(parameters[..., :2, :]))
 
