@@ -1,0 +1,211 @@
+"""Residual flows: y = x + g(x) with g a contraction, and nothing else asked of g.
+
+Behrmann et al., "Invertible residual networks", arXiv:1811.00995; Chen et al., "Residual flows", arXiv:1906.02735. The
+inverse is the fixed point of x = y - g(x). The log-determinant is a series of traces of powers of g's Jacobian J,
+
+    log det(1 + J) = sum over k of (-1)^(k+1) tr(J^k) / k,
+
+of which training takes an unbiased estimate: a random number of terms, each weighed by one over the chance that it is
+taken (Russian roulette), with one random probe v per sample for the traces. Its gradient is that of w . J v with
+w = sum over k of (-1)^k (J^T)^k v held fixed (their Neumann series, eq. 8), which remembers one product instead of all.
+Densities themselves are exact: they take the whole Jacobian, one backward pass per number and step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils import parametrize
+
+from ...data import Batch
+from ...layout import Layout
+from ...nets import spectral
+from ...noise import Noise
+from ...objective import Act, Losses, Objective, Role
+from ...spaces import Space, Tree
+from .. import families
+from .bijection import Bijection
+from .flow import Flow, FlowConfig
+
+
+class LipSwish(nn.Module):
+    """x sigmoid(b x) / 1.1 with a learned b > 0: smooth, and nowhere steeper than one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.raw = nn.Parameter(torch.full((1,), math.log(math.expm1(1.0))))  # of one axis, that it may be sharded
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * torch.sigmoid(F.softplus(self.raw) * x) / 1.1
+
+
+class Contraction(nn.Module):
+    """Lazy residual step x + c g(x, condition), with g made of layers none of which stretches.
+
+    Args:
+        layout: rows and columns.
+        hidden: widths of g's hidden layers.
+        coefficient: c < 1, a bound on how much g stretches in x.
+        iterations: of the power method that finds how much a layer stretches.
+    """
+
+    def __init__(self, layout: Layout, hidden: Sequence[int], coefficient: float, iterations: int) -> None:
+        super().__init__()
+        self.coefficient = coefficient
+        widths = (layout.width, *hidden, layout.width)
+        layers = [nn.Linear(a, b) for a, b in pairwise(widths)]
+        self.layers = nn.ModuleList(spectral.normalize(layer, iterations=iterations) for layer in layers)
+        self.bends = nn.ModuleList(LipSwish() for _ in hidden)
+        # the condition moves the first layer, and may do so as much as it likes
+        self.condition = nn.Linear(layout.context, hidden[0], bias=False) if layout.context else None
+
+    def change(self, x: Tensor, columns: Tensor | None) -> Tensor:
+        """c g at rows x (B, D) given columns (B, C)."""
+        hidden = self.layers[0](x)
+        if self.condition is not None:
+            hidden = hidden + self.condition(columns)
+        for bend, layer in zip(self.bends, self.layers[1:], strict=True):
+            hidden = layer(bend(hidden))
+        return self.coefficient * hidden
+
+    def forward(self, columns: Tensor | None) -> ResidualTransform:
+        return ResidualTransform(self, columns)
+
+
+class ResidualTransform(Bijection):
+    """A residual step of rows (B, D) given columns (B, C)."""
+
+    def __init__(self, step: Contraction, columns: Tensor | None) -> None:
+        super().__init__()
+        self.step, self.columns = step, columns
+
+    def _changed(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """x as a variable to differentiate by, and the change there."""
+        with torch.enable_grad():
+            x = x if x.requires_grad else x.detach().requires_grad_()
+            return x, self.step.change(x, self.columns)
+
+    def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The exact log-determinant, D backward passes."""
+        keep = torch.is_grad_enabled()
+        x, change = self._changed(x)
+        eye = torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
+        rows = [torch.autograd.grad(change, x, e.expand_as(x), create_graph=keep, retain_graph=True)[0] for e in eye]
+        y, ladj = x + change, torch.linalg.slogdet(eye + torch.stack(rows, dim=1)).logabsdet
+        return (y, ladj) if keep else (y.detach(), ladj.detach())
+
+    def call_and_estimate(self, x: Tensor, probe: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """y (B, D), and an unbiased estimate of the log-determinant (B,) whose gradient is unbiased too.
+
+        Args:
+            x: rows (B, D).
+            probe: of unit covariance, (B, D).
+            weights: one over the chance that a sample's sum reaches each term, zero where it did not, (B, K).
+        """
+        keep = torch.is_grad_enabled()
+        x, change = self._changed(x)
+        power = neumann = probe
+        value = torch.zeros_like(x[:, 0])
+        for k, weight in enumerate(weights.unbind(1), start=1):
+            sign = 1 if k % 2 else -1
+            (power,) = torch.autograd.grad(change, x, power, retain_graph=True)  # (J^T)^k v
+            value = value + sign * weight * (power * probe).sum(1) / k
+            neumann = neumann - sign * weight[:, None] * power
+        if not keep:
+            return (x + change).detach(), value
+        (product,) = torch.autograd.grad(change, x, neumann.detach(), create_graph=True)
+        gradient = (product * probe).sum(1)
+        return x + change, value.detach() + gradient - gradient.detach()
+
+    def _inverse(self, y: Tensor) -> Tensor:
+        """The fixed point, to rounding; without a gradient."""
+        x, close = y, 100 * torch.finfo(y.dtype).eps
+        with torch.no_grad(), parametrize.cached():
+            while True:
+                before, x = x, y - self.step.change(x, self.columns)
+                if ((x - before).abs() <= close * y.abs().clamp(min=1)).all():
+                    return x
+
+
+class ResidualFlow(Flow):
+    """A flow of residual steps, exact where a density is asked for, estimated where it is learned."""
+
+    def __init__(self, layout: Layout, config: ResidualFlowConfig) -> None:
+        steps = (Contraction(layout, config.hidden, config.coefficient, config.iterations) for _ in range(config.steps))
+        super().__init__(layout, steps, config.base.build(layout))
+        self.config = config
+
+    def forward(self, rows: Tensor, columns: Tensor | None, noise: Noise | None = None) -> tuple[Tensor, Tensor]:
+        """Rows (B, D) and columns (B, C) to (noise (B, D), log-determinant (B,)), estimated if given noise to do so.
+
+        Of that, step i reads "probe" (D,), normal, and "roulette" (), uniform, under the name "i".
+        """
+        if noise is None:
+            return super().forward(rows, columns)
+        total = torch.zeros_like(rows[:, 0])
+        for number, lazy in enumerate(self.transforms):
+            own = noise.fold(str(number))
+            probe, weights = own.normal("probe", (self.layout.width,)), self._weights(own.uniform("roulette"))
+            rows, ladj = lazy(columns).call_and_estimate(rows, probe, weights)
+            total = total + ladj
+        return rows, total
+
+    def _weights(self, u: Tensor) -> Tensor:
+        """One over the chance that a term is reached, for those that are: u (B,) to (B, K)."""
+        sure, chance = self.config.terms, self.config.chance
+        reached = sure + (u.log() / math.log(chance)).floor()  # at least sure + m with probability chance^m
+        k = torch.arange(1, int(reached.max()) + 1, device=u.device)
+        return (k <= reached[:, None]) / chance ** (k - sure).clamp(min=0).to(u.dtype)
+
+    def log_prob_estimate(self, x: Tree, condition: Tree | None = None, *, noise: Noise) -> Tensor:
+        """Unbiased estimate of the log-density, shape (B,), nats, at the price of a few backward passes."""
+        rows = self.layout.rows(x)
+        z, ladj = self(rows, self.layout.columns(condition, rows), noise)
+        return self.base.log_prob(z) + ladj
+
+    def acts(self) -> list[Act]:
+        return [Act("fit", (Role("model", ResidualFlowObjective(self), (self,)),))]
+
+
+class ResidualFlowObjective(Objective):
+    """Unbiased estimate of the negative log-likelihood per dimension, nats."""
+
+    double_backward = True
+
+    def __init__(self, flow: ResidualFlow) -> None:
+        super().__init__()
+        self.flow = flow
+
+    def forward(self, batch: Batch, noise: Noise) -> Losses:
+        return Losses(-self.flow.log_prob_estimate(batch.x, batch.condition, noise=noise) / self.flow.layout.width)
+
+
+@families.register("residual-flow")
+class ResidualFlowConfig(FlowConfig):
+    """Flow of contractions added to the identity."""
+
+    summary: ClassVar[str] = "free-form steps x + g(x), invertible because g contracts; log-determinants estimated"
+    reference: ClassVar[str] = "Chen et al., arXiv:1906.02735; Behrmann et al., arXiv:1811.00995"
+    model: ClassVar[type[nn.Module]] = ResidualFlow
+
+    kind: Literal["residual-flow"] = "residual-flow"
+    steps: int = Field(default=16, ge=1, description="residual steps")
+    hidden: tuple[int, ...] = Field(default=(128, 128), min_length=1, description="widths of each g's hidden layers")
+    coefficient: float = Field(default=0.9, gt=0, lt=1, description="bound on how much g stretches")
+    iterations: int = Field(default=16, ge=1, description="of the power method that bounds a layer")
+    terms: int = Field(default=2, ge=1, description="terms of the series that are always taken")
+    chance: float = Field(default=0.5, gt=0, lt=1, description="that a further term is taken, after each")
+
+    def build(self, space: Space, condition: Space | None = None) -> ResidualFlow:
+        return ResidualFlow(Layout(space, condition), self)
+
+    @classmethod
+    def example(cls) -> ResidualFlowConfig:
+        return cls(steps=2, hidden=(8,))

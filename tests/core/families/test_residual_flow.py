@@ -1,0 +1,81 @@
+"""Residual flows: contractions that do contract, and estimates that are right on average."""
+
+import math
+
+import pytest
+import torch
+from maquette.core.data import Batch
+from maquette.core.families.flows.residual_flow import ResidualFlowConfig
+from maquette.core.spaces import Vector
+from maquette.core.testing.laws import keyed, shaken
+
+N = 4000
+CONFIG = ResidualFlowConfig(steps=2, hidden=(8, 8), terms=1, chance=0.6)
+
+
+def one_point(n):
+    x = torch.tensor([[0.3, -0.8, 0.5]], dtype=torch.float64).expand(n, 3)
+    return x, torch.tensor([[0.7]], dtype=torch.float64).expand(n, 1)
+
+
+def strong():
+    """Weights far larger than what the norms allow."""
+    return shaken(CONFIG, Vector(dim=3), Vector(dim=1), scale=1.0)
+
+
+def test_steps_contract_whatever_their_weights():
+    flow = strong()
+    x = torch.randn(200, 3, dtype=torch.float64)
+    c = torch.randn(200, 1, dtype=torch.float64)
+    for step in flow.transforms:
+        jacobian = torch.autograd.functional.jacobian(lambda x, step=step: step.change(x, c).sum(0), x)
+        largest = torch.linalg.svdvals(jacobian.transpose(0, 1)).max()
+        assert 0.1 < largest < 0.95
+
+
+def test_the_estimate_is_unbiased_against_slogdet():
+    flow, (x, c) = strong(), one_point(N)
+    with torch.no_grad():
+        estimates = flow.log_prob_estimate(x, c, noise=keyed(N))
+        exact = flow.log_prob(x[:1], c[:1])
+    error = estimates.std() / math.sqrt(N)
+    assert 0 < error < 0.1
+    assert abs(estimates.mean() - exact) < 4 * error
+
+
+def test_the_gradient_is_unbiased_too():
+    flow, (x, c) = strong(), one_point(1)
+    flow.log_prob(x, c).sum().backward()
+    exact = {name: parameter.grad.clone() for name, parameter in flow.named_parameters()}
+    groups = []
+    for seed in range(40):  # means of a hundred each, to have an error without a gradient per sample
+        flow.zero_grad()
+        x, c = one_point(100)
+        flow.log_prob_estimate(x, c, noise=keyed(100, seed=seed)).mean().backward()
+        groups.append(torch.cat([parameter.grad.flatten() for parameter in flow.parameters()]))
+    found, expected = torch.stack(groups), torch.cat([gradient.flatten() for gradient in exact.values()])
+    error = found.std(0) / math.sqrt(len(groups))
+    away = (found.mean(0) - expected).abs() / error.clamp(min=1e-12)
+    assert (away < 5).all()  # of some two hundred
+    assert (error < expected.abs().max()).all()
+
+
+def test_without_gradients_the_loss_is_the_same():
+    flow = strong()
+    objective = flow.acts()[0].roles[0].objective
+    x, c = one_point(50)
+    batch = Batch(x, c, torch.arange(50))
+    with torch.no_grad():
+        alone = objective(batch, keyed(50)).losses
+    torch.testing.assert_close(objective(batch, keyed(50)).losses, alone)
+
+
+@pytest.mark.parametrize("chance", [0.2, 0.8])
+def test_terms_are_reached_as_often_as_their_weights_say(chance):
+    flow = CONFIG.model_copy(update={"terms": 2, "chance": chance}).build(Vector(dim=2))
+    n = 20_000
+    weights = flow._weights(keyed(n).uniform("u"))
+    assert (weights[:, :2] == 1).all()
+    for k in range(min(6, weights.shape[1])):
+        error = weights[:, k].std() / math.sqrt(n)
+        assert abs(weights[:, k].mean() - 1) <= 4 * error
