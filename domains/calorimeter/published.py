@@ -78,10 +78,10 @@ def published(geometry: str, estimates: Mapping[str, Estimate] | None = None) ->
 
 
 def _cell(row: Mapping[str, str], source: str) -> str:
-    """What the source says; parameters in millions, to three digits."""
-    if source != "parameters" or not row[source]:
-        return row[source]
-    return f"{float(f'{float(row[source]) / 1e6:.3g}'):,.10g} M"
+    """What the source says, large numbers without powers of ten; parameters in millions, to three digits."""
+    if source == "parameters" and row[source]:
+        return f"{float(f'{float(row[source]) / 1e6:.3g}'):,.10g} M"
+    return f"{float(row[source]):,.0f}" if "e+" in row[source] else row[source]
 
 
 def _own(estimates: Mapping[str, Estimate]) -> list[tuple[str, ...]]:

@@ -492,6 +492,7 @@ def test_published_rows_of_a_data_set(name: str) -> None:
     parameters = [row[table.columns.index("parameters")] for row in table.rows]
     assert all(re.fullmatch(r"([1-9][\d,]*|0)(\.\d+)? M|", one) for one in parameters)
     assert len(set(parameters)) > 5
+    assert not any("e+" in cell for row in table.rows for cell in row)
     assert "unit" in table.note
     for difference in ("three hidden layers of 512 in float64 (here two, in float32)", "sees no occupancies"):
         assert difference in table.note
