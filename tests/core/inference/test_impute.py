@@ -1,0 +1,149 @@
+"""Imputations against the conditional laws of models that can be enumerated."""
+
+import math
+
+import pytest
+import torch
+from maquette.core.errors import SpaceError
+from maquette.core.families.autoregressive.fvsbn import FVSBNConfig
+from maquette.core.families.autoregressive.made import MADEConfig
+from maquette.core.families.autoregressive.transformer import TransformerConfig
+from maquette.core.inference.impute import impute
+from maquette.core.spaces import Binary, Levels, Product, Vector
+from maquette.core.testing.laws import draw, keyed, shaken
+
+COINS = Vector(dim=5, support=Binary())
+STATES = torch.cartesian_prod(*5 * [torch.arange(2.0, dtype=torch.float64)])
+PLACES = torch.tensor([[False, True, False, False, True]])
+GIVEN = torch.tensor([0.0, 1.0, 0.0, 0.0, 1.0], dtype=torch.float64)
+
+
+@pytest.fixture(scope="module", params=["fvsbn", "made"])
+def coins(request):
+    """Models whose order is that of the row, and another one."""
+    config = {"fvsbn": FVSBNConfig(), "made": MADEConfig.example()}[request.param]
+    return shaken(config, COINS, None, scale=2.0)
+
+
+def posterior(model, given, known):
+    """p(states | known numbers) (32,), and log p(known numbers)."""
+    with torch.no_grad():
+        joint = model.log_prob(STATES)
+    joint = joint.masked_fill((given != STATES)[:, known[0]].any(1), -math.inf)
+    return joint.softmax(0), joint.logsumexp(0)
+
+
+def shares(rows):
+    """How often each state is met."""
+    number = (rows * 2 ** torch.arange(4, -1, -1)).sum(-1).long()
+    return torch.bincount(number.flatten(), minlength=32).double() / number.numel()
+
+
+def assert_follows(found, expected, n):
+    """Within 4 standard errors and the few counts of what is rare."""
+    assert ((found - expected).abs() <= 4 * (expected * (1 - expected) / n).sqrt() + 3 / n).all()
+    assert (found[expected == 0] == 0).all()
+
+
+def test_what_comes_first_makes_an_exact_draw_of_one_particle(coins):
+    n = 4000
+    known = torch.zeros(1, 5, dtype=torch.bool)
+    known[:, coins.order[:2]] = True
+    found = impute(coins, GIVEN.expand(n, -1), known, noise=keyed(n), particles=1)
+    assert found.exact.all()
+    law, evidence = posterior(coins, GIVEN, known)
+    assert_follows(shares(found.value), law, n)
+    torch.testing.assert_close(found.log_evidence, evidence.expand(n))
+    assert torch.equal(found.effective, torch.ones(n, dtype=torch.float64))
+
+
+def test_particles_find_the_law_given_later_numbers(coins):
+    n, k = 4000, 200
+    known = torch.zeros(1, 5, dtype=torch.bool)
+    known[:, coins.order[[2, 4]]] = True
+    found = impute(coins, GIVEN.expand(n, -1), known, noise=keyed(n), particles=k)
+    assert not found.exact.any()
+    assert (found.value[:, known[0]] == GIVEN[known[0]]).all()
+    assert (found.effective >= 1).all()
+    assert (found.effective < k).all()
+    law, _ = posterior(coins, GIVEN, known)
+    blind = impute(coins, GIVEN.expand(n, -1), known, noise=keyed(n), particles=1)
+    # the bias of a draw is of order 1 / k; without weights the law is another one
+    assert (shares(found.value) - law).abs().max() <= 4 * 0.5 / math.sqrt(n) + 2 / found.effective.mean()
+    assert (shares(blind.value) - law).abs().max() > 3 * (shares(found.value) - law).abs().max()
+
+
+@pytest.mark.parametrize("k", [1, 3, 30])
+def test_the_evidence_is_unbiased(coins, k):
+    n = 4000
+    known = torch.zeros(1, 5, dtype=torch.bool)
+    known[:, coins.order[[1, 3, 4]]] = True
+    found = impute(coins, GIVEN.expand(n, -1), known, noise=keyed(n), particles=k)
+    ratio = (found.log_evidence - posterior(coins, GIVEN, known)[1]).exp()
+    assert abs(ratio.mean() - 1) <= 4 * ratio.std() / math.sqrt(n) + 1e-10
+
+
+def test_weighted_particles_have_the_mean_of_the_law(coins):
+    n = 500
+    found = impute(coins, GIVEN.expand(n, -1), PLACES, noise=keyed(n), particles=200)
+    torch.testing.assert_close(found.weights.sum(1), torch.ones(n, dtype=torch.float64))
+    means = (found.weights[..., None] * found.particles).sum(1)
+    law, _ = posterior(coins, GIVEN, PLACES)
+    error = means.std(0) / math.sqrt(n)
+    assert ((means.mean(0) - law @ STATES).abs() <= 4 * error + 1 / found.effective.mean()).all()
+
+
+def test_everything_or_nothing_known(coins):
+    x = draw(COINS, 6, seed=1)
+    all_known = impute(coins, x, torch.ones(1, 5, dtype=torch.bool), noise=keyed(6), particles=4)
+    assert torch.equal(all_known.value, x)
+    torch.testing.assert_close(all_known.log_evidence, coins.log_prob(x).detach())
+    nothing = impute(coins, x, torch.zeros(1, 5, dtype=torch.bool), noise=keyed(6), particles=1)
+    torch.testing.assert_close(nothing.log_evidence, torch.zeros(6, dtype=torch.float64))
+    assert torch.equal(nothing.value, coins.sample(6, noise=keyed(6).fold("particle/0")))
+
+
+def test_rows_are_functions_of_their_own_index_and_unknown_numbers_are_not_read():
+    space = Product(parts={"a": Vector(dim=3, support=Levels(count=4)), "b": Vector(dim=4, support=Levels(count=4))})
+    condition = Vector(dim=2)
+    model = shaken(TransformerConfig(width=4, depth=1, heads=2), space, condition, scale=1.0)
+    x, c = draw(space, 8, seed=1), draw(condition, 8, seed=2)
+    known = {"a": torch.rand(8, 3) < 0.5, "b": torch.rand(8, 4) < 0.5}
+    eight = impute(model, x, known, c, noise=keyed(8), particles=16)
+    few = {name: part[:3] for name, part in known.items()}
+    other = {name: torch.where(known[name], part, 3 - part)[:3] for name, part in x.items()}
+    three = impute(model, other, few, c[:3], noise=keyed(3), particles=16)
+    for name in x:
+        assert torch.equal(three.value[name], eight.value[name][:3])
+        assert (eight.value[name] == x[name])[known[name]].all()
+    torch.testing.assert_close(three.log_evidence, eight.log_evidence[:3])
+    assert set(eight.exact.tolist()) <= {True, False}
+
+
+def test_real_numbers_are_weighted_by_their_density():
+    """Two numbers, the second known: the first one's mean by quadrature."""
+    model = shaken(FVSBNConfig(), Vector(dim=2), None, scale=1.0)
+    n, given = 2000, torch.tensor([[math.nan, 0.7]], dtype=torch.float64)
+    found = impute(model, given.expand(n, -1), torch.tensor([[False, True]]), noise=keyed(n), particles=300)
+    axis = torch.linspace(-30, 30, 6001, dtype=torch.float64)
+    with torch.no_grad():
+        density = model.log_prob(torch.stack((axis, torch.full_like(axis, 0.7)), dim=1)).exp()
+    expected, evidence = (axis * density).sum() / density.sum(), 0.01 * density.sum()
+    drawn = found.value[:, 0]
+    assert abs(drawn.mean() - expected) <= 4 * drawn.std() / math.sqrt(n) + 1 / found.effective.mean()
+    ratio = found.log_evidence.exp() / evidence
+    assert abs(ratio.mean() - 1) <= 4 * ratio.std() / math.sqrt(n)
+
+
+def test_what_cannot_be_imputed_is_refused(coins):
+    x = draw(COINS, 3, seed=1)
+    with pytest.raises(SpaceError, match="expected one row of booleans, or 3 as there are samples, found 2 of bool"):
+        impute(coins, x, PLACES.expand(2, -1), noise=keyed(3))
+    with pytest.raises(SpaceError, match="found 1 of float32"):
+        impute(coins, x, PLACES.float(), noise=keyed(3))
+    with pytest.raises(SpaceError, match="finite numbers where they are known"):
+        impute(coins, x * math.nan, PLACES, noise=keyed(3))
+    with pytest.raises(SpaceError, match="expected 3 rows"):
+        impute(coins, x, PLACES, noise=keyed(2))
+    with pytest.raises(ValueError, match="at least one particle"):
+        impute(coins, x, PLACES, noise=keyed(3), particles=0)
