@@ -4,13 +4,16 @@
 >>> model = maquette.load("runs/showers")
 >>> showers = model.sample(1000, seed=7)
 
-The verbs of the command line are functions of the same names: `simulate`, `fit`, `generate`, `validate`, `report`.
+The verbs that make something are functions of the same names: `demo`, `simulate`, `fit`, `generate`, `validate`,
+`report`, `export`.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .pipelines.demo import demo
+    from .pipelines.export import export
     from .pipelines.fit import fit
     from .pipelines.generate import generate
     from .pipelines.load import load
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
     from .pipelines.validate import validate
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "fit", "generate", "load", "report", "simulate", "validate"]
+__all__ = ["__version__", "demo", "export", "fit", "generate", "load", "report", "simulate", "validate"]
 
 
 def __getattr__(name: str) -> Any:

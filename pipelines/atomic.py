@@ -5,10 +5,22 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from ..core.artifact import sync
 from ..core.errors import ArtifactError
+
+
+def writable(folder: Path) -> Path:
+    """Make a folder, and try to write there before hours of work come to it; raises `OSError` naming the folder."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        error.filename = str(folder)
+        raise
 
 
 def write_text(file: Path, text: str) -> None:

@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from .. import __version__
 from .failure import BAD_INPUT, FAILED, INTERRUPTED, told
+from .seeds import LARGEST_SEED
 
 if TYPE_CHECKING:
     from .generate import Generated
@@ -52,7 +53,7 @@ DomainName = Annotated[str, typer.Argument(metavar="DOMAIN", help="a domain, see
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="folder of a run")]
 Assignments = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", show_default=False)]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:NUMBER")]
-Seed = Annotated[int, typer.Option(help="the same seed gives the same result", min=0)]
+Seed = Annotated[int, typer.Option(help="the same seed gives the same result", min=0, max=LARGEST_SEED)]
 BatchSize = Annotated[int | None, typer.Option(help="samples made at once", min=1)]
 Recipe = Annotated[str | None, typer.Option(help="named config of the domain, or a YAML file; quick if not given")]
 GeometryOption = Annotated[str | None, typer.Option("--geometry", help="name or file, where the data do not say")]
@@ -87,7 +88,7 @@ def demo(
     with _screen() as screen:
         page = run_demo(domain, out=out, screen=screen)
         screen.say(f"report: {page.resolve().as_uri()}")
-        _where(screen, out / "run")
+        _where_run(screen, out / "run")
 
 
 @app.command()
@@ -109,6 +110,7 @@ def simulate(
             run_simulate(domain, n=n, seed=seed, out=out, overrides=assignments or [], batch_size=size, screen=screen),
             screen,
         )
+        _where(screen, "folder", out.resolve().parent, None)
 
 
 @app.command()
@@ -124,18 +126,20 @@ def fit(
     no_tracking: NoTracking = False,
 ) -> None:
     """Fit a generator; also under torchrun. KEY=VALUE overrides the recipe, such as training.steps=500."""
-    from .fit import fit as run_fit
+    from ..core.engine.signals import answered
 
     words = list(assignments or [])
     words += [f"data.options.geometry={geometry}"] if geometry else []
     words += ["tracking=none"] if no_tracking else []
-    with _screen() as screen:
+    with answered(), _screen() as screen:
+        from .fit import fit as run_fit  # takes seconds, in which a signal may come
+
         fitted = run_fit(
             domain, data=data, out=out, recipe=recipe, overrides=words, resume=resume, device=device, screen=screen
         )
         if fitted.already:
             screen.say(f"{out}: this run is finished already; there is nothing to resume.")
-        _where(screen, out)
+        _where_run(screen, out)
 
 
 @app.command()
@@ -170,7 +174,7 @@ def generate(
             screen=screen,
         )
         _made(done, screen)
-        _where(screen, run)
+        _where_run(screen, run)
 
 
 @app.command()
@@ -188,7 +192,9 @@ def validate(
     effort: Annotated[str, typer.Option(help="full, or quick for fewer samples and epochs")] = "full",
     seed: Seed = 0,
     geometry: GeometryOption = None,
-    run: Annotated[Path | None, typer.Option(help="run whose model generated; else looked for around DIR")] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="run whose model generated; else one around that the file names")
+    ] = None,
     no_tracking: NoTracking = False,
 ) -> None:
     """Compare generated with reference data: physics metrics with errors and floors, figures, a report."""
@@ -215,7 +221,9 @@ def validate(
         screen.table("metrics", ("metric", "value", "floor", "beyond floor"), table(done.evaluation))
         screen.say(f"verdict: {done.evaluation.verdict}")
         screen.say(f"report: {(out / 'report.html').resolve().as_uri()}")
-        _where(screen, done.run.folder if done.run else out)
+        if done.run:
+            screen.say(f"run: {done.run.folder}")
+        _where(screen, "folder", out, done.store)
 
 
 @app.command()
@@ -225,7 +233,7 @@ def report(run: RunFolder) -> None:
 
     with _screen() as screen:
         screen.say(f"report: {run_report(run).resolve().as_uri()}")
-        _where(screen, run)
+        _where_run(screen, run)
 
 
 @app.command()
@@ -241,7 +249,7 @@ def export(
         done = run_export(run, format=format, out=out, screen=screen)
         screen.say(f"file: {done.file}, described in {done.sidecar.name}")
         screen.say(str(done.agreement))
-        _where(screen, run)
+        _where_run(screen, run)
 
 
 @app.command()
@@ -251,7 +259,10 @@ def doctor() -> None:
 
     with _screen() as screen:
         checks = examine()
-        screen.table("doctor", ("what", "found", "remedy"), [check[:3] for check in checks])
+        screen.table("doctor", ("what", "found"), [check[:2] for check in checks])
+        for check in checks:
+            if check.remedy:  # a line of its own can be copied whole
+                screen.say(f"{check.what}: {check.remedy}")
         if any(check.needed and check.remedy for check in checks):
             raise typer.Exit(FAILED)
 
@@ -339,11 +350,19 @@ def _made(done: Generated, screen: Terminal | Lines | Silent) -> None:
     screen.say(f"file: {done.file} ({done.n:,} samples)")
 
 
-def _where(screen: Terminal | Lines | Silent, folder: Path) -> None:
+def _where(screen: Terminal | Lines | Silent, what: str, folder: Path, store: str | None) -> None:
     from .store import how_to_open
 
-    screen.say(f"run: {folder}")
-    screen.say(f"MLflow: {how_to_open()}")
+    screen.say(f"{what}: {folder}")
+    if store:
+        screen.say(f"MLflow: {how_to_open(store)}")
+
+
+def _where_run(screen: Terminal | Lines | Silent, folder: Path) -> None:
+    from .paths import Run
+    from .store import store_of
+
+    _where(screen, "run", folder, store_of(Run(folder)))
 
 
 def main() -> None:

@@ -18,6 +18,7 @@ from ..domains.generator import GeneratorConfig
 from ..domains.plugin import Domain
 from .rows import parse_rows
 from .safe_yaml import read_yaml
+from .seeds import LARGEST_SEED
 
 DEFAULT_RECIPE = "quick"
 _CHOSEN = {
@@ -47,7 +48,7 @@ class RunConfig(Config):
 
     domain: str
     recipe: str = Field(default=DEFAULT_RECIPE, description="where the values came from; decides nothing")
-    seed: int = Field(default=0, ge=0, lt=2**31, description="seed of the weights, the data order and all noise")
+    seed: int = Field(default=0, ge=0, le=LARGEST_SEED, description="seed of the weights, the data order and all noise")
     data: DataConfig = DataConfig()
     generator: SerializeAsAny[GeneratorConfig]
     training: TrainingConfig = TrainingConfig()
@@ -80,10 +81,17 @@ def resolve(domain: Domain, recipe: str = DEFAULT_RECIPE, overrides: Sequence[st
     file = _recipe_file(domain, recipe)
     content = {"domain": domain.name, "recipe": recipe, **read_yaml(file)}
     _expect_domain(content, domain, file)
-    return parse(run_config(domain), overridden(content, overrides), where=recipe)
+    return parse(run_config(domain), _overridden(content, overrides), where=recipe)
 
 
-def overridden(content: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+def reconsider(domain: Domain, config: RunConfig, overrides: Sequence[str]) -> RunConfig:
+    """A config with further KEY=VALUE overrides applied; raises `ConfigError` for one that does not fit."""
+    if not overrides:
+        return config
+    return parse(run_config(domain), _overridden(config.model_dump(mode="json"), overrides), where=config.recipe)
+
+
+def _overridden(content: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     """A config's content with KEY=VALUE overrides applied.
 
     Raises:

@@ -17,7 +17,7 @@ from .. import __version__
 from ..core import artifact
 from ..core.errors import ConfigError, did_you_mean
 from ..core.spaces import size
-from .atomic import write_json
+from .atomic import writable, write_json
 from .formats import FORMATS, Compute, write
 from .graph import Example, ExportError, Port, Signature, example, signature, trace
 from .load import Model, load
@@ -90,6 +90,7 @@ def export(run: str | Path, *, format: str, out: str | Path, screen: Screen | No
 
     Raises:
         ArtifactError, ConfigError: bad input.
+        OSError: the folder of `out` cannot be written; said before the work begins.
         ExportError: something is not installed, the generator cannot be exported, or the file disagrees with it.
     """
     screen = screen or Silent()
@@ -101,7 +102,7 @@ def export(run: str | Path, *, format: str, out: str | Path, screen: Screen | No
         raise ConfigError(f"--out: expected a name that ends with {FORMATS[format].suffix}, found {file.name}.")
     FORMATS[format].require()
     model = load(run)
-    file.parent.mkdir(parents=True, exist_ok=True)
+    writable(file.parent)
     temporary = file.with_name(f".{file.stem}.{os.getpid()}{file.suffix}")
     try:
         screen.progress("export", 0, 3, "draw")

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+import sys
+
+_EXTRA = re.compile(r"""extra\s*==\s*["']([\w-]+)["']""")
 EXTRAS = {
     "export": ("onnx", "onnxscript", "onnxruntime"),
     "compress": ("constriction",),
@@ -15,8 +20,23 @@ EXTRAS = {
 
 
 def install_line(extra: str) -> str:
-    """What to type to get an extra."""
-    return f'pip install "maquette[{extra}]"'
+    """What to type to get an extra: its requirements, by the Python that lacks them.
+
+    Not `maquette[EXTRA]`: an index may have no package of this name, or someone else's.
+    """
+    return " ".join([shlex.quote(sys.executable), "-m pip install", *(f'"{one}"' for one in requirements(extra))])
+
+
+def requirements(extra: str) -> list[str]:
+    """The requirements of an extra, as the installed package states them."""
+    from importlib.metadata import PackageNotFoundError, requires
+
+    try:
+        stated = [one.partition(";") for one in requires("maquette") or ()]
+    except PackageNotFoundError:  # it runs from its folder
+        stated = []
+    wanted = [name.strip() for name, _, marker in stated if _EXTRA.findall(marker) == [extra]]
+    return wanted or list(EXTRAS[extra])
 
 
 def remedy(module: str | None) -> str | None:

@@ -15,13 +15,15 @@ from ..core.engine.listeners import Listener
 from ..core.engine.loop import fit as train
 from ..core.engine.parallel import World, gathered, joined
 from ..core.engine.player import DTYPES
+from ..core.engine.signals import answered
 from ..core.errors import ConfigError
 from ..domains import domains
+from ..domains.generator import Generator
 from ..domains.plugin import Dataset, Domain
-from .config import DEFAULT_RECIPE, RunConfig, difference, read_config, resolve
+from .config import DEFAULT_RECIPE, RunConfig, difference, read_config, reconsider, resolve
 from .devices import resolve_device
 from .heldout import HeldOutLoss
-from .ledger import Ledger, earlier
+from .ledger import Ledger, earlier, expect_same_data
 from .load import load
 from .paths import Run, new_run
 from .report import report
@@ -70,47 +72,49 @@ def fit(
         ConfigError, DataError: bad input; nothing is written.
         TrainingError: the fit failed; `Interrupted` if a signal stopped it and its state was saved.
     """
-    screen, where = screen or Silent(), resolve_device(device)
-    plugin, run = domains.get(domain), new_run(out)
-    with joined(where) as world:
+    screen = screen or Silent()
+    with ExitStack() as stack:
+        stack.enter_context(answered())
+        where, plugin, run = resolve_device(device), domains.get(domain), new_run(out)
+        world = stack.enter_context(joined(where))
         config = _config(plugin, run, recipe, overrides, resume)
         world.barrier()  # all have looked at the folder before the first process writes there
+        source = plugin.open(Path(data), config.data.options)
+        expect_same_data(run, source.digest)
         if resume and earlier(run).get("status") == "finished":
             return Fitted(run, already=True)
-        source = plugin.open(Path(data), config.data.options)
         chosen = select(source, config.data.rows, what=str(data))
         screen.table(f"data: {data}", ("what", "value"), chosen.summary())
         training, kept = _split(chosen, config.data.validation)
         torch.manual_seed(config.seed)  # initial weights are torch's own draws, alike on every rank
-        generator = config.generator.build(source.description, training)
+        generator = _build(plugin, config, source.description, training)
         generator.to(where, DTYPES[config.training.parallel.precision])
         plan = config.training.plan(generator.acts())
         evaluator = HeldOutLoss(plan, kept, where, config.training.checkpoint.every) if kept else None
         ledger = Ledger(run, config, _facts(data, source, training, generator, world), where)
-        with ExitStack() as stack:
-            listeners: list[Listener] = [ledger, _Shown(screen)]
-            if world.first:
-                ledger.begin()
-                if config.tracking == "mlflow":
-                    listeners.append(stack.enter_context(Tracker(run, config, ledger.record, screen)))
-            train(
-                plan,
-                training,
-                run.folder,
-                seed=config.seed,
-                device=where,
-                resume=resume,
-                evaluator=evaluator,
-                listeners=listeners,
-            )
-            tensors = gathered(generator)
-            if world.first:
-                whole = config.generator.build(source.description)
-                restore(whole, tensors, what="the fitted model")
-                whole.save(run.model, domain=plugin.name, config_hash=config.digest())
-                ledger.end(speed=measure(load(run.folder, str(where))))
-                report(run.folder)
-            world.barrier()  # all may use the run when this returns
+        listeners: list[Listener] = [ledger, _Shown(screen)]
+        if world.first:
+            ledger.begin()
+            if config.tracking == "mlflow":
+                listeners.append(stack.enter_context(Tracker(run, config, ledger.record, screen)))
+        train(
+            plan,
+            training,
+            run.folder,
+            seed=config.seed,
+            device=where,
+            resume=resume,
+            evaluator=evaluator,
+            listeners=listeners,
+        )
+        tensors = gathered(generator)
+        if world.first:
+            whole = config.generator.build(source.description)
+            restore(whole, tensors, what="the fitted model")
+            whole.save(run.model, domain=plugin.name, config_hash=config.digest())
+            ledger.end(speed=measure(load(run.folder, str(where))))
+            report(run.folder)
+        world.barrier()  # all may use the run when this returns
     return Fitted(run)
 
 
@@ -123,15 +127,40 @@ def _config(plugin: Domain, run: Run, recipe: str | None, overrides: Sequence[st
             f"{run.folder}: there is a run here already. Add --resume to go on with it, or give another --out."
         )
     stored = read_config(run.config, plugin)
-    if recipe is None and not overrides:
-        return stored
-    asked = resolve(plugin, recipe or stored.recipe, overrides)
+    asked = resolve(plugin, recipe, overrides) if recipe else reconsider(plugin, stored, overrides)
     if differs := difference(stored, asked):
         raise ConfigError(
             f"{run.folder}: a run goes on with the config it began with; these differ (begun with, asked for): "
             f"{differs}. Leave recipe and overrides out, or give another --out."
         )
-    return stored
+    return stored.model_copy(update={"tracking": asked.tracking})
+
+
+def _build(plugin: Domain, config: RunConfig, description: Mapping[str, Any], training: Dataset) -> Generator:
+    """The generator, its codec fitted; a recipe that is not made for such data is answered with those that are."""
+    try:
+        return config.generator.build(description, training)
+    except ConfigError as error:
+        fitting = _fitting(plugin, description) if config.recipe in plugin.recipes() else [config.recipe]
+        if config.recipe in fitting:
+            raise
+        raise ConfigError(
+            f"The recipe {config.recipe} is not made for such data ({str(error).rstrip('.')}); "
+            f"these are: {', '.join(fitting) or 'none'}."
+        ) from None
+
+
+def _fitting(plugin: Domain, description: Mapping[str, Any]) -> list[str]:
+    """Recipes of which a generator of such data can be built."""
+
+    def fits(recipe: str) -> bool:
+        try:
+            resolve(plugin, recipe).generator.build(description)
+        except ConfigError:
+            return False
+        return True
+
+    return [recipe for recipe in sorted(plugin.recipes()) if fits(recipe)]
 
 
 def _split(data: Dataset, held_out: int) -> tuple[Dataset, Dataset | None]:
@@ -146,7 +175,13 @@ def _facts(
     data: str | Path, source: Dataset, training: Dataset, generator: torch.nn.Module, world: World
 ) -> dict[str, Any]:
     return {
-        "data": {"file": str(data), "sha256": source.digest, "rows": len(source), "training_rows": len(training)},
+        "data": {
+            "file": str(data),
+            "sha256": source.digest,
+            "sha256_of": "content of all rows",
+            "rows": len(source),
+            "training_rows": len(training),
+        },
         "parameters": sum(p.numel() for p in generator.parameters()),
         "world_size": world.size,
     }

@@ -126,9 +126,11 @@ FORMATS: dict[str, Format] = {"onnx": Onnx(), "libtorch": LibTorch()}
 
 
 def write(kind: str, program: ExportedProgram, names: Signature, file: Path) -> None:
-    """Convert a graph; raises `ExportError` for one that the format cannot hold."""
+    """Convert a graph; raises `ExportError` for one that the format cannot hold, `OSError` for a place that cannot."""
     try:
         FORMATS[kind].write(program, names, file)
+    except OSError:
+        raise
     except Exception as error:  # converters and compilers raise whatever they like
         raise ExportError(f"--format {kind} cannot hold this generator ({first_line(error)}).") from error
 

@@ -13,9 +13,12 @@ from torch import Tensor
 from ..core.data import map_tree
 from ..core.errors import ConfigError
 from ..core.spaces import Tree
+from .again import FROM_LAW, FROM_ROWS, GENERATED
 from .load import Model, load
+from .paths import MODEL
 from .rows import select
 from .screen import Screen, Silent
+from .seeds import check_seed
 from .streaming import Target, Throughput, stream
 
 BATCH = {"cpu": 1000, "cuda": 10_000}
@@ -59,10 +62,12 @@ def generate(
     Raises:
         ArtifactError, ConfigError, DataError: bad input.
     """
-    screen = screen or Silent()
-    model = load(run, device)
+    screen, seed = screen or Silent(), check_seed(seed)
     if conditions and conditions_from:
         raise ConfigError("conditions come either from a file or from condition.NAME=VALUE, not from both.")
+    if conditions_rows and not conditions_from:
+        raise ConfigError("--conditions-rows chooses rows of the file that --conditions-from names; give both.")
+    model = load(run, device)
     given: _FromFile | _Shared | None = None
     if conditions_from:
         given = _FromFile(model, Path(conditions_from), conditions_rows)
@@ -89,10 +94,10 @@ def generate(
 def _attributes(model: Model, seed: int, given: _FromFile | _Shared | None) -> dict[str, Any]:
     """What the file says of its origin; a killed run goes on only if these are the same."""
     return {
-        "made_by": "maquette generate",
+        "made_by": GENERATED,
         "config_hash": str(model.provenance.get("config_hash", "")),
-        "model_sha256": model.digest,
-        "conditions": given.origin if given else "drawn from the law seen in training",
+        MODEL: model.digest,
+        "conditions": given.origin if given else FROM_LAW,
         "seed": seed,
     }
 
@@ -103,7 +108,7 @@ class _FromFile:
     def __init__(self, model: Model, file: Path, rows: str | None) -> None:
         self.file, self.codec = file, model.generator.codec
         self.data = select(model.domain.open(file, {}, model.generator.description), rows, what=str(file))
-        self.origin = f"rows of a file with SHA-256 {self.data.digest}"
+        self.origin = FROM_ROWS + self.data.digest
 
     def __len__(self) -> int:
         return len(self.data)
@@ -133,10 +138,11 @@ class _Shared:
 
 def condition_words(words: list[str]) -> dict[str, str]:
     """Read `condition.NAME=VALUE` words; raises `ConfigError`."""
-    values = {}
+    values: dict[str, str] = {}
     for word in words:
         name, separator, value = word.partition("=")
         if not separator or not name.startswith("condition.") or name == "condition.":
             raise ConfigError(f'"{word}": conditions are written condition.NAME=VALUE.')
-        values[name.removeprefix("condition.")] = value
+        if values.setdefault(name.removeprefix("condition."), value) != value:
+            raise ConfigError(f"{name}: is given twice; all samples share one, and a file can give each its own.")
     return values

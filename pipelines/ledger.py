@@ -20,17 +20,24 @@ def earlier(run: Run) -> dict[str, Any]:
     return read_json(run.provenance) if run.provenance.is_file() else {}
 
 
+def expect_same_data(run: Run, sha256: str) -> None:
+    """Raise `ConfigError` if the run began with other data than those of this digest."""
+    expected = earlier(run).get("data", {}).get("sha256")
+    if expected not in (None, sha256):
+        raise ConfigError(
+            f"{run.folder}: the run began with other data (SHA-256 {expected[:12]}, now {sha256[:12]}); "
+            "give the same file, or another --out."
+        )
+
+
 class Ledger:
-    """Keeps `run.json`: a listener of the engine.
+    """Keeps `run.json`: a listener of the engine. Where a run comes from is its first session; later ones are listed.
 
     Args:
         run: the run's folder.
         config: its resolved config.
         facts: what only the fit knows: `data` with its SHA-256, `parameters`, `world_size`.
         device: where it runs.
-
-    Raises:
-        ConfigError: the run began with other data.
     """
 
     def __init__(self, run: Run, config: RunConfig, facts: Mapping[str, Any], device: torch.device) -> None:
@@ -38,22 +45,18 @@ class Ledger:
         before = earlier(run)
         self.seconds_before = float(before.get("wall_seconds", 0.0))
         self.clock = time.monotonic()
+        session = {"device": str(device), "world_size": facts["world_size"], **gather(device)}
         self.record = {
             "schema": 1,
             "domain": config.domain,
             "config_hash": config.digest(),
             "seed": config.seed,
             **facts,
-            "device": str(device),
+            **session,
+            **{key: before[key] for key in session if key in before},
             "sessions": int(before.get("sessions", 0)) + 1,
-            **gather(device),
+            "resumed": [*before.get("resumed", []), session] if before else [],
         }
-        found, expected = facts["data"]["sha256"], before.get("data", {}).get("sha256")
-        if expected not in (None, found):
-            raise ConfigError(
-                f"{run.folder}: the run began with other data (SHA-256 {expected[:12]}, now {found[:12]}); "
-                "give the same file, or another --out."
-            )
 
     def begin(self) -> None:
         write_text(self.run.config, self.config.to_yaml())

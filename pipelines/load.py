@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,15 +20,7 @@ from ..domains.generator import Generator, load_generator
 from ..domains.plugin import Domain
 from .devices import resolve_device
 from .paths import existing_run
-
-
-def weights_digest(folder: Path) -> str:
-    """SHA-256 of an artefact's weights, by which generated files name their model; raises `ArtifactError`."""
-    try:
-        with (folder / artifact.WEIGHTS).open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise ArtifactError(f"{folder / artifact.WEIGHTS}: cannot be read ({error.strerror}).") from None
+from .seeds import check_seed
 
 
 class Model:
@@ -51,7 +42,7 @@ class Model:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the weights on disk."""
-        return weights_digest(self.folder)
+        return artifact.weights_digest(self.folder)
 
     def sample(
         self, n: int, condition: Tree | None = None, *, seed: int = 0, batch_size: int = 1000, first: int = 0
@@ -69,11 +60,12 @@ class Model:
             A tensor (or named tensors) of n rows on the CPU, in the units of the domain's data spec.
 
         Raises:
-            ConfigError: a number of samples below one, conditions with another number of rows, or ones that the model
-                does not know.
+            ConfigError: a number of samples below one, a seed that is none, conditions with another number of rows, or
+                ones that the model does not know.
         """
         if n < 1 or batch_size < 1:
             raise ConfigError(f"expected at least one sample and a batch of at least one, found {n} and {batch_size}.")
+        seed = check_seed(seed)
         if condition is not None and rows_of(condition) != n:
             raise ConfigError(f"expected one condition per sample ({n}), found {rows_of(condition)}.")
         if condition is not None:

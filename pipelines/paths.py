@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..core.errors import ArtifactError, ConfigError
 
+MODEL = "model_sha256"
+"""What files of generated samples, and evaluations, call the digest of the weights by which they name a model."""
 _NAME = re.compile(r"\w[\w.+=@,-]{0,99}")
 
 
@@ -89,10 +92,9 @@ def existing_run(path: str | Path) -> Run:
     return run
 
 
-def enclosing_run(*places: Path) -> Run | None:
-    """The first run that is one of the places, or holds one directly or one level deeper; None if none does."""
+def enclosing_runs(*places: Path) -> Iterator[Run]:
+    """Runs that are one of the places, or hold one directly or one level deeper."""
     for place in places:
         for folder in (place, place.parent, place.parent.parent):
             if Run(folder).config.is_file() and Run(folder).provenance.is_file():
-                return Run(folder)
-    return None
+                yield Run(folder)

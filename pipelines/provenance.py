@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import re
@@ -9,7 +10,7 @@ import shlex
 import subprocess
 import sys
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ import torch
 
 from .wording import counted
 
-PACKAGES = ("maquette", "torch", "numpy", "scipy", "zuko", "h5py", "scikit-learn", "mlflow")
+_NAME = "maquette"
+_ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = (_NAME, "torch", "numpy", "scipy", "zuko", "h5py", "scikit-learn", "mlflow")
 CPUINFO = Path("/proc/cpuinfo")
 
 
@@ -50,13 +53,54 @@ def packages() -> dict[str, str]:
     return found
 
 
-def git_state() -> str | None:
-    """`COMMIT` or `COMMIT+changes` of the working folder; None outside a repository."""
+def requirements() -> list[str]:
+    """What pip needs to have this package run elsewhere as it does here: its dependencies at their present versions.
 
-    commit = _answer("git", "rev-parse", "HEAD")
+    The package itself is there by the address it was installed from, if that can be fetched again. By its name alone
+    it is not, for on a public index that may be someone else's.
+    """
+    found = []
+    for requirement in distribution(_NAME).requires or ():
+        name, _, marker = (part.strip() for part in requirement.partition(";"))
+        if "extra" not in marker:
+            name = re.split(r"[^\w.-]", name, maxsplit=1)[0]
+            try:
+                found.append(f"{name}=={version(name).partition('+')[0]}")  # +cpu and the like are not on an index
+            except PackageNotFoundError:  # for another Python or system
+                continue
+    return [*found, *([address] if (address := _address()) else [])]
+
+
+def _address() -> str | None:
+    """The package's direct reference, such as `maquette @ git+https://...@COMMIT`; None if it has none but a folder."""
+    origin = _origin()
+    url, repository, archive = origin.get("url", ""), origin.get("vcs_info"), origin.get("archive_info")
+    if repository:
+        return f"{_NAME} @ {repository['vcs']}+{url}@{repository['commit_id']}"
+    return f"{_NAME} @ {url}" if archive is not None and not url.startswith("file:") else None
+
+
+def _origin() -> dict[str, Any]:
+    """What pip wrote down of where it got the package (PEP 610); empty for an index."""
+    try:
+        return json.loads(distribution(_NAME).read_text("direct_url.json") or "{}")
+    except (PackageNotFoundError, json.JSONDecodeError):
+        return {}
+
+
+def git_state() -> str | None:
+    """`COMMIT` or `COMMIT+changes` of the package's code; None where that is not known.
+
+    The repository around the package counts only if the package is all of it: an environment may lie in anyone's.
+    """
+    git = ("git", "-C", str(_ROOT))
+    top = _answer(*git, "rev-parse", "--show-toplevel")
+    if top is None or Path(top).resolve() != _ROOT:
+        return _origin().get("vcs_info", {}).get("commit_id")
+    commit = _answer(*git, "rev-parse", "HEAD")
     if not commit:
         return None
-    return commit + ("+changes" if _answer("git", "status", "--porcelain", "--untracked-files=no") else "")
+    return commit + ("+changes" if _answer(*git, "status", "--porcelain", "--untracked-files=no") else "")
 
 
 def _answer(*command: str) -> str | None:

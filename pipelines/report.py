@@ -7,17 +7,18 @@ that it can be built again at any time. Names in them are hostile until escaped.
 from __future__ import annotations
 
 import base64
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
+from ..core.artifact import weights_digest
+from .again import commands, hashed_rows, sides
 from .atomic import read_json, write_text
 from .figures import save_losses
-from .paths import Run, existing_run
+from .paths import MODEL, Run, existing_run
 from .speed import sentence
 from .wording import duration, number, sigmas, with_error
 
@@ -34,7 +35,7 @@ def report(run: str | Path) -> Path:
     """
     owner = existing_run(run)
     save_losses(owner)
-    evaluated = _evaluated(owner.folder)
+    evaluated = _evaluated(owner)
     _render(owner.report, evaluated, owner)
     return owner.report
 
@@ -45,10 +46,16 @@ def write_report(folder: Path, owner: Run | None) -> Path:
     return folder / REPORT
 
 
-def _evaluated(folder: Path) -> Path | None:
-    """The folder of a run's evaluation: the run's own, else the newest directly below it."""
-    found = [file.parent for file in (folder / EVALUATION, *folder.glob(f"*/{EVALUATION}")) if file.is_file()]
-    return max(found, key=lambda place: (place == folder, (place / EVALUATION).stat().st_mtime), default=None)
+def _evaluated(run: Run) -> Path | None:
+    """The folder of an evaluation of the run's model: the run's own, else the newest directly below it.
+
+    What lies there and judges something else, such as the simulator, is none of the run's.
+    """
+    if not run.model.is_dir():
+        return None
+    files, model = (run.folder / EVALUATION, *run.folder.glob(f"*/{EVALUATION}")), weights_digest(run.model)
+    found = [file.parent for file in files if file.is_file() and read_json(file).get(MODEL) == model]
+    return max(found, key=lambda place: (place == run.folder, (place / EVALUATION).stat().st_mtime), default=None)
 
 
 def _render(page: Path, evaluated: Path | None, owner: Run | None) -> None:
@@ -56,9 +63,8 @@ def _render(page: Path, evaluated: Path | None, owner: Run | None) -> None:
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(
-        with_error=with_error, number=number, sigmas=sigmas, arrow=lambda word: _ARROWS.get(word, word)
-    )
+    environment.filters.update(with_error=with_error, number=number, sigmas=sigmas, breakable=_breakable)
+    environment.filters["arrow"] = lambda word: _ARROWS.get(word, word)
     evaluation = read_json(evaluated / EVALUATION) if evaluated else None
     record = read_json(owner.provenance) if owner and owner.provenance.is_file() else None
     content = {
@@ -71,9 +77,14 @@ def _render(page: Path, evaluated: Path | None, owner: Run | None) -> None:
         "facts": _facts(evaluation, record),
         "speed": sentence(record["speed"]) if record and "speed" in record else None,
         "provenance": _provenance(evaluation, record),
-        "commands": _commands(evaluation, record, owner),
+        "commands": commands(evaluation, record, owner),
     }
     write_text(page, environment.get_template("report.html.j2").render(content))
+
+
+def _breakable(name: str) -> Markup:
+    """A name that may be broken after its underscores."""
+    return escape(name).replace("_", Markup("_<wbr>"))
 
 
 def _figures(folder: Path, evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -112,7 +123,7 @@ def _provenance(evaluation: Mapping[str, Any] | None, record: Mapping[str, Any] 
             ("fit status", record["status"]),
             ("fitted", f"{record['started']} to {record.get('finished', 'now')}, sessions: {record['sessions']}"),
             ("training data", f"{data['file']}, {data['training_rows']:,} of {data['rows']:,} rows"),
-            ("training data SHA-256", data["sha256"]),
+            ("training data SHA-256 of content (all rows)", data["sha256"]),
             ("config hash", record["config_hash"]),
             ("seed", str(record["seed"])),
             ("device", f"{record['hardware']} ({record['device']}, processes: {record['world_size']})"),
@@ -120,9 +131,11 @@ def _provenance(evaluation: Mapping[str, Any] | None, record: Mapping[str, Any] 
             ("packages", ", ".join(f"{name} {version}" for name, version in packages.items())),
             ("fit command", record["command"]),
         ]
+        rows += [("resumed", _session(session)) for session in record.get("resumed", [])]
     if evaluation:
-        for side, one in _sides(evaluation):
-            rows += [(f"{side} file", f"{one['file']}, rows {one['rows']}"), (f"{side} SHA-256", one["sha256"])]
+        for side, one in sides(evaluation):
+            rows += [(f"{side} file", f"{one['file']}, rows {one['rows']}")]
+            rows += [(f"{side} SHA-256 of content ({hashed_rows(side, one)})", one["sha256"])]
         rows += [
             ("validated", f"{evaluation['provenance']['started']} on {evaluation['provenance']['hardware']}"),
             ("effort and seed of validation", f"{evaluation['inputs']['effort']}, {evaluation['inputs']['seed']}"),
@@ -130,23 +143,6 @@ def _provenance(evaluation: Mapping[str, Any] | None, record: Mapping[str, Any] 
     return rows
 
 
-def _sides(evaluation: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    """The data an evaluation was made of, by the word that names it on the command line."""
-    inputs = evaluation["inputs"]
-    return [(side, inputs[side]) for side in ("reference", "generated", "training") if side in inputs]
-
-
-def _commands(evaluation: Mapping[str, Any] | None, record: Mapping[str, Any] | None, owner: Run | None) -> list[str]:
-    """Command lines that do the same again."""
-    commands = []
-    if record and owner:
-        words = ["fit", record["domain"], "--data", record["data"]["file"], "--out", f"{owner.folder}-again"]
-        commands.append(shlex.join(["maquette", *words, "--recipe", str(owner.config)]))
-    if evaluation:
-        words, inputs = ["validate", evaluation["domain"]], evaluation["inputs"]
-        for side, one in _sides(evaluation):
-            words += [f"--{side}", one["file"]]
-            words += [] if one["rows"] == "all" else [f"--{side}-rows", one["rows"]]
-        words += ["--effort", inputs["effort"], "--seed", str(inputs["seed"]), "--out", "validation-again"]
-        commands.append(shlex.join(["maquette", *words]))
-    return commands
+def _session(session: Mapping[str, Any]) -> str:
+    """One line of a later session of a fit."""
+    return f"{session['started']}: {session['command']} (git {session['git']}, on {session['hardware']})"

@@ -12,6 +12,7 @@ from ..core.spaces import Tree
 from ..domains import domains
 from .generate import Generated
 from .screen import Screen, Silent
+from .seeds import check_seed
 from .streaming import Target, stream
 
 BATCH = 1000
@@ -40,7 +41,7 @@ def simulate(
     Raises:
         ConfigError, DataError: bad input.
     """
-    plugin = domains.get(domain)
+    plugin, seed = domains.get(domain), check_seed(seed)
     config = parse(plugin.simulator, override({}, list(overrides)), where="simulator")
     simulator = config.build()  # type: ignore[attr-defined] - every simulator's config builds
 

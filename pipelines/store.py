@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +13,8 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
+from .atomic import read_json
+from .paths import Run
 from .screen import Screen
 
 if TYPE_CHECKING:
@@ -34,10 +38,14 @@ def store_uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path('mlflow.db').resolve()}"
 
 
-def how_to_open() -> str:
-    """The command that shows the runs in a browser."""
-    uri = store_uri()
-    return f"mlflow ui --backend-store-uri {uri}" if uri.startswith("sqlite:") else uri
+def how_to_open(uri: str) -> str:
+    """The command that shows a store's runs in a browser, or the address of a server."""
+    return shlex.join(["mlflow", "ui", "--backend-store-uri", uri]) if uri.startswith("sqlite:") else uri
+
+
+def store_of(run: Run) -> str | None:
+    """The store that a run is logged in, as its folder says; None if it is not logged, or the folder is no run."""
+    return str(read_json(run.tracking).get("uri")) if run.tracking.is_file() else None
 
 
 def connect(experiment: str) -> tuple[MlflowClient, str]:
@@ -86,7 +94,9 @@ def quiet() -> Iterator[None]:
     try:
         for logger in loggers:
             logger.setLevel(logging.ERROR)
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # advice on how to log a model
+            yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)

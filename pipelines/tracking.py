@@ -20,6 +20,7 @@ from .atomic import read_json, write_json
 from .config import RunConfig, flatten
 from .figures import read_losses
 from .paths import Run
+from .provenance import git_state, requirements
 from .screen import Screen
 from .store import quiet, reach, store_uri
 
@@ -33,6 +34,7 @@ P = ParamSpec("P")
 SECONDS_BETWEEN_SENDS = 15.0
 _METRICS_PER_BATCH, _PARAMS_PER_BATCH = 1000, 100
 _LONGEST_VALUE = 6000
+_VALIDATIONS = "maquette.validations"
 
 
 def _harmless(
@@ -112,6 +114,7 @@ class Tracker:
             "maquette.git": record["git"],
             "maquette.hardware": record["hardware"],
             "maquette.command": record["command"],
+            "maquette.sessions": record["sessions"],
             **{f"package.{name}": version for name, version in record["packages"].items()},
         }
         for key, value in tags.items():
@@ -200,7 +203,9 @@ def _plain(value: Any) -> str:
 
 def _log_model(client: MlflowClient, run_id: str, run: Run) -> None:
     """The model as a pyfunc from code, `runs:/ID/model`: the script and the safetensors artefact, no pickle."""
+    from mlflow.models import ModelSignature
     from mlflow.pyfunc import save_model
+    from mlflow.types import ParamSchema, ParamSpec
 
     from .. import __version__
 
@@ -210,16 +215,23 @@ def _log_model(client: MlflowClient, run_id: str, run: Run) -> None:
             path,
             python_model=str(Path(__file__).with_name("served.py")),
             artifacts={"model": str(run.model)},
-            pip_requirements=[f"maquette=={__version__}"],
+            # columns are the model's own to check: MLflow would refuse whole numbers and the empty table
+            signature=ModelSignature(params=ParamSchema([ParamSpec("seed", "long", 0)])),
+            pip_requirements=requirements(),
+            metadata={"maquette": __version__, "git": git_state() or "unknown"},
         )
         client.log_artifacts(run_id, str(path), "model")
 
 
-def log_evaluation(evaluation: Evaluation, domain: str, folder: Path, owner: Run | None, screen: Screen) -> None:
-    """Log a validation's figures and files in the model's MLflow run, or in one of its own if that is not known."""
+def log_evaluation(evaluation: Evaluation, domain: str, folder: Path, owner: Run | None, screen: Screen) -> str | None:
+    """Log a validation's figures and files in the model's MLflow run, or in one of its own if that is not known.
+
+    Returns:
+        The store that has it; None if it could not be logged.
+    """
     found = reach(domain, screen)
     if found is None:
-        return
+        return None
     client, experiment = found
     try:
         known = _known_run(client, owner) if owner else None
@@ -232,17 +244,21 @@ def log_evaluation(evaluation: Evaluation, domain: str, folder: Path, owner: Run
             client.set_terminated(run_id, "FINISHED")
     except Exception as error:  # MLflow and its databases raise whatever they like
         screen.warn(f"MLflow did not take the validation ({str(error).splitlines()[0]}); {folder} has everything.")
+        return None
+    return store_uri()
 
 
 def _log_estimates(client: MlflowClient, run_id: str, evaluation: Evaluation) -> None:
+    """Log the figures of a run's validation; each validation is a step, so that a later one does not hide it."""
     from mlflow.entities import Metric, RunTag
 
-    now = int(time.time() * 1000)
+    now, step = int(time.time() * 1000), int(client.get_run(run_id).data.tags.get(_VALIDATIONS, 0))
     figures = {
         f"validation/{name}{part}": value
         for name, one in evaluation.estimates.items()
         for part, value in (("", one.value), ("/stderr", one.stderr), ("/floor", one.floor))
         if value == value  # NaN: not measurable
     }
-    metrics = [Metric(key, value, now, 0) for key, value in figures.items()]
-    client.log_batch(run_id, metrics=metrics, tags=[RunTag("maquette.verdict", evaluation.verdict[:_LONGEST_VALUE])])
+    metrics = [Metric(key, value, now, step) for key, value in figures.items()]
+    tags = {"maquette.verdict": evaluation.verdict[:_LONGEST_VALUE], _VALIDATIONS: str(step + 1)}
+    client.log_batch(run_id, metrics=metrics, tags=[RunTag(key, value) for key, value in tags.items()])

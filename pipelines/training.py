@@ -7,19 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..core.artifact import weights_digest
 from ..core.config import parse
 from ..core.errors import ArtifactError, MaquetteError
 from ..data_specs.errors import DataError
 from ..domains.plugin import Dataset, Domain, Unknown
 from .atomic import read_json
 from .config import DataConfig
-from .load import weights_digest
-from .paths import Run
+from .paths import MODEL, Run, enclosing_runs
 from .rows import parse_rows, select
 from .safe_yaml import read_yaml
 
-MODEL = "model_sha256"
-"""The attribute by which a generated file names its model."""
 REMEDY = "name the training data with --training FILE"
 
 
@@ -48,20 +46,34 @@ def named_training(
     return Training(select(source, rows, what=str(file)), file, rows or "all", source.digest)
 
 
-def recorded_training(domain: Domain, generated: Dataset, owner: Run | None, *, vouched: bool) -> Training | Unknown:
+def owner_of(generated: Dataset, *places: Path) -> Run | None:
+    """The run in or around one of the places whose model made the data, as they say themselves; None if none did."""
+
+    def made(run: Run) -> bool:
+        try:
+            return generated.origin[MODEL] == weights_digest(run.model)
+        except ArtifactError:  # a run without a model yet
+            return False
+
+    return next((run for run in enclosing_runs(*places) if made(run)), None) if MODEL in generated.origin else None
+
+
+def recorded_training(domain: Domain, generated: Dataset, owner: Run | None) -> Training | Unknown:
     """The training data that the run of a generated file names, or why they cannot be had.
 
     Args:
         domain: of the data.
         generated: what was generated.
-        owner: the run that is said to have made it.
-        vouched: the user named the run; else the file must name the run's model itself.
+        owner: the run that made it, as the file or the user says.
     """
-    if owner is None:
-        return Unknown(f"the run of the generated file is not known; name it with --run RUN, or {REMEDY}")
     made_by = generated.origin.get(MODEL)
-    if made_by is None and not vouched:
-        return Unknown(f"the generated file does not say which model made it; name the run with --run RUN, or {REMEDY}")
+    if owner is None:
+        lacking = (
+            "the generated file does not say which model made it"
+            if made_by is None
+            else "the run of the generated file is not known"
+        )
+        return Unknown(f"{lacking}; name the run with --run RUN, or {REMEDY}")
     try:
         if made_by not in (None, weights_digest(owner.model)):
             return Unknown(f"the generated file is not by the model of {owner.folder}; {REMEDY}")

@@ -10,20 +10,22 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from ..core.artifact import weights_digest
 from ..core.engine.parallel import joined
 from ..core.errors import ConfigError
 from ..core.statistics.estimate import Estimate
 from ..domains import domains
 from ..domains.plugin import Dataset, Evaluation
-from .atomic import write_json
+from .atomic import writable, write_json
 from .devices import resolve_device
-from .paths import Run, enclosing_run, existing_run
+from .paths import MODEL, Run, existing_run
 from .provenance import gather
 from .report import EVALUATION, write_report
 from .rows import select
 from .screen import Screen, Silent
+from .seeds import check_seed
 from .tracking import log_evaluation
-from .training import Training, named_training, recorded_training
+from .training import Training, named_training, owner_of, recorded_training
 from .wording import sigmas, with_error
 
 METRICS = "metrics.json"
@@ -33,11 +35,19 @@ SIGMAS = 3.0
 
 @dataclass(frozen=True)
 class Validated:
-    """What came out, and where it lies."""
+    """What came out, and where it lies.
+
+    Attributes:
+        folder: what was written.
+        evaluation: figures and verdict.
+        run: whose model generated, if that is known.
+        store: the MLflow store that has it, if one was told.
+    """
 
     folder: Path
     evaluation: Evaluation
     run: Run | None
+    store: str | None = None
 
 
 def validate(
@@ -75,30 +85,37 @@ def validate(
         seed: of splits, classifiers and bootstraps.
         options: what the domain's reader needs to be told, such as `{"geometry": "ds2"}`.
         track: log to MLflow.
-        run: the run whose model generated; found by itself where one of the folders lies in a run.
+        run: the run whose model generated; else one around `out` or the generated file is taken, if the file names
+            that run's model.
 
     Raises:
         ConfigError, DataError: bad input; nothing is written.
+        OSError: `out` cannot be written; said before the work begins.
     """
-    screen = screen or Silent()
+    screen, seed = screen or Silent(), check_seed(seed)
     plugin, folder = domains.get(domain), Path(out)
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder}: there is a file of this name; choose another folder.")
     if training_rows and not training:
         raise ConfigError("--training-rows chooses rows of the file that --training names; give both.")
+    whole: dict[str, Dataset] = {}
     sides: dict[str, Dataset] = {}
     given = (("reference", reference, reference_rows), ("generated", generated, generated_rows))
     for what, file, rows in given:
         like = sides["reference"].description if sides else None
-        sides[what] = select(plugin.open(Path(file), options or {}, like), rows, what=str(file))
+        whole[what] = plugin.open(Path(file), options or {}, like)
+        sides[what] = select(whole[what], rows, what=str(file))
         screen.table(f"{what}: {file}", ("what", "value"), sides[what].summary())
-    owner = existing_run(run) if run else enclosing_run(folder, Path(generated))
+    owner = existing_run(run) if run else owner_of(sides["generated"], folder, Path(generated))
     seen = (
         named_training(plugin, sides["generated"], Path(training), training_rows, owner, options or {})
         if training
-        else recorded_training(plugin, sides["generated"], owner, vouched=run is not None)
+        else recorded_training(plugin, sides["generated"], owner)
     )
+    store = None
     with joined(resolve_device("auto")) as world:
+        if world.first:
+            writable(folder)
         evaluation = plugin.evaluate(
             sides["reference"],
             sides["generated"],
@@ -109,17 +126,20 @@ def validate(
         )
         if world.first:
             inputs = {what: _input(file, rows, sides[what], sides[what].digest) for what, file, rows in given} | {
+                "options": dict(options or {}),
                 "effort": effort,
                 "seed": seed,
             }
+            inputs["generated"] |= {"file_rows": len(whole["generated"]), "origin": dict(whole["generated"].origin)}
             if isinstance(seen, Training):
                 inputs["training"] = _input(seen.file, seen.rows, seen.data, seen.sha256)
-            _write(folder, plugin.name, evaluation, inputs)
+            model = weights_digest(owner.model) if owner else None
+            _write(folder, plugin.name, evaluation, inputs, model)
             write_report(folder, owner)
             if track:
-                log_evaluation(evaluation, plugin.name, folder, owner, screen)
+                store = log_evaluation(evaluation, plugin.name, folder, owner, screen)
         world.barrier()  # no process ends before the report is there
-    return Validated(folder, evaluation, owner)
+    return Validated(folder, evaluation, owner, store)
 
 
 def metrics_json(domain: str, evaluation: Evaluation, n_reference: int, n_generated: int) -> dict[str, Any]:
@@ -134,7 +154,7 @@ def _input(file: str | Path, rows: str | None, data: Dataset, sha256: str) -> di
     return {"file": str(file), "rows": rows or "all", "n": len(data), "sha256": sha256}
 
 
-def _write(folder: Path, domain: str, evaluation: Evaluation, inputs: dict[str, Any]) -> None:
+def _write(folder: Path, domain: str, evaluation: Evaluation, inputs: dict[str, Any], model_sha256: str | None) -> None:
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     figures = [
         {"file": _save(folder / "figures", name, figure), "caption": caption(name, figure)}
@@ -145,6 +165,7 @@ def _write(folder: Path, domain: str, evaluation: Evaluation, inputs: dict[str, 
     content = {
         "schema": SCHEMA,
         "domain": domain,
+        MODEL: model_sha256,
         "verdict": evaluation.verdict,
         "notes": list(evaluation.notes),
         "estimates": {name: _judged(one) for name, one in evaluation.estimates.items()},
@@ -180,7 +201,7 @@ def table(evaluation: Evaluation) -> list[tuple[str, str, str, str]]:
     return [
         (
             name,
-            with_error(one.value, one.stderr, one.unit),
+            with_error(one.value, one.stderr, one.unit, one.remark),
             with_error(one.floor, one.floor_stderr, one.unit),
             sigmas(_judged(one)),
         )

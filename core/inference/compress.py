@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -151,6 +152,6 @@ def _constriction() -> Any:
     try:
         import constriction
     except ModuleNotFoundError as error:
-        told = 'compression needs constriction: pip install "maquette[compress]"'
+        told = f"compression needs constriction: {sys.executable} -m pip install constriction"
         raise ModuleNotFoundError(told, name=error.name) from None
     return constriction

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 import torch
+from maquette.core.errors import ConfigError
 from maquette.core.noise import KeyedNoise
 from maquette.data_specs.calorimeter.geometry import Geometry, PolarLayer
 from maquette.data_specs.calorimeter.geometry_json import geometry_to_json
@@ -145,6 +146,14 @@ def test_every_recipe_runs_for_two_steps(name, tmp_path):
     showers = load(done.run.folder).sample(2, seed=1)
     assert showers.isfinite().all()
     assert (showers.sum(1) > 0).all()
+
+
+def test_a_recipe_for_another_geometry_names_those_that_fit(tmp_path):
+    simulate("calorimeter", n=24, seed=1, out=tmp_path / "ds2.h5", overrides=["geometry=ds2"])
+    told = r"The recipe gpu is not made for such data \(.*\); these are: demo, gan, gpu-ds2, quick, smoke\."
+    with pytest.raises(ConfigError, match=told):
+        fit("calorimeter", data=tmp_path / "ds2.h5", out=tmp_path / "run", recipe="gpu", overrides=["tracking=none"])
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_simulator_is_labelled_parametrised(tmp_path):

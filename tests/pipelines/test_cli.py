@@ -15,6 +15,7 @@ from maquette.core.errors import (
     TrainingError,
 )
 from maquette.data_specs.errors import DataError
+from maquette.pipelines.extras import install_line
 from maquette.pipelines.failure import exit_code, sentence
 
 VERBS = ["demo", "simulate", "fit", "generate", "validate", "report", "export", "list", "doctor", "config", "data"]
@@ -92,12 +93,12 @@ def test_a_domain_without_its_extra_is_listed_with_the_remedy(maquette, monkeypa
     monkeypatch.setitem(domains._loaders, "boxes", missing)
     result = maquette("list", "domains")
     assert result.exit_code == 0
-    assert 'needs astropy: pip install "maquette[cosmology]"' in result.stdout
+    assert f"needs astropy: {install_line('cosmology')}" in result.stdout
 
 
 def test_a_missing_extra_is_answered_with_the_line_that_installs_it():
     error = ModuleNotFoundError("No module named 'rdkit'", name="rdkit.Chem")
-    assert sentence(error).endswith('pip install "maquette[molecules]"')
+    assert sentence(error).endswith(install_line("molecules"))
     assert "--debug" in sentence(ModuleNotFoundError("No module named 'x'", name="x"))
 
 
@@ -177,7 +178,7 @@ def test_doctor_gives_the_exact_line_for_what_is_missing(maquette, monkeypatch):
     monkeypatch.setattr(doctor, "EXTRAS", {"molecules": ("no_such_module",), "present": ("json",)})
     result = maquette("doctor")
     assert result.exit_code == 0
-    assert 'pip install "maquette[molecules]"' in result.stdout
+    assert install_line("molecules") in result.stdout
     assert "the store sleeps" in result.stdout
     assert "set MLFLOW_TRACKING_URI" in result.stdout
 

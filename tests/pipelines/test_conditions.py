@@ -1,6 +1,7 @@
 """Conditions from words and files, for a model of showers in a geometry of the user's own."""
 
 import h5py
+import pandas
 import pytest
 import torch
 from maquette.core.errors import ConfigError
@@ -13,6 +14,7 @@ from maquette.pipelines.cli import app
 from maquette.pipelines.fit import fit
 from maquette.pipelines.generate import generate
 from maquette.pipelines.load import load
+from maquette.pipelines.serving import Served
 from typer.testing import CliRunner
 
 N = 200
@@ -71,6 +73,11 @@ def test_words_files_and_python_keep_to_what_training_showed(run, folder):
     )
     with pytest.raises(ConfigError, match=sentence):
         load(run).sample(5, condition)
+    served = Served()
+    served.model = load(run)
+    with pytest.raises(ConfigError, match=sentence):
+        served.predict(None, pandas.DataFrame({"energy": [5000, 500_000]}))
+    assert served.predict(None, pandas.DataFrame({"energy": [5000, 6000]})).shape == (2, 432)
     assert not list(folder.glob("no.h5*"))
 
 

@@ -256,8 +256,27 @@ def test_a_missing_package_is_answered_with_the_line_that_installs_it(
     fitted: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(formats, "find_spec", lambda name: None if name == "onnxruntime" else name)
-    with pytest.raises(ExportError, match=r'needs onnxruntime: pip install "maquette\[export\]"'):
+    with pytest.raises(ExportError, match=r'needs onnxruntime: .* -m pip install "onnx>=1\.17" .*"onnxruntime>='):
         export(fitted, format="onnx", out="x.onnx")
+
+
+@pytest.mark.parametrize(("format", "out"), [("onnx", "file/x.onnx"), ("libtorch", "file/x.pt2")])
+def test_a_place_that_cannot_be_written_is_told_before_the_work(fitted, maquette, folder, monkeypatch, format, out):
+    (folder / "file").touch()
+    monkeypatch.setattr(verb, "trace", lambda *_: pytest.fail("worked first"))
+    result = maquette("export", fitted, "--format", format, "--out", out)
+    assert result.exit_code == 1
+    assert "maquette: file: File exists." in result.stderr or "maquette: file: Not a directory." in result.stderr
+
+
+def test_a_disk_that_fills_up_is_not_the_generators_fault(fitted, maquette, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device", "x.onnx")
+
+    monkeypatch.setattr(formats.Onnx, "write", full)
+    result = maquette("export", fitted, "--format", "onnx", "--out", "x.onnx")
+    assert result.exit_code == 1
+    assert "maquette: x.onnx: No space left on device." in result.stderr
 
 
 def test_a_missing_compiler_is_named(fitted: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

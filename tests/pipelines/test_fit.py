@@ -1,18 +1,25 @@
 """What a fit leaves behind, when it refuses to begin, and how it goes on after an interruption."""
 
 import json
+import os
 import shutil
 import signal
 import time
+from importlib import import_module
 
 import pytest
 import torch
+import toy
 import yaml
 from maquette import load
-from maquette.core.errors import ConfigError
+from maquette.core.errors import ConfigError, Interrupted
+from maquette.data_specs.errors import DataError
 from maquette.pipelines.fit import fit
+from maquette.pipelines.paths import Run
 from maquette.pipelines.simulate import simulate
 
+fit_module = import_module("maquette.pipelines.fit")
+TOY = toy.Toy()
 ROWS = 60 // 5  # of the loss file: steps over log_every
 
 
@@ -44,8 +51,7 @@ def test_the_command_prints_data_run_and_mlflow(maquette, data):
     assert result.exit_code == 0, result.output
     assert "largest radius" in result.stdout
     assert "run: runs/x" in result.stdout
-    assert "mlflow ui --backend-store-uri sqlite:///" in result.stdout
-    assert "fit line: 2/2" in result.stderr
+    assert "MLflow" not in result.output  # it knows nothing of the run
 
 
 def test_an_existing_run_is_refused_with_the_remedy(fitted, data, maquette):
@@ -114,6 +120,91 @@ def test_a_signal_saves_and_the_same_command_ends_like_an_undisturbed_one(start,
     (folder / "run" / "run.json").write_text(json.dumps(record))  # as if it had never finished
     with pytest.raises(ConfigError, match="began with other data"):
         fit("toy", data=folder / "other.h5", out=folder / "run", resume=True)
+
+
+@pytest.mark.parametrize("moment", ["select", "_build", "Ledger", "restore", "measure", "report"])
+def test_a_signal_around_the_steps_is_answered_at_once(fitted, data, folder, monkeypatch, moment):
+    def asked(*_, **__):
+        os.kill(os.getpid(), signal.SIGUSR1)
+        pytest.fail("went on")
+
+    words = {"data": data, "out": folder / "run", "resume": True}
+    with monkeypatch.context() as patch:
+        patch.setattr(fit_module, moment, asked)
+        with pytest.raises(Interrupted, match="go on with --resume"):
+            fit("toy", **words, overrides=["data.validation=100", "tracking=none"])
+    fit("toy", **words, overrides=["data.validation=100", "tracking=none"])
+    ours, theirs = (load(run).generator.state_dict() for run in (folder / "run", fitted))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_the_command_answers_a_signal_from_its_start(maquette, data, monkeypatch):
+    def asked(*_, **__):
+        os.kill(os.getpid(), signal.SIGTERM)
+        pytest.fail("went on")
+
+    monkeypatch.setattr(fit_module, "fit", asked)
+    result = maquette("fit", "toy", "--data", data, "--out", "run")
+    assert result.exit_code == 75
+    assert "A signal ended the fit" in result.stderr
+
+
+def test_a_run_comes_from_its_first_session(data, folder, monkeypatch):
+    provenance = import_module("maquette.pipelines.provenance")
+    words = {"data": data, "out": "run", "resume": True, "overrides": ["tracking=none", "training.steps=5"]}
+    for session in ("first", "second", "third"):
+        with monkeypatch.context() as patch:
+            patch.setattr(provenance, "command", lambda name=session: name)
+            patch.setattr(import_module("maquette.pipelines.ledger"), "now", lambda name=session: f"end of {name}")
+            if session != "third":
+                patch.setattr(fit_module, "measure", fail)
+                with pytest.raises(ZeroDivisionError):
+                    fit("toy", **words)
+            else:
+                fit("toy", **words)
+    record = json.loads((folder / "run" / "run.json").read_text())
+    assert (record["command"], record["finished"], record["sessions"]) == ("first", "end of third", 3)
+    assert [session["command"] for session in record["resumed"]] == ["second", "third"]
+    assert {"started", "git", "packages", "hardware", "device", "world_size"} <= set(record["resumed"][0])
+    assert "second" in (folder / "run" / "report.html").read_text()
+
+
+def fail(*_, **__):
+    raise ZeroDivisionError
+
+
+def test_a_finished_run_is_held_against_the_data_too(fitted, folder):
+    simulate("toy", n=900, seed=4, out="other.h5")
+    with pytest.raises(ConfigError, match="began with other data"):
+        fit("toy", data="other.h5", out=fitted, resume=True)
+    with pytest.raises(DataError, match=r"gone\.h5"):
+        fit("toy", data="gone.h5", out=fitted, resume=True)
+
+
+def test_where_a_run_is_logged_may_change_on_resuming(fitted, data):
+    config = fit_module._config(TOY, Run(fitted), None, ["tracking=mlflow"], True)
+    assert config.tracking == "mlflow"
+    assert fit_module._config(TOY, Run(fitted), None, [], True).tracking == "none"
+
+
+def test_a_recipe_for_other_data_names_those_that_fit(data, folder, monkeypatch):
+    def refuse(self, description, source=None):
+        if self.family.width > 0.1:
+            raise ConfigError("family.width: there is no such circle.")
+        return build(self, description, source)
+
+    build = toy.ToyGeneratorConfig.build
+    monkeypatch.setattr(toy.ToyGeneratorConfig, "build", refuse)
+    file = folder / "wide.yaml"
+    file.write_text("domain: toy\ngenerator: {family: {kind: toy-line, width: 0.2}}")
+    recipes = {**TOY.recipes(), "wide": file}
+    monkeypatch.setattr(type(TOY), "recipes", lambda self: recipes)
+    told = r"The recipe wide is not made for such data \(family\.width: there is no such circle\); these are: quick\."
+    with pytest.raises(ConfigError, match=told):
+        fit("toy", data=data, out="x", recipe="wide")
+    with pytest.raises(ConfigError, match=r"^family\.width: there is no such circle\.$"):
+        fit("toy", data=data, out="x", overrides=["generator.family.width=0.3"])
+    assert not (folder / "x").exists()
 
 
 def test_a_kill_between_the_last_step_and_the_model_is_mended(fitted, data, folder):

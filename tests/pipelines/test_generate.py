@@ -20,6 +20,30 @@ def content(file):
         return stream["x"][:], stream["angle"][:]
 
 
+@pytest.mark.parametrize("seed", [-1, 2**31, 2**70, 1.5, "7", None])
+def test_a_seed_is_bounded_everywhere(fitted, data, folder, seed):
+    ways = (
+        lambda: load(fitted).sample(5, seed=seed),
+        lambda: generate(fitted, n=5, seed=seed, out="x.h5"),
+        lambda: maquette.simulate("toy", n=5, seed=seed, out="x.h5"),
+        lambda: maquette.validate("toy", reference=data, generated=data, out="v", seed=seed, track=False),
+        lambda: maquette.demo("toy", seed=seed),
+    )
+    for way in ways:
+        with pytest.raises(ConfigError, match="seed: expected a whole number from 0 to 2147483647"):
+            way()
+    assert list(folder.iterdir()) == []
+
+
+def test_a_seed_of_numpy_is_one_too(fitted):
+    assert torch.equal(load(fitted).sample(5, seed=np.int64(7)), load(fitted).sample(5, seed=7))
+
+
+def test_rows_without_their_file_are_refused(fitted, folder):
+    with pytest.raises(ConfigError, match="--conditions-rows chooses rows of the file that --conditions-from names"):
+        generate(fitted, n=5, out="x.h5", conditions_rows="0:5")
+
+
 def test_the_python_interface(fitted):
     model = maquette.load(fitted)
     x = model.sample(100, seed=7)

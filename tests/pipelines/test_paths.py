@@ -2,7 +2,7 @@
 
 import pytest
 from maquette.core.errors import ArtifactError, ConfigError
-from maquette.pipelines.paths import enclosing_run, existing_run, new_run
+from maquette.pipelines.paths import enclosing_runs, existing_run, new_run
 from maquette.pipelines.rows import parse_rows
 
 
@@ -39,12 +39,10 @@ def test_a_file_is_no_run(folder):
 def test_the_run_around_a_folder(folder):
     run = folder / "run"
     (run / "validation").mkdir(parents=True)
-    assert enclosing_run(run / "validation") is None
+    assert list(enclosing_runs(run / "validation")) == []
     (run / "config.yaml").touch()
     (run / "run.json").touch()
-    found = enclosing_run(folder / "elsewhere", run / "validation")
-    assert found is not None
-    assert found.folder == run
+    assert [found.folder for found in enclosing_runs(folder / "elsewhere", run / "validation")] == [run]
 
 
 def test_rows():

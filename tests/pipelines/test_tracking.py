@@ -1,6 +1,8 @@
 """MLflow is told everything once, whatever happens, and costs nothing when it fails."""
 
 import json
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +17,7 @@ from maquette.pipelines.fit import fit
 from maquette.pipelines.paths import Run
 from maquette.pipelines.screen import Silent
 from maquette.pipelines.serving import conditions
-from maquette.pipelines.store import connect, store_uri
+from maquette.pipelines.store import connect, how_to_open, store_uri
 from maquette.pipelines.tracking import Tracker
 from maquette.pipelines.validate import validate
 
@@ -88,15 +90,31 @@ def test_after_a_kill_each_step_stands_once_and_the_model_can_be_served(start, d
     monkeypatch.setattr(mlflow, "set_tracking_uri", mlflow.set_tracking_uri)
     mlflow.set_tracking_uri(store_uri())
     angles = [0.0, 1.0, 2.0]
-    served = mlflow.pyfunc.load_model(f"runs:/{run_id}/model").predict(pandas.DataFrame({"angle": angles}))
-    expected = load("run").sample(3, {"angle": torch.tensor(angles)[:, None]})
-    torch.testing.assert_close(torch.from_numpy(served), expected)
+    model, table = mlflow.pyfunc.load_model(f"runs:/{run_id}/model"), pandas.DataFrame({"angle": angles})
+    for seed, params in ((0, None), (7, {"seed": 7})):
+        expected = load("run").sample(3, {"angle": torch.tensor(angles)[:, None]}, seed=seed)
+        torch.testing.assert_close(torch.from_numpy(model.predict(table, params=params)), expected)
+    assert (model.predict(table, params={"seed": 7}) != model.predict(table)).all()
+    assert len(model.predict(pandas.DataFrame(index=range(5)))) == 5
     assert not list((folder / "mlartifacts").rglob("*.pkl"))
+    (listed,) = (folder / "mlartifacts").rglob("requirements.txt")
+    wanted = listed.read_text().split("\n")
+    assert f"torch=={torch.__version__.partition('+')[0]}" in wanted
+    assert all("==" in one for one in wanted if one)
+    assert not [one for one in wanted if one.startswith(("maquette=", "onnx"))]
 
-    validate("toy", reference=data, generated=data, out="run/validation")
-    after = client.get_run(run_id).data
-    assert after.metrics["validation/radius"] == 0
-    assert after.tags["maquette.verdict"].startswith("indistinguishable")
+    for step in range(2):
+        validate("toy", reference=data, generated=data, out="run/validation", run="run")
+        after = client.get_run(run_id).data
+        assert after.metrics["validation/radius"] == 0
+        assert after.tags["maquette.verdict"].startswith("indistinguishable")
+        steps = [point.step for point in client.get_metric_history(run_id, "validation/radius")]
+        assert steps == list(range(step + 1))
+
+    # what only lies beside the run's own things has an MLflow run of its own
+    done = validate("toy", reference=data, generated=data, out="run/simulated")
+    assert done.store == store_uri()
+    assert client.get_run(run_id).data.tags["maquette.validations"] == "2"
 
     # rows that were sent but lie beyond the checkpoint come again after a resume
     again = Tracker(Run(folder / "run"), fit_config(), record, heard)
@@ -141,6 +159,28 @@ def test_a_store_that_fails_later_is_left_alone(fitted, folder):
     tracker.checkpoint(3)
     assert Gone.calls == 1
     assert len(heard.warnings) == 1
+
+
+def test_how_to_open_survives_a_shell():
+    line = how_to_open("sqlite:////home/a user/mlflow.db")
+    assert shlex.split(line) == ["mlflow", "ui", "--backend-store-uri", "sqlite:////home/a user/mlflow.db"]
+    assert how_to_open("http://tracker:5000") == "http://tracker:5000"
+
+
+def test_a_verb_says_where_its_run_is_logged_if_it_is(maquette, data, fitted, folder, monkeypatch):
+    assert "MLflow" not in maquette("report", fitted).output
+    shutil.copytree(fitted, folder / "run")
+    (folder / "run" / "tracking.json").write_text(json.dumps({"uri": "sqlite:////elsewhere/x.db", "run_id": "1"}))
+    told = "MLflow: mlflow ui --backend-store-uri sqlite:////elsewhere/x.db"
+    for words in (["report", "run"], ["generate", "run", "--n", "5", "--out", "x.h5"]):
+        assert told in maquette(*words).stdout
+    sides = ["--reference", data, "--generated", data, "--out", "v"]
+    assert "MLflow" not in maquette("validate", "toy", *sides, "--no-tracking").output
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "ftp://nowhere")
+    assert "MLflow:" not in maquette("validate", "toy", *sides).stdout
+    result = maquette("simulate", "toy", "--n", "5", "--out", "made/y.h5")
+    assert f"folder: {folder / 'made'}" in result.stdout
+    assert "MLflow" not in result.stdout
 
 
 def test_served_conditions_are_checked(fitted):

@@ -1,7 +1,9 @@
 """What `validate` writes, and the page that is made of it."""
 
+import html
 import json
 import re
+import shlex
 import shutil
 
 import pytest
@@ -12,7 +14,7 @@ from maquette.pipelines.fit import fit
 from maquette.pipelines.generate import generate
 from maquette.pipelines.report import report
 from maquette.pipelines.simulate import simulate
-from maquette.pipelines.validate import metrics_json, validate
+from maquette.pipelines.validate import metrics_json, table, validate
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +98,7 @@ def test_training_data_that_cannot_be_had_are_not_measurable(data, broken, fitte
         assert found["value"] is None
         return found["definition"]
 
-    assert "the run of the generated file is not known; name it with --run" in why(generated=generated)
+    assert "the run of the generated file is not known; name the run with --run" in why(generated=generated)
     shutil.copy(broken, folder / "run" / "foreign.h5")  # lies in the run, but who made it?
     assert "the generated file does not say which model made it" in why(generated=folder / "run" / "foreign.h5")
     fit("toy", data=data, out="other", overrides=["tracking=none", "seed=5"])
@@ -148,7 +150,7 @@ def validated(fitted, data, broken, folder):
     """A copy of the run, validated."""
     run = folder / "run<b>"
     shutil.copytree(fitted, run)
-    validate("toy", reference=data, generated=broken, out=run / "validation", track=False)
+    validate("toy", reference=data, generated=broken, out=run / "validation", run=run, track=False)
     return run
 
 
@@ -173,7 +175,7 @@ def test_names_in_the_report_are_escaped(validated):
 def test_the_report_of_a_validation_knows_the_run_around_it(validated):
     page = (validated / "validation" / "report.html").read_text()
     assert "Loss curves" in page
-    assert "training data SHA-256" in page
+    assert "training data SHA-256 of content" in page
 
 
 def test_a_report_can_be_built_again(validated):
@@ -183,19 +185,88 @@ def test_a_report_can_be_built_again(validated):
     assert report(validated).read_text() == before
 
 
+def test_a_file_is_not_credited_to_a_run_because_of_where_it_lies(data, broken, generated, folder):
+    run = folder / "run"
+    validate("toy", reference=data, generated=generated, out=run / "validation", track=False)
+    ours = report(run).read_text()
+    assert "Not validated yet" not in ours
+    assert str(generated) in ours
+    theirs = validate("toy", reference=data, generated=broken, out=run / "simulated", track=False)
+    assert theirs.run is None
+    page = (run / "simulated" / "report.html").read_text()
+    assert "<title>simulated" in page
+    assert "Loss curves" not in page
+    assert report(run).read_text() == ours
+
+    fit("toy", data=data, out=run / "other", overrides=["tracking=none", "seed=5"])
+    inner = validate("toy", reference=data, generated=generated, out=run / "other" / "validation", track=False)
+    assert inner.run is not None
+    assert inner.run.folder == run  # of the two around the folder, the one whose model it was
+    assert "Not validated yet" in report(run / "other").read_text()
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_the_work(maquette, data, folder, monkeypatch):
+    import toy
+
+    (folder / "file").touch()
+    monkeypatch.setattr(toy.Toy, "evaluate", lambda *_, **__: pytest.fail("worked first"))
+    result = maquette("validate", "toy", "--reference", data, "--generated", data, "--out", "file/v", "--no-tracking")
+    assert result.exit_code == 1
+    assert "file/v: Not a directory." in result.stderr
+
+
 def test_a_damaged_run_is_a_sentence(validated):
     (validated / "validation" / "evaluation.json").write_text("{")
     with pytest.raises(ArtifactError, match="not readable as JSON"):
         report(validated)
 
 
-def test_the_demo_goes_the_whole_way(maquette, data, folder, monkeypatch):
-    monkeypatch.setenv("TOY_SAMPLE", str(data))
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "ftp://nowhere")  # a store that does not answer costs a warning
-    result = maquette("demo", "toy")
-    assert result.exit_code == 0, result.output
-    assert "warning: MLflow" in result.stderr
-    page = (folder / "demo" / "run" / "report.html").read_text()
-    assert "n = 300" in page or "istinguishable by radius" in page
-    assert json.loads((folder / "demo" / "run" / "run.json").read_text())["data"]["training_rows"] == 600
-    assert maquette("demo", "toy").exit_code == 0
+def _lines(folder) -> list[list[str]]:
+    """The command lines of a report, as words."""
+    text = html.unescape(re.search(r"How to reproduce</h2>\s*<pre>(.*?)</pre>", folder.read_text(), re.DOTALL)[1])
+    return [shlex.split(line) for line in text.splitlines()]
+
+
+@pytest.mark.parametrize("how", ["law", "rows", "words"])
+def test_the_lines_to_reproduce_make_the_same_file_again(how, maquette, data, fitted, folder):
+    shutil.copytree(fitted, folder / "run")
+    words = {
+        "law": {"n": 50},
+        "rows": {"conditions_from": data, "conditions_rows": "800:850"},
+        "words": {"n": 50, "conditions": {"angle": "0.5"}},
+    }
+    generate(folder / "run", seed=4, out="gen.h5", **words[how])
+    sides = {"reference": data, "reference_rows": "800:850", "generated": "gen.h5", "generated_rows": "10:50"}
+    validate("toy", out="v", run="run", options={"geometry": "flat"}, track=False, **sides)
+    fitting, generating, validating = _lines(folder / "v" / "report.html")
+    assert fitting[:3] == ["maquette", "fit", "toy"]
+    assert generating[:3] == ["maquette", "generate", "run"]
+    assert maquette(*generating[1:]).exit_code == 0
+    assert (folder / "gen-again.h5").read_bytes() == (folder / "gen.h5").read_bytes()
+    assert " ".join(validating).count("--geometry flat") == 1
+    assert maquette(*validating[1:], "--no-tracking").exit_code == 0
+    before, after = (json.loads((folder / one / "metrics.json").read_text()) for one in ("v", "validation-again"))
+    assert before == after
+
+
+def test_a_file_of_others_has_no_line_that_generates_it(data, fitted, broken, folder):
+    validate("toy", out="v", reference=data, generated=broken, run=fitted, track=False)
+    assert [line[1] for line in _lines(folder / "v" / "report.html")] == ["fit", "validate"]
+
+
+def test_a_remark_stands_beside_the_value_in_every_table(validated):
+    estimate = Estimate(1.0, 0.1, 0.5, 5, "", "lower", "x.", 0.1, remark="not comparable")
+    evaluation = Evaluation({"fpd": estimate}, {}, [], "v")
+    assert table(evaluation)[0][1] == "1.00 ± 0.10 (not comparable)"
+    file = validated / "validation" / "evaluation.json"
+    content = json.loads(file.read_text())
+    content["estimates"]["radius"]["remark"] = "not comparable"
+    file.write_text(json.dumps(content))
+    assert report(validated).read_text().count("(not comparable)</td>") == 1
+
+
+def test_a_digest_says_what_it_is_of(validated):
+    page = report(validated).read_text()
+    for label in ("training data SHA-256 of content (all rows)", "reference SHA-256 of content (all rows)"):
+        assert label in page
+    assert json.loads((validated / "run.json").read_text())["data"]["sha256_of"] == "content of all rows"

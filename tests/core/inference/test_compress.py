@@ -151,6 +151,6 @@ def test_real_numbers_are_refused():
 
 def test_a_missing_coder_is_answered_with_the_line_that_installs_it(coins, monkeypatch):
     monkeypatch.setitem(sys.modules, "constriction", None)
-    with pytest.raises(ModuleNotFoundError, match=r'pip install "maquette\[compress\]"') as caught:
+    with pytest.raises(ModuleNotFoundError, match=r"-m pip install constriction$") as caught:
         compress(coins, draw(COINS, 3, seed=1))
     assert caught.value.name == "constriction"
