@@ -21,7 +21,7 @@ from itertools import pairwise
 from typing import Any
 
 import torch
-from maquette.core.data import Batch, TensorSource
+from maquette.core.data import Batch, Source, TensorSource
 from maquette.core.engine.loop import fit
 from maquette.core.engine.plan import CheckpointConfig, OptimizerConfig, TrainingConfig
 from maquette.core.noise import KeyedNoise, Noise
@@ -62,16 +62,14 @@ class Stopwatch:
         pass
 
 
-def engine(net: nn.Module, data: torch.Tensor, batch: int, steps: int) -> list[float]:
-    """Seconds of each step."""
+def engine(acts: list[Act], source: Source, batch: int, steps: int, device: str = "cpu") -> list[float]:
+    """Seconds of each step of a fit."""
     options = OptimizerConfig(clip=1.0, schedule="constant")
     rare = CheckpointConfig(every=10**9)
-    plan = TrainingConfig(steps=steps, batch_size=batch, optimizer=options, checkpoint=rare, log_every=1).plan(
-        [Act("fit", (Role("model", Denoising(net), (net,)),))]
-    )
+    training = TrainingConfig(steps=steps, batch_size=batch, optimizer=options, checkpoint=rare, log_every=1)
     watch = Stopwatch()
     with tempfile.TemporaryDirectory() as folder:
-        fit(plan, TensorSource(data), folder, seed=0, listeners=[watch])
+        fit(training.plan(acts), source, folder, seed=0, device=device, listeners=[watch])
     return [after - before for before, after in pairwise(watch.times)]
 
 
@@ -103,7 +101,8 @@ def main() -> None:
         for name, seconds in times.items():
             net = network(options.width, options.depth)
             if name == "engine":
-                steps = engine(net, data, options.batch, options.steps)
+                act = Act("fit", (Role("model", Denoising(net), (net,)),))
+                steps = engine([act], TensorSource(data), options.batch, options.steps)
             else:
                 steps = bare(net, data, options.batch, options.steps, keyed="keyed" in name)
             seconds += steps[5:]

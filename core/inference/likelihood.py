@@ -30,8 +30,8 @@ class LogLikelihood:
         n: samples.
         kind: whether the model computes the log-likelihood itself or a bound; a lower one with K draws is the mean of
             the log of K weights' mean, and rises with K.
-        measure: of what: a mass of integer levels, a density of real numbers with respect to Lebesgue measure in the unit
-            that the model gets them in, or both. Only figures of one measure can be compared.
+        measure: of what: a mass of integer levels, a density of real numbers (with respect to Lebesgue measure, in the
+            unit that the model gets them in), or both. Only figures of one measure can be compared.
         numbers: in a sample.
         draws: K for a bound, else 0.
         masks: models of different orders or masks in the mixture; 1 for a single one.
