@@ -5,7 +5,7 @@
 Both compute the same loss of the same network with fused AdamW and clipped gradients. The bare loop draws batches with
 `randint` and what the loss needs of noise with `torch.randn`; the engine keys both, weights and sums, checks that
 losses and gradients are finite, and writes its loss file. They take turns in one process, so that a busy machine slows
-both; the figure is the ratio of the medians of the time per step. On two CPU cores a step takes some 20 ms or more: what
+both; the figure is the ratio of the medians of the time per step. On two CPU cores that takes some 20 ms or more: what
 the engine adds does not grow with the network.
 """
 
