@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from .. import __version__
+from ..core.engine.signals import ASKED, answered
 from .failure import BAD_INPUT, FAILED, INTERRUPTED, told
 from .seeds import LARGEST_SEED
 
@@ -126,8 +128,6 @@ def fit(
     no_tracking: NoTracking = False,
 ) -> None:
     """Fit a generator; also under torchrun. KEY=VALUE overrides the recipe, such as training.steps=500."""
-    from ..core.engine.signals import answered
-
     words = list(assignments or [])
     words += [f"data.options.geometry={geometry}"] if geometry else []
     words += ["tracking=none"] if no_tracking else []
@@ -370,4 +370,9 @@ def main() -> None:
     # torch's threads wait for one another by spinning 300,000 times, which on cores that others use too costs a
     # factor of four; a thousand times is as fast on idle cores
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-    app(prog_name="maquette")
+    try:
+        app(prog_name="maquette")
+    finally:
+        # what is left to do is to leave, which takes PyTorch a second: a signal would only spoil the exit code
+        for number in ASKED:
+            signal.signal(number, signal.SIG_IGN)

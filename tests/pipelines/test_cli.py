@@ -50,6 +50,7 @@ def test_help_imports_nothing_heavy():
 def test_the_verbs_are_functions_of_the_package():
     import maquette
 
+    assert {"demo", "simulate", "fit", "generate", "validate", "report", "export", "load"} <= set(maquette.__all__)
     assert all(callable(getattr(maquette, name)) for name in maquette.__all__ if name != "__version__")
     with pytest.raises(AttributeError, match="no attribute 'studdy'"):
         _ = maquette.studdy
@@ -100,6 +101,14 @@ def test_a_missing_extra_is_answered_with_the_line_that_installs_it():
     error = ModuleNotFoundError("No module named 'rdkit'", name="rdkit.Chem")
     assert sentence(error).endswith(install_line("molecules"))
     assert "--debug" in sentence(ModuleNotFoundError("No module named 'x'", name="x"))
+
+
+def test_a_signal_while_the_process_leaves_does_not_spoil_the_exit_code():
+    code = (
+        "import os, signal, sys\nfrom maquette.pipelines import cli\ncli.app = lambda **_: sys.exit(2)\n"
+        "try:\n    cli.main()\nfinally:\n    os.kill(os.getpid(), signal.SIGTERM)"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 2
 
 
 def test_an_unknown_domain_is_one_sentence_with_the_known_ones(maquette):

@@ -151,6 +151,11 @@ def test_bad_input_is_a_sentence(maquette, fitted, folder, words, expected):
     assert not (folder / "x.h5").exists()
 
 
+def test_one_condition_with_two_values_is_refused():
+    with pytest.raises(ConfigError, match=r"condition\.energy: is given twice"):
+        condition_words(["condition.energy=2000", "condition.energy=6000"])
+
+
 def test_condition_words():
     assert condition_words(["condition.energy=5e4", "condition.particle=11"]) == {"energy": "5e4", "particle": "11"}
 

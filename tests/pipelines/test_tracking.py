@@ -1,6 +1,7 @@
 """MLflow is told everything once, whatever happens, and costs nothing when it fails."""
 
 import json
+import os
 import shlex
 import shutil
 import signal
@@ -12,7 +13,7 @@ import pandas
 import pytest
 import torch
 from maquette import load
-from maquette.core.errors import ConfigError
+from maquette.core.errors import ConfigError, Interrupted
 from maquette.pipelines.fit import fit
 from maquette.pipelines.paths import Run
 from maquette.pipelines.screen import Silent
@@ -131,6 +132,19 @@ def fit_config():
     from maquette.pipelines.config import resolve
 
     return resolve(toy.Toy(), overrides=WORDS)
+
+
+def test_a_signal_while_the_model_is_logged_is_no_failure_of_the_store(data, folder, monkeypatch):
+    def asked(*_):
+        os.kill(os.getpid(), signal.SIGTERM)
+        pytest.fail("went on")
+
+    heard, words = Heard(), {"data": data, "out": "run", "resume": True, "overrides": ["training.steps=5"]}
+    with monkeypatch.context() as patch:
+        patch.setattr("maquette.pipelines.tracking._log_model", asked)
+        with pytest.raises(Interrupted, match="go on with --resume"):
+            fit("toy", **words, screen=heard)
+    assert heard.warnings == []
 
 
 def test_a_store_that_fails_costs_a_warning_and_no_more(data, folder):
