@@ -18,10 +18,11 @@ PLACES = torch.tensor([[False, True, False, False, True]])
 GIVEN = torch.tensor([0.0, 1.0, 0.0, 0.0, 1.0], dtype=torch.float64)
 
 
-@pytest.fixture(scope="module", params=["fvsbn", "made"])
+@pytest.fixture(scope="module", params=["fvsbn", "made", "transformer"])
 def coins(request):
-    """Models whose order is that of the row, and another one."""
-    config = {"fvsbn": FVSBNConfig(), "made": MADEConfig.example()}[request.param]
+    """Models whose order is that of the row, and another one; that compute all anew, and that remember."""
+    known = {"fvsbn": FVSBNConfig(), "made": MADEConfig.example(), "transformer": TransformerConfig.example()}
+    config = known[request.param]
     return shaken(config, COINS, None, scale=2.0)
 
 
@@ -58,7 +59,7 @@ def test_what_comes_first_makes_an_exact_draw_of_one_particle(coins):
 
 
 def test_particles_find_the_law_given_later_numbers(coins):
-    n, k = 4000, 200
+    n, k = 2000, 100
     known = torch.zeros(1, 5, dtype=torch.bool)
     known[:, coins.order[[2, 4]]] = True
     found = impute(coins, GIVEN.expand(n, -1), known, noise=keyed(n), particles=k)
