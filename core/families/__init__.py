@@ -21,6 +21,7 @@ class FamilyConfig(Config):
         supports: where the numbers of a sample may live ("real", "binary", "levels", "interval", "torus").
         model: the class that `build` returns; its methods are the family's capabilities.
         tolerance: what the laws may expect of it: "exact" (1e-10), "ode" (1e-3) or "estimator" (4 standard errors).
+        tolerances: numbers for "inverse" and "log-det" alone, where the general one is too loose or too tight.
         unbiased: whether exp(log_bound), if it knows a lower bound, has the density as its mean; one whose posterior is
             a single point is below it.
     """
@@ -31,6 +32,7 @@ class FamilyConfig(Config):
     model: ClassVar[type[nn.Module]]
     supports: ClassVar[tuple[str, ...]] = ("real",)
     tolerance: ClassVar[str] = "exact"
+    tolerances: ClassVar[dict[str, float]] = {}
     unbiased: ClassVar[bool] = True
 
     def build(self, space: Space, condition: Space | None = None) -> nn.Module:

@@ -7,12 +7,13 @@ data back to the noise together with the state.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from .ode import VectorField, dopri5
+from .ode import Integrator, VectorField, dopri5
 
 Divergence = Callable[[VectorField, Tensor, Tensor], tuple[Tensor, Tensor]]
 """divergence(field, x (B, D), t (B,)) -> (field at x, its divergence (B,))."""
@@ -49,11 +50,17 @@ def _divergence(field: VectorField, x: Tensor, t: Tensor, probes: Tensor) -> tup
 
 def ode_log_prob(field: VectorField, x: Tensor, *, divergence: Divergence, tolerance: float) -> Tensor:
     """Log-density (B,) of rows x (B, D) under the flow of `field` from a standard normal at t = 0 to t = 1."""
+    return log_prob_along(field, x, (1.0, 0.0), divergence=divergence, integrate=partial(dopri5, tolerance=tolerance))
+
+
+def log_prob_along(
+    field: VectorField, x: Tensor, times: Sequence[float], *, divergence: Divergence, integrate: Integrator
+) -> Tensor:
+    """The same by any integrator, along times that fall from 1 to 0."""
 
     def augmented(state: Tensor, t: Tensor) -> Tensor:
         v, trace = divergence(field, state[:, :-1], t)
         return torch.cat((v, trace[:, None]), dim=1)
 
-    start = torch.cat((x, torch.zeros_like(x[:, :1])), dim=1)
-    end = dopri5(augmented, start, (1.0, 0.0), tolerance=tolerance)
+    end = integrate(augmented, torch.cat((x, torch.zeros_like(x[:, :1])), dim=1), times)
     return normal_log_density(end[:, :-1]) + end[:, -1]

@@ -7,7 +7,6 @@ Lipman et al., arXiv:2210.02747; Liu et al., arXiv:2209.03003; logit-normal time
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import torch
@@ -21,64 +20,18 @@ from ...nets.residual import ResidualConfig
 from ...noise import Noise
 from ...objective import Act, Losses, Objective, Role
 from ...registry import by_kind
-from ...samplers.likelihood import exact_divergence, ode_log_prob
-from ...samplers.ode import INTEGRATORS, Method, VectorField, dopri5, grid
-from ...spaces import Space, Tree
+from ...samplers.ode import Method
+from ...spaces import Space
 from .. import FamilyConfig, families
+from ..transport import Transport
 
 
-class FlowMatching(nn.Module):
-    """Velocity field on rows (B, D), and the sampler, code and density that its ODE gives.
-
-    `sample` follows the ODE with the configured fixed steps; `encode`, `decode` and `log_prob` follow it exactly (up
-    to `precision`), the latter with D backward passes per evaluation.
-    """
+class FlowMatching(Transport):
+    """A velocity field that is learned by regression."""
 
     def __init__(self, config: FlowMatchingConfig, layout: Layout, network: nn.Module) -> None:
-        super().__init__()
-        self.config, self.layout, self.network = config, layout, network
-
-    def velocity(self, x: Tensor, t: Tensor, condition: Tree | None = None) -> Tensor:
-        """dx/dt (B, D) at rows x (B, D) and times t (B,) in [0, 1]."""
-        return self.network(x, t, self.layout.columns(condition, x))
-
-    def times(self) -> list[float]:
-        """Times of the sampler, from noise to data."""
-        return grid(0.0, 1.0, self.config.steps)
-
-    def start(self, z: Tensor) -> Tensor:
-        """Where the sampler puts standard normal rows (B, D)."""
-        return z
-
-    def field(self, columns: Tensor | None) -> VectorField:
-        """The velocity at condition columns (B, C), as from `Layout.columns`."""
-        return lambda x, t: self.network(x, t, columns)
-
-    def follow(self, x: Tensor, times: Sequence[float], columns: Tensor | None) -> Tensor:
-        """Integrate rows x (B, D) along some of the sampler's times."""
-        return INTEGRATORS[self.config.method](self.field(columns), x, times)
-
-    def sample(self, n: int, condition: Tree | None = None, *, noise: Noise) -> Tree:
-        """Draw n samples; reads the noise "prior" (D,)."""
-        z = self.layout.prior(n, noise)
-        return self.layout.value(self.follow(self.start(z), self.times(), self.layout.columns(condition, z)))
-
-    def encode(self, x: Tree, condition: Tree | None = None) -> Tensor:
-        """The noise (B, D) that the ODE carries to x."""
-        rows = self.layout.rows(x)
-        field = self.field(self.layout.columns(condition, rows))
-        return dopri5(field, rows, (1.0, 0.0), tolerance=self.config.precision)
-
-    def decode(self, z: Tensor, condition: Tree | None = None) -> Tree:
-        """The sample that the exact ODE makes of noise z (B, D)."""
-        field = self.field(self.layout.columns(condition, z))
-        return self.layout.value(dopri5(field, z, (0.0, 1.0), tolerance=self.config.precision))
-
-    def log_prob(self, x: Tree, condition: Tree | None = None) -> Tensor:
-        """Log-density of the exact ODE, shape (B,), nats."""
-        rows = self.layout.rows(x)
-        field = self.field(self.layout.columns(condition, rows))
-        return ode_log_prob(field, rows, divergence=exact_divergence, tolerance=self.config.precision)
+        super().__init__(layout, network, method=config.method, steps=config.steps, precision=config.precision)
+        self.config = config
 
     def acts(self) -> list[Act]:
         return [Act("fit", (Role("model", FlowMatchingObjective(self), (self.network,)),))]
