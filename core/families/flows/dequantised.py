@@ -47,11 +47,10 @@ class Dequantiser(Protocol):
 class UniformDequantiser(nn.Module):
     """Uniform on (0, 1); reads the noise "dequantise" (D,)."""
 
-    description = "uniform dequantisation"
-
-    def __init__(self, numbers: int) -> None:
+    def __init__(self, layout: Layout) -> None:
         super().__init__()
-        self.numbers = numbers
+        self.numbers = layout.width
+        self.description = f"uniform dequantisation of {_range(layout)} levels"
 
     def draw(self, seen: Tensor, noise: Noise) -> tuple[Tensor, Tensor, Tensor]:
         u = noise.uniform("dequantise", (self.numbers,)).to(seen.dtype)
@@ -65,15 +64,16 @@ class VariationalDequantiser(nn.Module):
     dequantisation, and the weights p / q have lighter tails.
 
     Args:
+        layout: of the levels.
         order: the places of a row (D,) as the flow sees them.
         transforms: lazy transforms of rows, given what can be seen as columns, both in that order.
     """
 
-    description = "variational dequantisation"
     order: Tensor
 
-    def __init__(self, order: Tensor, transforms: Iterable[nn.Module]) -> None:
+    def __init__(self, layout: Layout, order: Tensor, transforms: Iterable[nn.Module]) -> None:
         super().__init__()
+        self.description = f"variational dequantisation of {_range(layout)} levels"
         self.register_buffer("order", order)
         self.transforms = nn.ModuleList(transforms)
 
@@ -161,6 +161,12 @@ def _levels(part: Simple) -> int:
     return support.count if isinstance(support, Levels) else 2
 
 
+def _range(layout: Layout) -> str:
+    """How many levels numbers have: "256", or "2 to 256"."""
+    counts = [_levels(part) for _, part in parts(layout.space)]
+    return str(counts[0]) if len(set(counts)) == 1 else f"{min(counts)} to {max(counts)}"
+
+
 def real(space: Space) -> Space:
     """The space of real numbers of a space's shape."""
     if isinstance(space, Product):
@@ -174,7 +180,7 @@ class UniformConfig(Config):
     kind: Literal["uniform"] = "uniform"
 
     def build(self, layout: Layout) -> UniformDequantiser:
-        return UniformDequantiser(layout.width)
+        return UniformDequantiser(layout)
 
 
 class VariationalConfig(Config):
@@ -188,7 +194,7 @@ class VariationalConfig(Config):
         rows = Layout(Vector(dim=layout.width), Vector(dim=layout.width + layout.context))
         networks = perceptrons(rows, self.hidden)
         transforms = couplings(rows, self.transforms, Affine(), networks, kind="dequantised.noise")
-        return VariationalDequantiser(torch.arange(layout.width), transforms)
+        return VariationalDequantiser(layout, torch.arange(layout.width), transforms)
 
 
 @families.register("dequantised")

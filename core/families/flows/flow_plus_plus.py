@@ -147,7 +147,7 @@ class FlowPlusPlusConfig(FamilyConfig):
         order, squeezed = squeeze(field, kind=self.kind)
         seeing = partial(network, seen=squeezed.channels)
         within = image_steps(squeezed, self.dequantisation, mixtures, seeing, torch.eye)
-        noise = VariationalDequantiser(order, within)
+        noise = VariationalDequantiser(layout, order, within)
         transforms = multi_scale(field, self.levels, self.steps, mixtures, network, rotation, kind=self.kind)
         return Dequantised(layout, Flow(Layout(real(space), condition), transforms), noise)
 
