@@ -9,8 +9,11 @@ from maquette.core.families.autoregressive.fvsbn import FVSBNConfig
 from maquette.core.families.autoregressive.made import MADEConfig
 from maquette.core.families.autoregressive.transformer import TransformerConfig
 from maquette.core.inference.impute import impute
+from maquette.core.layout import Layout
+from maquette.core.likelihoods.bernoulli import Bernoulli
 from maquette.core.spaces import Binary, Levels, Product, Vector
 from maquette.core.testing.laws import draw, keyed, shaken
+from torch import nn
 
 COINS = Vector(dim=5, support=Binary())
 STATES = torch.cartesian_prod(*5 * [torch.arange(2.0, dtype=torch.float64)])
@@ -148,3 +151,60 @@ def test_what_cannot_be_imputed_is_refused(coins):
         impute(coins, x, PLACES, noise=keyed(2))
     with pytest.raises(ValueError, match="at least one particle"):
         impute(coins, x, PLACES, noise=keyed(3), particles=0)
+
+
+class Echoes(nn.Module):
+    """Coins in pairs: one that seldom falls on one and leans on those before it, then one that tells how it fell."""
+
+    likelihood = Bernoulli()
+
+    def __init__(self):
+        super().__init__()
+        self.layout = Layout(Vector(dim=7, support=Binary()), None, (Binary,))
+        self.register_buffer("order", torch.arange(7))
+        self.bias = nn.Parameter(torch.tensor([-1.2, -2.0, -1.0, -2.2, -0.8, -1.9, 0.3], dtype=torch.float64))
+        lean = torch.tril(torch.full((7, 7), 0.4, dtype=torch.float64), -1)
+        lean[[1, 3, 5], [0, 2, 4]] = 4.5
+        self.lean = nn.Parameter(lean)
+
+    def conditionals(self, x, condition=None):
+        return (self.bias + x @ self.lean.T)[:, :, None]
+
+    def log_prob(self, x, condition=None):
+        return self.likelihood.log_prob(self.conditionals(x), x).sum(1)
+
+
+class Remembering(Echoes):
+    """The same, with sums that grow number by number."""
+
+    def steps(self, n, condition=None):
+        sums, place = self.bias.expand(n, -1).clone(), 0
+
+        def step(previous):
+            nonlocal sums, place
+            if previous is not None:
+                sums, place = sums + previous[:, None] * self.lean[:, place], place + 1
+            return sums[:, place, None]
+
+        return step
+
+
+@pytest.mark.parametrize("model", [Echoes(), Remembering()], ids=["anew", "remembering"])
+def test_resampling_keeps_the_evidence_and_the_law(model):
+    n, k = 3000, 20
+    states = torch.cartesian_prod(*7 * [torch.arange(2.0, dtype=torch.float64)])
+    known, given = torch.zeros(1, 7, dtype=torch.bool), torch.ones(7, dtype=torch.float64)
+    known[:, [1, 3, 5]] = True
+    found = impute(model, given.expand(n, -1), known, noise=keyed(n), particles=k)
+    assert (found.effective < k / 2).double().mean() > 0.9  # these were resampled
+    with torch.no_grad():
+        joint = model.log_prob(states).masked_fill((given != states)[:, known[0]].any(1), -math.inf)
+    ratio = (found.log_evidence - joint.logsumexp(0)).exp()
+    assert abs(ratio.mean() - 1) <= 4 * ratio.std() / math.sqrt(n)
+    # weighted by their evidence, particles have the mean of the law without any bias
+    means = (found.weights[..., None] * found.particles).sum(1)
+    moments = ratio[:, None] * (means - joint.softmax(0) @ states)
+    assert (moments.mean(0).abs() <= 4 * moments.std(0) / math.sqrt(n) + 1e-12).all()
+    # and scatter less than as many that go to the end alone
+    alone = impute(model, given.expand(n, -1), known, noise=keyed(n), particles=1).log_evidence.exp()
+    assert ratio.std() < alone.std() / joint.logsumexp(0).exp() / math.sqrt(k)
