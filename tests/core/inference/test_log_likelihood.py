@@ -94,8 +94,8 @@ def test_the_figure_names_masks_measure_and_dequantisation():
     levels = Vector(dim=4, support=Levels(count=8))
     config = DequantisedConfig(flow=CouplingConfig.example(), noise=UniformConfig())
     found = log_likelihood(shaken(config, levels, None), TensorSource(draw(levels, 10, seed=1)), levels, draws=2)
-    assert (found.measure, found.dequantisation) == ("mass", "uniform dequantisation")
-    assert str(found).endswith("2 draws, uniform dequantisation)")
+    assert (found.measure, found.dequantisation) == ("mass", "uniform dequantisation of 8 levels")
+    assert str(found).endswith("2 draws, uniform dequantisation of 8 levels)")
 
 
 def test_conditions_and_named_parts_are_handed_on():
