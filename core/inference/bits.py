@@ -40,8 +40,8 @@ def bits_per_dim(likelihood: LogLikelihood) -> BitsPerDim:
     """
     if likelihood.measure != "mass":
         raise ConfigError(
-            f"Bits per dimension are those of masses of integer levels, found a log-{likelihood.measure}, which depends "
-            "on the unit of the numbers; give nats, or model the levels."
+            f"Bits per dimension are of masses of integer levels, found a log-{likelihood.measure}, which depends on "
+            "the unit of the numbers; give nats, or model the levels."
         )
     scale = 1 / (math.log(2) * likelihood.numbers)
     return BitsPerDim(-likelihood.value * scale, likelihood.error * scale, likelihood)

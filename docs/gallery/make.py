@@ -58,6 +58,11 @@ TRAINING = TrainingConfig(
     optimizer=OptimizerConfig(lr=3e-3, warmup=50, clip=5.0),
 )
 TRAINED_OTHERWISE: dict[str, dict[str, Any]] = {
+    # codes collapse at first, and take their time to spread
+    "vae": {"steps": 4000},
+    "hierarchical-vae": {"steps": 4000},
+    # every step follows an ODE, and differentiates through its divergence
+    "continuous": {"steps": 500, "batch_size": 256},
     # a student asks its teacher for every sample
     "distilled": {"acts": {"distill": ActConfig(steps=300, batch_size=256)}},
     # two players circle each other unless they forget quickly and step slowly
@@ -71,6 +76,7 @@ TRAINED_OTHERWISE: dict[str, dict[str, Any]] = {
 _RESIDUAL = {"kind": "residual", "width": 96, "depth": 2}
 _AUTOREGRESSIVE = {"kind": "spline", "scheme": "autoregressive", "transforms": 2, "hidden": [48, 48], "bins": 12}
 _FLOW_MATCHING = {"kind": "flow-matching", "network": _RESIDUAL, "steps": 10, "precision": 1e-3}
+_MLP = {"kind": "mlp", "hidden": [128, 128]}
 SIZES: dict[str, dict[str, Any]] = {
     "chain": {"first": _AUTOREGRESSIVE, "second": _AUTOREGRESSIVE},
     "distilled": {"teacher": _FLOW_MATCHING},
@@ -82,7 +88,28 @@ SIZES: dict[str, dict[str, Any]] = {
         "spectral": False,
         "loss": {"kind": "non-saturating", "r1": 0.1},
     },
+    "hierarchical-vae": {"levels": [{"stride": 1, "groups": 2, "latent": 2}], "channels": 64, "loss": {"warmup": 1500}},
+    "made": {"hidden": [128, 128]},
+    "nade": {"hidden": [128]},
+    "pixelcnn": {"features": 32, "depth": 2, "dilations": [1], "skips": False},
     "planar": {"steps": 48},
+    "continuous": {"network": {"kind": "mlp", "hidden": [64, 64]}, "steps": 4, "precision": 1e-4},
+    "dequantised": {"flow": _AUTOREGRESSIVE, "noise": {"kind": "uniform"}},
+    "flow-plus-plus": {"steps": 8, "dequantisation": 2, "components": 8, "width": 32},
+    "glow": {"steps": 16, "width": 32},
+    "monotonic": {"transforms": 2, "hidden": [48, 48], "signals": 8, "slope": [32, 32]},
+    "residual-flow": {"steps": 12, "hidden": [48, 48]},
+    "recurrent": {"width": 64, "depth": 1},
+    "transformer": {"width": 64, "heads": 4, "attention": "full"},
+    "vae": {"coder": _MLP, "loss": {"warmup": 1500}},
+    "vq-vae": {"strides": [1], "codes": 64, "width": 8, "slots": 2, "channels": 64},
+    "denoising-autoencoder": {
+        "latent": 16,
+        "coder": _MLP,
+        "corruption": {"kind": "gaussian", "scale": 0.3},
+        "steps": 50,
+    },
+    "wavenet": {"features": 32},
     "spline": _AUTOREGRESSIVE,
     "coupling": {"transforms": 12, "hidden": [64, 64]},
     "autoregressive-flow": {"transforms": 8, "hidden": [64, 64]},
