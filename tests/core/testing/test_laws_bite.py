@@ -102,6 +102,12 @@ class Liar(AffineConfig):
     model: ClassVar[type[nn.Module]] = nn.Linear
 
 
+class Loose(AffineConfig):
+    """Claims less of its inverse than of all else."""
+
+    tolerances: ClassVar[dict[str, float]] = {"inverse": 1e-5}
+
+
 class Forgetful(AffineConfig):
     """Its state does not lie in the state dictionary."""
 
@@ -231,6 +237,12 @@ def test_a_broken_model_breaks_its_law(law, config):
 
 def test_a_bound_that_says_so_may_be_loose():
     LAWS["bound"].check(LooseCoinsConfig(fault="pessimist"), COINS, CONDITION)
+
+
+def test_a_family_is_held_to_what_it_declares_of_a_single_law():
+    LAWS["inverse"].check(Loose(fault="inexact"), SPACE, CONDITION)
+    with pytest.raises(AssertionError):
+        LAWS["log-det"].check(Loose(fault="log-det"), SPACE, CONDITION)
 
 
 def test_every_law_is_seen_to_bite():
