@@ -1,16 +1,22 @@
 """Splines at their edges, and flows that learn."""
 
+import math
+
 import pytest
 import torch
 from maquette.core.data import Batch
 from maquette.core.errors import ConfigError
+from maquette.core.families.flows.autoregressive import AutoregressiveFlowConfig
 from maquette.core.families.flows.circular_spline import CircularSplineConfig
+from maquette.core.families.flows.continuous import ContinuousConfig
+from maquette.core.families.flows.coupling import CouplingConfig
 from maquette.core.families.flows.linear import LinearConfig, Mixing
-from maquette.core.families.flows.planar import PlanarTransform, RadialTransform
+from maquette.core.families.flows.planar import PlanarConfig, PlanarTransform, RadialTransform
 from maquette.core.families.flows.spline import Spline, SplineConfig, SplineTransform
+from maquette.core.nets.mlp import MLPConfig
 from maquette.core.noise import KeyedNoise
-from maquette.core.spaces import Torus, Vector
-from maquette.core.testing.laws import keyed, shaken
+from maquette.core.spaces import Interval, Torus, Vector
+from maquette.core.testing.laws import LAWS, keyed, shaken
 from zuko.transforms import MonotonicRQSTransform
 
 
@@ -199,3 +205,60 @@ def test_circular_splines_know_no_seam():
     samples = flow.sample(200, noise=keyed(200))
     assert (samples >= 0).all()
     assert (samples < period).all()
+
+
+VARIANTS = [
+    CouplingConfig(bijection="additive", transforms=2, hidden=(8,)),
+    AutoregressiveFlowConfig(quick="sampling", transforms=2, hidden=(8,)),
+    SplineConfig(scheme="coupling", transforms=2, hidden=(8,), bins=4),
+    PlanarConfig(shape="radial", steps=3),
+]
+
+
+@pytest.mark.parametrize("law", ["normalised", "sample-density", "inverse", "log-det", "gradients", "losses"])
+@pytest.mark.parametrize("config", VARIANTS, ids=lambda config: config.kind)
+def test_variants_keep_the_laws_too(config, law):
+    LAWS[law].check(config, Vector(dim=2), Vector(dim=2))
+
+
+def test_the_slow_way_of_an_autoregressive_flow_is_the_other_ones_quick_way():
+    """IAF is MAF turned round: with the same weights each encodes as the other decodes."""
+    maf, iaf = (
+        shaken(AutoregressiveFlowConfig(quick=quick, transforms=1, hidden=(8,)), Vector(dim=4), None)
+        for quick in ("density", "sampling")
+    )
+    x = torch.randn(5, 4, dtype=torch.float64)
+    torch.testing.assert_close(iaf.encode(x), maf.decode(x), rtol=0, atol=1e-10)
+    torch.testing.assert_close(iaf.decode(x), maf.encode(x), rtol=0, atol=1e-10)
+
+
+def test_additive_couplings_keep_volumes_and_scales_do_the_rest():
+    flow = shaken(CouplingConfig(bijection="additive", transforms=2, hidden=(8,)), Vector(dim=4), None)
+    *bent, scales = flow.transforms
+    rows = torch.randn(6, 4, dtype=torch.float64)
+    for lazy in bent:
+        rows, ladj = lazy(None).call_and_ladj(rows)
+        assert torch.equal(ladj, torch.zeros(6, dtype=torch.float64))
+    assert (scales(None).call_and_ladj(rows)[1] != 0).all()
+
+
+def test_numbers_of_an_interval_stay_in_it():
+    space = Vector(dim=3, support=Interval(low=-2.0, high=5.0))
+    flow = shaken(SplineConfig(transforms=2, hidden=(8,), bins=4), space, None, scale=1.0)
+    x = flow.sample(500, noise=keyed(500))
+    assert ((x >= -2) & (x <= 5)).all()
+    uniform = SplineConfig(transforms=2).build(space)
+    torch.testing.assert_close(uniform.log_prob(x.float()), torch.full((500,), -3 * math.log(7.0)))
+
+
+def test_an_estimated_divergence_gives_the_exact_loss_on_average():
+    space, n = Vector(dim=3), 4000
+    config = ContinuousConfig(network=MLPConfig(hidden=(8,)), steps=2)
+    batch = Batch(torch.tensor([[0.4, -1.0, 0.2]], dtype=torch.float64).expand(n, 3), None, torch.arange(n))
+    losses = {}
+    for trace in ("hutchinson", "exact"):
+        model = shaken(config.model_copy(update={"trace": trace}), space, None, scale=0.5)
+        losses[trace] = model.acts()[0].roles[0].objective(batch, keyed(n)).losses.detach()
+    error = losses["hutchinson"].std() / math.sqrt(n)
+    assert losses["exact"].std() < 1e-12 < error
+    assert abs(losses["hutchinson"].mean() - losses["exact"][0]) < 4 * error
