@@ -61,6 +61,8 @@ class Contraction(nn.Module):
         self.coefficient = coefficient
         widths = (layout.width, *hidden, layout.width)
         layers = [nn.Linear(a, b) for a, b in pairwise(widths)]
+        for layer in layers:  # begin as steep as they may be; from torch's own start, weights have a long way to grow
+            nn.init.orthogonal_(layer.weight)
         self.layers = nn.ModuleList(spectral.normalize(layer, iterations=iterations) for layer in layers)
         self.bends = nn.ModuleList(LipSwish() for _ in hidden)
         # the condition moves the first layer, and may do so as much as it likes
