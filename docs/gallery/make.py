@@ -62,7 +62,7 @@ TRAINED_OTHERWISE: dict[str, dict[str, Any]] = {
     "vae": {"steps": 4000},
     "hierarchical-vae": {"steps": 4000},
     # every step follows an ODE, and differentiates through its divergence
-    "continuous": {"steps": 500, "batch_size": 256},
+    "continuous": {"steps": 3000, "batch_size": 256},
     # a student asks its teacher for every sample
     "distilled": {"acts": {"distill": ActConfig(steps=300, batch_size=256)}},
     # two players circle each other unless they forget quickly and step slowly
