@@ -17,7 +17,6 @@ from torch.distributions import Transform
 from zuko.utils import gauss_legendre
 
 from ...layout import Layout
-from ...nets.embeddings import zero
 from ...nets.mlp import MLP
 from ...samplers.roots import bracket, invert
 from ...spaces import Space
@@ -39,9 +38,6 @@ class Integrals(nn.Module):
     def __init__(self, signals: int, hidden: Sequence[int], nodes: int) -> None:
         super().__init__()
         self.network, self.size, self.nodes = MLP(1 + signals, hidden, 1), signals + 1, nodes
-        last = self.network[-1]
-        assert isinstance(last, nn.Linear)
-        zero(last)
 
     def slope(self, u: Tensor, signals: Tensor) -> Tensor:
         """g at u (..., D) given signals (..., D, S): positive numbers (..., D), between exp(-7) and exp(7)."""
