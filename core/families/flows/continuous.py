@@ -1,9 +1,10 @@
 """Continuous flows: a velocity field whose ODE carries noise to data, fitted by the likelihood of the data.
 
 Grathwohl et al., "FFJORD", arXiv:1810.01367. The log-density changes along a path by minus the divergence of the
-velocity, which training takes from one random probe per sample (Hutchinson), or exactly. Training takes fixed steps and
-differentiates through them, so that a sample's loss is its own whatever the batch; densities that are asked for take
-adaptive ones and the exact trace.
+velocity, which training takes from one random probe per sample (Hutchinson), or exactly, steadier for few numbers.
+Training takes fixed steps and differentiates through them, so that a sample's loss is its own whatever the batch; rough
+paths, on which such steps err, have their price (Finlay et al., arXiv:2002.02798). Densities that are asked for take
+adaptive steps and the exact trace.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from ...nets.residual import ResidualConfig
 from ...noise import Noise
 from ...objective import Act, Losses, Objective, Role
 from ...registry import by_kind
-from ...samplers.likelihood import exact_divergence, hutchinson, log_prob_along
+from ...samplers.likelihood import exact_divergence, hutchinson, log_prob_and_roughness
 from ...samplers.ode import INTEGRATORS, Method
 from ...spaces import Space
 from .. import FamilyConfig, families
@@ -40,7 +41,10 @@ class Continuous(Transport):
 
 
 class ContinuousObjective(Objective):
-    """Negative log-likelihood per dimension, nats, along the sampler's own steps; reads the noise "probe" (D,)."""
+    """Negative log-likelihood along the sampler's own steps and the price of roughness, per dimension, nats.
+
+    Reads the noise "probe" (D,); the metric "nll" is the first part alone.
+    """
 
     double_backward = True
 
@@ -54,8 +58,11 @@ class ContinuousObjective(Objective):
         exact = model.config.trace == "exact"
         divergence = exact_divergence if exact else hutchinson(noise.normal("probe", (layout.width,)))
         field, times = model.field(layout.columns(batch.condition, rows)), model.times()[::-1]
-        log_prob = log_prob_along(field, rows, times, divergence=divergence, integrate=INTEGRATORS[model.method])
-        return Losses(-log_prob / layout.width)
+        log_prob, roughness = log_prob_and_roughness(
+            field, rows, times, divergence=divergence, integrate=INTEGRATORS[model.method]
+        )
+        nll = -log_prob / layout.width
+        return Losses(nll + model.config.roughness * roughness / layout.width, metrics={"nll": nll})
 
 
 @families.register("continuous")
@@ -77,6 +84,9 @@ class ContinuousConfig(FamilyConfig):
     )
     method: Method = Field(default="rk4", description="integrator of training and of the sampler")
     steps: int = Field(default=8, ge=1, description="its steps; rk4 evaluates four times per step")
+    roughness: float = Field(
+        default=0.01, ge=0, description="price of |v|^2 + |dv/dx|^2 along a path; without one, steps may be too coarse"
+    )
     precision: float = Field(
         default=1e-8, gt=0, description="of the adaptive integrator behind encode, decode and log_prob"
     )

@@ -5,7 +5,14 @@ import math
 import torch
 from maquette.core.inference.likelihood import log_prob
 from maquette.core.noise import KeyedNoise
-from maquette.core.samplers.likelihood import exact_divergence, hutchinson, normal_log_density, ode_log_prob
+from maquette.core.samplers.likelihood import (
+    exact_divergence,
+    hutchinson,
+    log_prob_and_roughness,
+    normal_log_density,
+    ode_log_prob,
+)
+from maquette.core.samplers.ode import rk4
 
 
 class Linear:
@@ -46,12 +53,26 @@ def test_divergences_agree_with_the_jacobian():
         return torch.sin(x) * x.sum(1, keepdim=True)
 
     t = torch.zeros(len(X), dtype=torch.float64)
-    v, trace = exact_divergence(field, X, t)
+    v, trace, norm = exact_divergence(field, X, t)
     jacobian = torch.stack([torch.autograd.functional.jacobian(lambda x: field(x[None], t)[0], x) for x in X])
     torch.testing.assert_close(v, field(X, t))
     torch.testing.assert_close(trace, jacobian.diagonal(dim1=1, dim2=2).sum(1))
     probes = [hutchinson(torch.eye(3, dtype=torch.float64)[d].expand_as(X)) for d in range(3)]
-    torch.testing.assert_close(sum(probe(field, X, t)[1] for probe in probes), trace)
+    torch.testing.assert_close(norm, jacobian.square().sum((1, 2)))
+    for place, whole in ((1, trace), (2, norm)):
+        torch.testing.assert_close(sum(probe(field, X, t)[place] for probe in probes), whole)
+
+
+def test_roughness_of_a_linear_field():
+    """Of v = A x along x(t) = exp(A (t - 1)) x: the integral of |A x(t)|^2, and |A|^2."""
+    times = torch.linspace(1, 0, 33, dtype=torch.float64)
+    log_density, roughness = log_prob_and_roughness(
+        lambda x, t: x @ A.T, X, times.tolist(), divergence=exact_divergence, integrate=rk4
+    )
+    torch.testing.assert_close(log_density, expected(), rtol=0, atol=1e-6)
+    paths = torch.stack([X @ torch.linalg.matrix_exp(A * (t - 1)).T for t in times])
+    kinetic = torch.trapezoid((paths @ A.T).square().sum(2), -times, dim=0)
+    torch.testing.assert_close(roughness, kinetic + A.square().sum(), rtol=2e-3, atol=0)
 
 
 def test_a_field_at_rest_has_the_normal_density():
