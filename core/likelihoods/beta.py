@@ -18,7 +18,7 @@ from torch import Tensor
 from ..spaces import Interval, Support
 from . import LikelihoodConfig, likelihoods
 from .interval import EDGE, Unit, clamp, with_edges
-from .mixture import choose
+from .mixture import Mixture
 
 _FLATTEST, _SHARPEST = -6.0, 8.0  # log shapes between which the slivers' masses and float32 are good to 1e-3
 _ROUNDS = 8  # all fail once in 1e10 draws; the last proposal is taken then
@@ -42,50 +42,35 @@ def log_gamma_draw(shape: Tensor, u: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Beta:
-    """sum_k w_k t^(a_k - 1) (1 - t)^(b_k - 1) / B(a_k, b_k) in the interval's coordinate t; K logits, K log a, K log b.
+    """t^(a - 1) (1 - t)^(b - 1) / B(a, b) in the interval's coordinate t, given log a and log b.
 
     Args:
         unit: the interval.
-        components: K.
     """
 
     unit: Unit
-    components: int
-    columns: int = 1
-    uniforms: int = 1 + 2 * _GAMMA
-    discrete: bool = False
-
-    @property
-    def parameters(self) -> int:
-        return 3 * self.components
+    uniforms: int = 2 * _GAMMA
 
     def spread(self, x: Tensor, like: Tensor) -> Tensor:
         return self.unit.spread(x, like)
 
-    def _pieces(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Log weights and both shapes, each (..., K)."""
-        logits, a, b = parameters.chunk(3, dim=-1)
-        return logits.log_softmax(-1), a.clamp(_FLATTEST, _SHARPEST).exp(), b.clamp(_FLATTEST, _SHARPEST).exp()
+    def shapes(self, one: Tensor, two: Tensor) -> tuple[Tensor, Tensor]:
+        return one.clamp(_FLATTEST, _SHARPEST).exp(), two.clamp(_FLATTEST, _SHARPEST).exp()
 
-    def log_prob(self, parameters: Tensor, x: Tensor) -> Tensor:
-        weights, a, b = self._pieces(parameters)
-        t = self.unit.coordinate(x.to(parameters.dtype)).unsqueeze(-1)
-        whole = torch.lgamma(a) + torch.lgamma(b) - torch.lgamma(a + b)
-        inner = (a - 1) * torch.log(clamp(t)) + (b - 1) * torch.log1p(-clamp(t)) - whole
+    def log_prob(self, one: Tensor, two: Tensor, x: Tensor) -> Tensor:
+        t = self.unit.coordinate(x.to(one.dtype))
+        whole = torch.lgamma(one) + torch.lgamma(two) - torch.lgamma(one + two)
+        inner = (one - 1) * torch.log(clamp(t)) + (two - 1) * torch.log1p(-clamp(t)) - whole
         # the slivers' masses to first order in their length
-        first, last = (shape * math.log(EDGE) - shape.log() - whole for shape in (a, b))
-        return (weights + with_edges(t, inner, first, last)).logsumexp(-1) - self.unit.log_length
+        first, last = (shape * math.log(EDGE) - shape.log() - whole for shape in (one, two))
+        return with_edges(t, inner, first, last) - self.unit.log_length
 
-    def draw(self, parameters: Tensor, u: Tensor) -> Tensor:
-        weights, a, b = self._pieces(parameters)
-        choice, one, two = u.split((1, _GAMMA, _GAMMA), dim=-1)
-        k = choose(weights, choice.squeeze(-1))
-        a, b = a.gather(-1, k).squeeze(-1), b.gather(-1, k).squeeze(-1)
-        return self.unit.value(torch.sigmoid(log_gamma_draw(a, one) - log_gamma_draw(b, two)))
+    def draw(self, one: Tensor, two: Tensor, u: Tensor) -> Tensor:
+        first, second = u.split(_GAMMA, dim=-1)
+        return self.unit.value(torch.sigmoid(log_gamma_draw(one, first) - log_gamma_draw(two, second)))
 
-    def mean(self, parameters: Tensor) -> Tensor:
-        weights, a, b = self._pieces(parameters)
-        return self.unit.value((weights.exp() * a / (a + b)).sum(-1))
+    def mean(self, one: Tensor, two: Tensor) -> Tensor:
+        return self.unit.value(one / (one + two))
 
 
 @likelihoods.register("beta")
@@ -98,6 +83,6 @@ class BetaConfig(LikelihoodConfig):
     kind: Literal["beta"] = "beta"
     components: int = Field(default=1, ge=1, description="laws in the mixture")
 
-    def build(self, support: Support) -> Beta:
+    def build(self, support: Support) -> Mixture:
         assert isinstance(support, Interval)
-        return Beta(Unit.of(support), self.components)
+        return Mixture(Beta(Unit.of(support)), self.components)

@@ -17,62 +17,43 @@ from torch import Tensor
 from ..spaces import Interval, Support
 from . import LikelihoodConfig, likelihoods
 from .interval import Unit
-from .mixture import choose
+from .mixture import Mixture
 
 _LEAST, _WIDEST = 1e-3, 3.0  # least scale, and largest log scale, in units of the interval
 
 
 @dataclass(frozen=True)
 class TruncatedNormal:
-    """sum_k w_k N(t; m_k, s_k^2) / Z_k on [0, 1] in the interval's coordinate t; K logits, logits of K modes, K log
-    scales.
+    """N(t; m, s^2) / Z on [0, 1] in the interval's coordinate t, given the logit of the mode m, and log s.
 
     Args:
         unit: the interval.
-        components: K.
     """
 
     unit: Unit
-    components: int
-    columns: int = 1
-    uniforms: int = 2
-    discrete: bool = False
-
-    @property
-    def parameters(self) -> int:
-        return 3 * self.components
+    uniforms: int = 1
 
     def spread(self, x: Tensor, like: Tensor) -> Tensor:
         return self.unit.spread(x, like)
 
-    def _pieces(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Log weights, modes and scales, each (..., K)."""
-        logits, modes, raw = parameters.chunk(3, dim=-1)
-        return logits.log_softmax(-1), torch.sigmoid(modes), _LEAST + torch.exp(raw.clamp(max=_WIDEST))
+    def shapes(self, one: Tensor, two: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.sigmoid(one), _LEAST + torch.exp(two.clamp(max=_WIDEST))
 
-    def log_prob(self, parameters: Tensor, x: Tensor) -> Tensor:
-        weights, modes, scales = self._pieces(parameters)
-        z = (self.unit.coordinate(x.to(parameters.dtype)).unsqueeze(-1) - modes) / scales
+    def log_prob(self, one: Tensor, two: Tensor, x: Tensor) -> Tensor:
+        z = (self.unit.coordinate(x.to(one.dtype)) - one) / two
         # the mode lies inside, so that the mass between the ends is no small difference of large numbers
-        mass = torch.special.ndtr((1 - modes) / scales) - torch.special.ndtr(-modes / scales)
-        density = -0.5 * z.square() - scales.log() - 0.5 * math.log(2 * math.pi) - mass.log()
-        return (weights + density).logsumexp(-1) - self.unit.log_length
+        mass = torch.special.ndtr((1 - one) / two) - torch.special.ndtr(-one / two)
+        return -0.5 * z.square() - two.log() - 0.5 * math.log(2 * math.pi) - mass.log() - self.unit.log_length
 
-    def draw(self, parameters: Tensor, u: Tensor) -> Tensor:
-        weights, modes, scales = self._pieces(parameters)
-        k = choose(weights, u[..., 0])
-        mode, scale = modes.gather(-1, k), scales.gather(-1, k)
-        below, above = torch.special.ndtr(-mode / scale), torch.special.ndtr((1 - mode) / scale)
-        quantile = torch.lerp(below, above, u[..., 1:]).clamp(max=1 - torch.finfo(u.dtype).eps / 2)
-        t = mode + scale * torch.special.ndtri(quantile)
-        return self.unit.value(t.clamp(0, 1)).squeeze(-1)
+    def draw(self, one: Tensor, two: Tensor, u: Tensor) -> Tensor:
+        below, above = torch.special.ndtr(-one / two), torch.special.ndtr((1 - one) / two)
+        quantile = torch.lerp(below, above, u[..., 0]).clamp(max=1 - torch.finfo(u.dtype).eps / 2)
+        return self.unit.value((one + two * torch.special.ndtri(quantile)).clamp(0, 1))
 
-    def mean(self, parameters: Tensor) -> Tensor:
-        weights, modes, scales = self._pieces(parameters)
-        a, b = -modes / scales, (1 - modes) / scales
+    def mean(self, one: Tensor, two: Tensor) -> Tensor:
+        a, b = -one / two, (1 - one) / two
         slope = (torch.exp(-0.5 * a.square()) - torch.exp(-0.5 * b.square())) / math.sqrt(2 * math.pi)
-        t = modes + scales * slope / (torch.special.ndtr(b) - torch.special.ndtr(a))
-        return self.unit.value((weights.exp() * t).sum(-1))
+        return self.unit.value(one + two * slope / (torch.special.ndtr(b) - torch.special.ndtr(a)))
 
 
 @likelihoods.register("truncated-normal")
@@ -85,6 +66,6 @@ class TruncatedNormalConfig(LikelihoodConfig):
     kind: Literal["truncated-normal"] = "truncated-normal"
     components: int = Field(default=1, ge=1, description="laws in the mixture")
 
-    def build(self, support: Support) -> TruncatedNormal:
+    def build(self, support: Support) -> Mixture:
         assert isinstance(support, Interval)
-        return TruncatedNormal(Unit.of(support), self.components)
+        return Mixture(TruncatedNormal(Unit.of(support)), self.components)

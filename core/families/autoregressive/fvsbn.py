@@ -11,12 +11,12 @@ from typing import Any, ClassVar, Literal
 from torch import nn
 
 from ...layout import Layout
-from ...likelihoods import likelihood_of, likelihoods
+from ...likelihoods import SUPPORTS, likelihood_of, likelihoods
 from ...nets.causal import StrictlyLower
 from ...registry import by_kind
 from ...spaces import Space
 from .. import FamilyConfig, families
-from .model import SUPPORTS, Autoregressive
+from .model import Autoregressive
 
 
 @families.register("fvsbn")

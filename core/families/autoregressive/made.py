@@ -17,13 +17,12 @@ from torch.nn import functional as F
 
 from ...errors import ConfigError
 from ...layout import Layout
-from ...likelihoods import likelihood_of, likelihoods
+from ...likelihoods import SUPPORTS, likelihood_of, likelihoods
 from ...nets.masked import MaskedLinear, spread_reaches
 from ...registry import by_kind
 from ...samplers.ancestral import Step
 from ...spaces import Space
 from .. import FamilyConfig, families
-from .model import SUPPORTS
 from .orders import OneOrder, Orders
 
 

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from ...data import Batch
 from ...layout import Layout
-from ...likelihoods import SUPPORTS as SUPPORTS
 from ...likelihoods import Likelihood
 from ...noise import Noise, require_rows
 from ...objective import Act, Losses, Objective, Role

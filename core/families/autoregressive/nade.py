@@ -22,14 +22,13 @@ from torch import Tensor, nn
 from ...data import Batch
 from ...errors import ConfigError
 from ...layout import Layout
-from ...likelihoods import likelihood_of, likelihoods
+from ...likelihoods import SUPPORTS, likelihood_of, likelihoods
 from ...noise import Noise
 from ...objective import Act, Losses, Objective, Role
 from ...registry import by_kind
 from ...samplers.ancestral import Step
 from ...spaces import Space
 from .. import FamilyConfig, families
-from .model import SUPPORTS
 from .orders import OneOrder, Orders
 
 

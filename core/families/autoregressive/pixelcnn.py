@@ -17,13 +17,13 @@ from torch import Tensor, nn
 
 from ...errors import ConfigError
 from ...layout import Layout
-from ...likelihoods import Likelihood, likelihood_of, likelihoods
+from ...likelihoods import SUPPORTS, Likelihood, likelihood_of, likelihoods
 from ...nets.causal import CausalConv, Channels, Memory, gate, shift
 from ...registry import by_kind
 from ...samplers.ancestral import Step
 from ...spaces import Field, Space
 from .. import FamilyConfig, families
-from .model import SUPPORTS, Autoregressive, kept
+from .model import Autoregressive, kept
 from .raster import raster
 
 Steering = tuple[Tensor | None, Tensor | None]

@@ -17,13 +17,13 @@ from torch import Tensor, nn
 
 from ...errors import ConfigError
 from ...layout import Layout
-from ...likelihoods import Likelihood, likelihood_of, likelihoods
+from ...likelihoods import SUPPORTS, Likelihood, likelihood_of, likelihoods
 from ...nets.embeddings import zero
 from ...registry import by_kind
 from ...samplers.ancestral import Step
 from ...spaces import Field, Space
 from .. import FamilyConfig, families
-from .model import SUPPORTS, Autoregressive
+from .model import Autoregressive
 from .raster import neighbours, raster
 
 CELLS = {"lstm": nn.LSTM, "gru": nn.GRU}

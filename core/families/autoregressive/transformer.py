@@ -17,14 +17,14 @@ from torch import Tensor, nn
 
 from ...errors import ConfigError
 from ...layout import Layout
-from ...likelihoods import Likelihood, likelihood_of, likelihoods
+from ...likelihoods import SUPPORTS, Likelihood, likelihood_of, likelihoods
 from ...nets.attention import Attention, Cache, Rotary, SwiGLU, require_heads
 from ...nets.embeddings import Conditioner, zero
 from ...registry import by_kind
 from ...samplers.ancestral import Step
 from ...spaces import Space
 from .. import FamilyConfig, families
-from .model import SUPPORTS, Autoregressive, kept
+from .model import Autoregressive, kept
 from .raster import positions, raster
 
 

@@ -17,13 +17,13 @@ from torch.nn import functional as F
 
 from ...errors import ConfigError
 from ...layout import Layout
-from ...likelihoods import Likelihood, likelihood_of, likelihoods
+from ...likelihoods import SUPPORTS, Likelihood, likelihood_of, likelihoods
 from ...nets.causal import CausalLinear, Channels, Memory, gate, shift
 from ...registry import by_kind
 from ...samplers.ancestral import Step
 from ...spaces import Sequence, Space, Vector
 from .. import FamilyConfig, families
-from .model import SUPPORTS, Autoregressive
+from .model import Autoregressive
 
 
 class Block(nn.Module):

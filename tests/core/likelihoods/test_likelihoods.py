@@ -10,6 +10,7 @@ from maquette.core.likelihoods.beta import Beta, BetaConfig
 from maquette.core.likelihoods.interval import EDGE, Unit
 from maquette.core.likelihoods.logistic import LogisticMixture
 from maquette.core.likelihoods.logit_normal import LogitNormal, LogitNormalConfig
+from maquette.core.likelihoods.mixture import Mixture
 from maquette.core.likelihoods.truncated_normal import TruncatedNormal
 from maquette.core.spaces import Binary, Interval, Levels, Real, Torus
 from maquette.core.testing.laws import keyed
@@ -174,7 +175,7 @@ def given(*values):
 def test_beta_is_that_of_torch():
     law = torch.distributions.Beta(torch.tensor(2.0).double(), torch.tensor(0.5).double())
     expected = law.log_prob((X + 1) / 4) - math.log(4)
-    torch.testing.assert_close(Beta(UNIT, 1).log_prob(given(0, math.log(2.0), math.log(0.5)), X), expected)
+    torch.testing.assert_close(Mixture(Beta(UNIT), 1).log_prob(given(0, math.log(2.0), math.log(0.5)), X), expected)
 
 
 def test_logit_normal_is_a_normal_of_the_logit():
@@ -182,14 +183,14 @@ def test_logit_normal_is_a_normal_of_the_logit():
     scale = 1e-3 + math.exp(0.2)
     normal = torch.distributions.Normal(torch.tensor(0.3).double(), torch.tensor(scale).double())
     expected = normal.log_prob(t.logit()) - (t * (1 - t)).log() - math.log(4)
-    torch.testing.assert_close(LogitNormal(UNIT, 1).log_prob(given(0, 0.3, 0.2), X), expected)
+    torch.testing.assert_close(Mixture(LogitNormal(UNIT), 1).log_prob(given(0, 0.3, 0.2), X), expected)
 
 
 def test_truncated_normal_is_a_normal_over_its_mass():
     normal = torch.distributions.Normal(torch.tensor(0.5).double(), torch.tensor(1e-3 + math.exp(-1.0)).double())
     inside = normal.cdf(torch.tensor(1.0).double()) - normal.cdf(torch.tensor(0.0).double())
     expected = normal.log_prob((X + 1) / 4) - inside.log() - math.log(4)
-    torch.testing.assert_close(TruncatedNormal(UNIT, 1).log_prob(given(0, 0.0, -1.0), X), expected)
+    torch.testing.assert_close(Mixture(TruncatedNormal(UNIT), 1).log_prob(given(0, 0.0, -1.0), X), expected)
 
 
 @pytest.mark.parametrize(
