@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import ConfigError
+from .patterns import Pattern
 
 
 class Rotary(nn.Module):
@@ -73,32 +74,37 @@ class Attention(nn.Module):
         heads: they divide the width.
         bias: whether the projections have one.
         rotary: positions, for attention that knows them.
+        pattern: what a token sees of those before it; None if all tokens see each other.
     """
 
-    def __init__(self, width: int, heads: int, *, bias: bool = True, rotary: Rotary | None = None) -> None:
+    def __init__(
+        self, width: int, heads: int, *, bias: bool = True, rotary: Rotary | None = None, pattern: Pattern | None = None
+    ) -> None:
         super().__init__()
-        self.heads, self.rotary = heads, rotary
+        self.heads, self.rotary, self.pattern = heads, rotary, pattern
         self.qkv = nn.Linear(width, 3 * width, bias=bias)
         self.out = nn.Linear(width, width, bias=bias)
 
-    def forward(
-        self, x: Tensor, mask: Tensor | None = None, *, causal: bool = False, cache: Cache | None = None
-    ) -> Tensor:
-        """Tokens (B, T, width) to the same.
+    def forward(self, x: Tensor) -> Tensor:
+        """Tokens (B, T, width) to the same."""
+        q, k, v = self._heads(x, 0)
+        seen = F.scaled_dot_product_attention(q, k, v) if self.pattern is None else self.pattern(q, k, v)
+        return self._joined(seen)
 
-        Args:
-            x: the tokens; with a cache those that follow the tokens in it.
-            mask: (T, tokens seen), true where a token is seen; None for all.
-            causal: whether tokens see themselves and earlier ones alone; in place of a mask.
-            cache: keys and values of earlier tokens; takes those of x in.
-        """
+    def following(self, x: Tensor, cache: Cache) -> Tensor:
+        """The next token (B, 1, width) of causal attention to the same, which goes into the cache of those before."""
+        assert self.pattern is not None
+        token = cache.filled
+        q, k, v = self._heads(x, token)
+        k, v = (each[:, :, self.pattern.seen(token)] for each in cache.extend(k, v))
+        return self._joined(F.scaled_dot_product_attention(q, k, v))
+
+    def _heads(self, x: Tensor, start: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values (B, H, T, F) of the tokens from `start` on."""
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
-        if self.rotary is not None:
-            start = 0 if cache is None else cache.filled
-            q, k = self.rotary(q, start), self.rotary(k, start)
-        if cache is not None:
-            k, v = cache.extend(k, v)
-        seen = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
+        return (q, k, v) if self.rotary is None else (self.rotary(q, start), self.rotary(k, start), v)
+
+    def _joined(self, seen: Tensor) -> Tensor:
         return self.out(seen.transpose(1, 2).flatten(2))
 
 

@@ -3,8 +3,9 @@
     python docs/gallery/make.py [FAMILY ...] [--out docs/gallery]
 
 One picture per family: the truth, samples of the model, and its density where it knows one. Families of discrete
-numbers see each coordinate as one of 64 levels. A family that joins the registry joins the gallery; `SIZES` only
-enlarges those whose example (made for tests) is too small to be looked at.
+numbers see each coordinate as one of 64 levels, those of angles see the square of the picture wrapped up. A family that
+joins the registry joins the gallery; `SIZES` only enlarges those whose example (made for tests) is too small to be
+looked at.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ from maquette.core.spaces import (
     Real,
     Sequence,
     Space,
+    Support,
+    Torus,
     Tree,
     Vector,
     flatten,
@@ -50,6 +53,7 @@ SEED = 1
 TRAINED_ON, DRAWN = 20_000, 40_000
 EDGE, PIXELS, COLOURS = 2.6, 64, 64
 LEVELS = PIXELS
+SUPPORTS: dict[str, Support] = {"real": Real(), "levels": Levels(count=LEVELS), "torus": Torus(period=2 * EDGE)}
 TRAINING = TrainingConfig(
     steps=1000,
     batch_size=512,
@@ -111,6 +115,7 @@ SIZES: dict[str, dict[str, Any]] = {
     },
     "wavenet": {"features": 32},
     "spline": _AUTOREGRESSIVE,
+    "circular-spline": {"transforms": 8, "hidden": [64, 64], "bins": 16},
     "coupling": {"transforms": 12, "hidden": [64, 64]},
     "autoregressive-flow": {"transforms": 8, "hidden": [64, 64]},
 }
@@ -128,37 +133,47 @@ def spirals(n: int, seed: int) -> torch.Tensor:
 
 
 def plane(config: type[FamilyConfig]) -> Space | None:
-    """Two numbers as a space the family models, real or levels, whichever it names first; None if neither."""
-    first = next((name for name in config.supports if name in ("real", "levels")), None)
-    if first is None:
+    """Two numbers as a space the family models: real, levels or angles, whichever it names first; None if none."""
+    found = next((SUPPORTS[name] for name in config.supports if name in SUPPORTS), None)
+    if found is None:
         return None
-    real = first == "real"
-    support = Real() if real else Levels(count=LEVELS)
+    support: Support = found
     spaces: dict[str, Space] = {
         "vector": Vector(dim=2, support=support),
         "product": Product(parts={"a": Vector(dim=1, support=support), "b": Vector(dim=1, support=support)}),
-        "sequence": Sequence(length=2, channels=1) if real else Sequence(length=2, vocabulary=LEVELS),
+        "sequence": Sequence(length=2, vocabulary=LEVELS)
+        if isinstance(support, Levels)
+        else Sequence(length=2, channels=1, support=support),
         "field": Field(channels=1, grid=(1, 2), support=support),
     }
     return next((space for kind, space in spaces.items() if kind in config.spaces), None)
 
 
-def discrete(space: Space) -> bool:
-    """Whether coordinates are levels."""
-    return any(isinstance(support_of(part), Levels) for _, part in parts(space))
+def support(space: Space) -> Support:
+    """That of both coordinates."""
+    return next(support_of(part) for _, part in parts(space))
 
 
 def to_space(space: Space, points: torch.Tensor) -> Tree:
     """Points (n, 2) as values of the space."""
-    if discrete(space):
-        points = ((points / (2 * EDGE) + 0.5) * LEVELS).floor().clamp(0, LEVELS - 1).long()
+    match support(space):
+        case Levels():
+            points = ((points / (2 * EDGE) + 0.5) * LEVELS).floor().clamp(0, LEVELS - 1).long()
+        case Torus(period=period):
+            points = (points + EDGE) % period
     return unflatten(space, points)
 
 
 def to_points(space: Space, value: Tree) -> torch.Tensor:
     """Inverse of `to_space`: levels go to the middles of their cells."""
     rows = flatten(space, value)
-    return ((rows + 0.5) / LEVELS - 0.5) * (2 * EDGE) if discrete(space) else rows
+    match support(space):
+        case Levels():
+            return ((rows + 0.5) / LEVELS - 0.5) * (2 * EDGE)
+        case Torus():
+            return rows - EDGE
+        case _:
+            return rows
 
 
 def drawable() -> Iterator[tuple[str, type[FamilyConfig], Space]]:
@@ -208,7 +223,7 @@ def _density(model: Density, space: Space) -> np.ndarray:
     middles = (torch.arange(PIXELS) + 0.5) * 2 * EDGE / PIXELS - EDGE
     points = torch.cartesian_prod(middles, middles).flip(1)
     density = model.log_prob(to_space(space, points)).detach().exp().view(PIXELS, PIXELS).numpy()
-    return density / (2 * EDGE / LEVELS) ** 2 if discrete(space) else density
+    return density / (2 * EDGE / LEVELS) ** 2 if isinstance(support(space), Levels) else density
 
 
 def _show(axes: Axes, density: np.ndarray, title: str, top: float) -> None:

@@ -102,7 +102,7 @@ def test_the_gallery_shows_every_family_that_comes_with_the_package(root):
     drawn = {
         name
         for name, config in families.items()
-        if config.__module__.startswith("maquette.") and {"real", "levels"} & set(config.supports)
+        if config.__module__.startswith("maquette.") and {"real", "levels", "torus"} & set(config.supports)
     }
     assert shown == drawn
     assert all((root / "docs" / "gallery" / f"{name}.png").stat().st_size < 60_000 for name in shown)

@@ -3,8 +3,8 @@
 Vaswani et al., arXiv:1706.03762, as it is built today: rotary positions (arXiv:2104.09864), a root-mean-square norm
 before each branch (arXiv:1910.07467), SwiGLU (arXiv:2002.05202), keys and values kept while sampling. It serves
 sequences of any vocabulary, rasters of one or several channels (Parmar et al., "Image Transformer", arXiv:1802.05751)
-and plain vectors alike; `attention` can be thinned out as in Child et al., "Generating long sequences with sparse
-transformers", arXiv:1904.10509.
+and plain vectors alike. Long ones ask for sparse `attention`: to the last numbers alone, or, as in Child et al.,
+"Generating long sequences with sparse transformers", arXiv:1904.10509, to these and to every so many in turn.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from ...errors import ConfigError
 from ...layout import Layout
 from ...likelihoods import SUPPORTS, Likelihood, likelihood_of, likelihoods
 from ...nets.attention import Attention, Cache, Rotary, SwiGLU, require_heads
-from ...nets.embeddings import Conditioner, zero
+from ...nets.causal import shift
+from ...nets.embeddings import zero
+from ...nets.patterns import All, Every, Last, Pattern
 from ...registry import by_kind
 from ...samplers.ancestral import Step
 from ...spaces import Space
@@ -31,25 +33,27 @@ from .raster import positions, raster
 class Block(nn.Module):
     """Attention, then a gated layer, each on normalised tokens and added to what came in."""
 
-    def __init__(self, width: int, heads: int, inner: int, rotary: Rotary) -> None:
+    def __init__(self, width: int, heads: int, inner: int, rotary: Rotary, pattern: Pattern) -> None:
         super().__init__()
         self.before_attention, self.before_layer = nn.RMSNorm(width), nn.RMSNorm(width)
-        self.attention = Attention(width, heads, bias=False, rotary=rotary)
+        self.attention = Attention(width, heads, bias=False, rotary=rotary, pattern=pattern)
         self.layer = SwiGLU(width, inner)
 
-    def forward(
-        self, x: Tensor, mask: Tensor | None, keep: Tensor | None = None, *, cache: Cache | None = None
-    ) -> Tensor:
+    def forward(self, x: Tensor, keep: Tensor | None = None) -> Tensor:
         """Tokens (B, T, width); `keep` (B, 1, width) multiplies what is added to them."""
-        causal = mask is None and cache is None
-        x = x + kept(self.attention(self.before_attention(x), mask, causal=causal, cache=cache), keep)
+        x = x + kept(self.attention(self.before_attention(x)), keep)
         return x + kept(self.layer(self.before_layer(x)), keep)
+
+    def following(self, x: Tensor, cache: Cache) -> Tensor:
+        """The next token (B, 1, width), and those before it in the cache."""
+        x = x + self.attention.following(self.before_attention(x), cache)
+        return x + self.layer(self.before_layer(x))
 
 
 class Decoder(nn.Module):
     """The network: inputs (B, D, K) and condition columns (B, C) to parameters (B, D, P).
 
-    Token i is the number before i, at the place of i; the first one is the condition.
+    Token i is the number before i, at the place of i, and the condition; the first one has no number.
 
     Args:
         places: (D, A), where each number is on each axis of its space.
@@ -58,31 +62,34 @@ class Decoder(nn.Module):
         config: sizes.
     """
 
-    mask: Tensor | None
+    blocks: Any  # a list of blocks
 
     def __init__(self, places: Tensor, context: int, law: Likelihood, config: TransformerConfig) -> None:
         super().__init__()
         self.heads, self.tokens, self.dropout = config.heads, len(places), config.dropout
         width = config.width
         self.dropped = (config.depth, width)
-        self.start = Conditioner(context, width)
         self.enter = nn.Linear(law.columns, width, bias=False)
+        self.condition = nn.Linear(context, width, bias=False) if context else None
         self.places = nn.Parameter(0.02 * torch.randn(self.tokens, width))
         rotary = Rotary(places, width // config.heads)
         inner = int(config.expansion * width)
-        self.blocks = nn.ModuleList(Block(width, config.heads, inner, rotary) for _ in range(config.depth))
+        patterns = [config.pattern(layer) for layer in range(config.depth)]
+        self.blocks = nn.ModuleList(Block(width, config.heads, inner, rotary, pattern) for pattern in patterns)
         self.norm = nn.RMSNorm(width)
         self.leave = zero(nn.Linear(width, law.parameters))
-        self.register_buffer("mask", config.seen(self.tokens), persistent=False)
 
     def forward(self, inputs: Tensor, columns: Tensor | None, keep: Tensor | None = None) -> Tensor:
         """Parameters (B, D, P); `keep` (B, *dropped) multiplies what blocks add."""
-        tokens = torch.cat((self.start(inputs, None, columns)[:, None], self.enter(inputs[:, :-1])), dim=1)
-        tokens = tokens + self.places
+        tokens = self._steered(shift(self.enter(inputs), 1) + self.places, columns)
         masks = [None] * len(self.blocks) if keep is None else keep[:, :, None].unbind(1)
         for block, each in zip(self.blocks, masks, strict=True):
-            tokens = block(tokens, self.mask, each)
+            tokens = block(tokens, each)
         return self.leave(self.norm(tokens))
+
+    def _steered(self, tokens: Tensor, columns: Tensor | None) -> Tensor:
+        """Tokens (B, T, width) that know the condition."""
+        return tokens if self.condition is None else tokens + self.condition(columns)[:, None]
 
     def steps(self, columns: Tensor | None, like: Tensor) -> Step:
         """Draw with keys and values of earlier tokens remembered (`Incremental`)."""
@@ -90,12 +97,10 @@ class Decoder(nn.Module):
         caches = [Cache(like, self.heads, self.tokens, features) for _ in self.blocks]
 
         def step(previous: Tensor | None) -> Tensor:
-            i = caches[0].filled
-            token = self.start(like, None, columns) if previous is None else self.enter(previous)
-            token = (token + self.places[i])[:, None]
-            mask = None if self.mask is None else self.mask[i : i + 1, : i + 1]
+            place = self.places[caches[0].filled].expand(like.shape[0], 1, -1)
+            token = self._steered(place if previous is None else place + self.enter(previous)[:, None], columns)
             for block, cache in zip(self.blocks, caches, strict=True):
-                token = block(token, mask, cache=cache)
+                token = block.following(token, cache)
             return self.leave(self.norm(token))[:, 0]
 
         return step
@@ -117,9 +122,11 @@ class TransformerConfig(FamilyConfig):
     heads: int = Described(default=8, ge=1, description="attention heads; they divide `width` into even parts")
     expansion: float = Described(default=8 / 3, gt=0, description="inner width of the gated layer over `width`")
     attention: Literal["full", "local", "strided"] = Described(
-        default="full", description="numbers seen: all before, the last `window`, or those and every `window`-th before"
+        default="full",
+        description="numbers that a block sees: all before; the last `window`; or, strided, blocks see these and every "
+        "`window`-th before in turn",
     )
-    window: int = Described(default=128, ge=1, description="numbers that local attention sees; the stride, if strided")
+    window: int = Described(default=128, ge=1, description="tokens that local attention sees; the stride, if strided")
     dropout: float = Described(default=0.0, ge=0, lt=1, description="share of a block's features dropped in training")
     likelihood: by_kind(likelihoods) | None = None  # type: ignore[valid-type]
 
@@ -137,16 +144,11 @@ class TransformerConfig(FamilyConfig):
         order = raster(space)
         return Autoregressive(layout, law, Decoder(positions(space)[order], layout.context, law, self), order)
 
-    def seen(self, tokens: int) -> Tensor | None:
-        """Which tokens (T, T) each sees: those of its pattern, and the first, which is the condition; None for all."""
+    def pattern(self, layer: int) -> Pattern:
+        """What a block's tokens see."""
         if self.attention == "full":
-            return None
-        distance = torch.arange(tokens)[:, None] - torch.arange(tokens)
-        near = distance < self.window
-        if self.attention == "strided":
-            near = near | (distance % self.window == 0)
-        near[:, 0] = True
-        return near & (distance >= 0)
+            return All()
+        return Every(self.window) if self.attention == "strided" and layer % 2 else Last(self.window)
 
     @classmethod
     def example(cls) -> TransformerConfig:

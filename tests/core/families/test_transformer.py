@@ -20,12 +20,18 @@ def seen_by(model, space, place, condition=None):
 
 
 @pytest.mark.parametrize(
-    ("attention", "expected"),
-    [("full", list(range(11))), ("local", [8, 9, 10]), ("strided", [1, 4, 7, 8, 9, 10])],
+    ("attention", "depth", "expected"),
+    [
+        ("full", 1, list(range(11))),
+        ("local", 1, [8, 9, 10]),
+        ("local", 2, [6, 7, 8, 9, 10]),
+        ("strided", 1, [8, 9, 10]),
+        ("strided", 2, list(range(11))),
+    ],
 )
-def test_one_block_sees_the_pattern_of_its_attention(attention, expected):
-    """Token i is the number before i: tokens 11, 10 and 9 are numbers 10, 9 and 8; every third token 8, 5, 2."""
-    config = TINY.model_copy(update={"attention": attention, "window": 3})
+def test_blocks_see_the_pattern_of_their_attention(attention, depth, expected):
+    """Token i is the number before i. Two strided blocks see all: one every third token, of which each saw the last."""
+    config = TINY.model_copy(update={"attention": attention, "depth": depth, "window": 3})
     space = Vector(dim=16)
     assert seen_by(shaken(config, space, None), space, 11) == expected
 
@@ -53,7 +59,7 @@ def test_sampling_looks_at_every_token_once():
     tokens = []
     for module in model.modules():
         if isinstance(module, Attention):
-            module.register_forward_hook(lambda _, inputs, output: tokens.append(output.shape[1]))
+            module.qkv.register_forward_hook(lambda _, inputs, output: tokens.append(output.shape[1]))
     with torch.no_grad():
         model.sample(2, noise=keyed(2))
     assert sum(tokens) == 30

@@ -1,7 +1,10 @@
-"""Rotary positions and the cache of keys and values."""
+"""Rotary positions, what tokens see, and the cache of keys and values."""
 
+import pytest
 import torch
 from maquette.core.nets.attention import Attention, Cache, Rotary
+from maquette.core.nets.patterns import All, Every, Last
+from torch.nn import functional as F
 
 
 def products(positions):
@@ -29,11 +32,48 @@ def test_rotary_products_on_a_grid_depend_on_the_distance_along_each_axis():
     assert abs(found[0, 1] - found[0, 4]) > 1e-3  # one step along either axis
 
 
-def test_the_cache_gives_what_all_tokens_at_once_give():
-    attention = Attention(8, 2, rotary=Rotary(torch.arange(7)[:, None], 4)).double()
+PATTERNS = [All(), *(kind(size) for kind in (Last, Every) for size in (1, 2, 3, 4, 7, 9))]
+
+
+@pytest.mark.parametrize("pattern", PATTERNS, ids=str)
+@pytest.mark.parametrize("tokens", [1, 6, 7, 12])
+def test_a_pattern_in_blocks_is_dense_attention_under_its_mask(pattern, tokens):
+    q, k, v = torch.randn(3, 2, 3, tokens, 4, dtype=torch.float64)
+    mask = torch.zeros(tokens, tokens, dtype=torch.bool)
+    for token in range(tokens):
+        mask[token, pattern.seen(token)] = True
+    assert mask.diagonal().all()
+    assert not mask.triu(1).any()
+    expected = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    torch.testing.assert_close(pattern(q, k, v), expected, rtol=0, atol=1e-13)
+
+
+def test_patterns_see_what_they_are_called():
+    seen = {pattern: list(range(12))[pattern.seen(8)] for pattern in (All(), Last(3), Every(3))}
+    assert seen == {All(): [0, 1, 2, 3, 4, 5, 6, 7, 8], Last(3): [6, 7, 8], Every(3): [2, 5, 8]}
+
+
+@pytest.mark.parametrize("pattern", [Last(16), Every(128)], ids=str)
+def test_sparse_attention_holds_no_square_of_the_length(pattern):
+    """The largest tensor of a pass over 2,048 tokens, by the operations that torch runs."""
+    sizes = []
+
+    class Watch(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            out = func(*args, **(kwargs or {}))
+            torch.utils._pytree.tree_map_only(torch.Tensor, lambda each: sizes.append(each.numel()), out)
+            return out
+
+    q, k, v = torch.randn(3, 1, 1, 2048, 4)
+    with Watch():
+        pattern(q, k, v)
+    assert max(sizes) < 2048**2 / 16
+
+
+@pytest.mark.parametrize("pattern", PATTERNS, ids=str)
+def test_the_cache_gives_what_all_tokens_at_once_give(pattern):
+    attention = Attention(8, 2, rotary=Rotary(torch.arange(7)[:, None], 4), pattern=pattern).double()
     x = torch.randn(3, 7, 8, dtype=torch.float64)
     cache = Cache(x, 2, 7, 4)
-    pieces = [attention(x[:, places], cache=cache) for places in ([0], [1], [2])]
-    torch.testing.assert_close(torch.cat(pieces, dim=1), attention(x, causal=True)[:, :3], rtol=0, atol=1e-13)
-    mask = torch.ones(7, 7).tril().bool()
-    torch.testing.assert_close(attention(x, mask), attention(x, causal=True), rtol=0, atol=1e-13)
+    pieces = [attention.following(x[:, [place]], cache) for place in range(7)]
+    torch.testing.assert_close(torch.cat(pieces, dim=1), attention(x), rtol=0, atol=1e-13)
