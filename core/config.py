@@ -7,10 +7,10 @@ logs and what lies beside the weights. Unknown keys are refused with the nearest
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from .errors import ConfigError, did_you_mean
@@ -24,6 +24,9 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
+
+Width = Annotated[int, Field(ge=1)]
+"""Units of a layer: a layer of none would pass nothing on."""
 
 C = TypeVar("C", bound=BaseModel)
 
