@@ -46,6 +46,16 @@ class Bounded(Protocol):
         ...
 
 
+@runtime_checkable
+class Accountable(Protocol):
+    """Says what any figure of its likelihood has to name beside the number."""
+
+    @property
+    def account(self) -> tuple[str, ...]:
+        """A few words each: the law that codes follow, how levels became real numbers, how many models are mixed."""
+        ...
+
+
 @dataclass(frozen=True)
 class Evidence:
     """The terms of an evidence lower bound, log p(x | c) >= E_q log p(x | z, c) - KL(q(z | x, c) || p(z | c)).

@@ -95,6 +95,11 @@ class DensityChain(Chain):
         a, b = self.split.take(x, self.split.first), self.split.take(x, self.split.second)
         return self.first.log_prob(a, condition) + self.second.log_prob(b, self.split.given(condition, a))
 
+    @property
+    def account(self) -> tuple[str, ...]:
+        both = zip(self.split.labels, (self.first, self.second), strict=True)
+        return tuple(f"{label}: {each}" for label, model in both for each in getattr(model, "account", ()))
+
 
 @families.register("chain")
 class ChainConfig(FamilyConfig):

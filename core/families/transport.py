@@ -37,6 +37,10 @@ class Transport(nn.Module):
         """dx/dt (B, D) at rows x (B, D) and times t (B,) in [0, 1]."""
         return self.network(x, t, self.layout.columns(condition, x))
 
+    @property
+    def account(self) -> tuple[str, ...]:
+        return ("normal base",)
+
     def times(self) -> list[float]:
         """Times of the sampler, from noise to data."""
         return grid(0.0, 1.0, self.steps)

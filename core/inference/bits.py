@@ -16,7 +16,7 @@ class BitsPerDim:
     Attributes:
         value: bits per number; where the likelihood is a lower bound, the bits are an upper one.
         error: its standard error over the samples.
-        likelihood: what it was made of: its measure, bound, draws, masks and dequantisation.
+        likelihood: what it was made of: its measure, bound, draws, base, masks and dequantisation.
     """
 
     value: float
@@ -24,12 +24,7 @@ class BitsPerDim:
     likelihood: LogLikelihood
 
     def __str__(self) -> str:
-        of = self.likelihood
-        told = [f"lower bound with {_count(of.draws, 'draw')}" if of.draws else of.kind]
-        told += [_count(of.masks, "mask")] if of.masks > 1 else []
-        told += [of.dequantisation] if of.dequantisation else []
-        told += [_count(of.numbers, "number"), f"n = {of.n}"]
-        return f"{self.value:.4f} +- {self.error:.4f} bits/dim, {', '.join(told)}"
+        return f"{self.value:.4f} +- {self.error:.4f} bits/dim ({self.likelihood.what}, n = {self.likelihood.n})"
 
 
 def bits_per_dim(likelihood: LogLikelihood) -> BitsPerDim:
@@ -45,7 +40,3 @@ def bits_per_dim(likelihood: LogLikelihood) -> BitsPerDim:
         )
     scale = 1 / (math.log(2) * likelihood.numbers)
     return BitsPerDim(-likelihood.value * scale, likelihood.error * scale, likelihood)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sized
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from ..capabilities import Bounded, Density, Velocity
+from ..capabilities import Accountable, Bounded, Density, Velocity
 from ..data import Source
 from ..errors import ConfigError, SampleError
 from ..layout import parts
@@ -34,8 +33,7 @@ class LogLikelihood:
             unit that the model gets them in), or both. Only figures of one measure can be compared.
         numbers: in a sample.
         draws: K for a bound, else 0.
-        masks: models of different orders or masks in the mixture; 1 for a single one.
-        dequantisation: how levels became real numbers within the model; None where they did not.
+        account: what the model says has to be named: base law, dequantisation, number of masks.
     """
 
     value: float
@@ -45,15 +43,16 @@ class LogLikelihood:
     measure: Literal["mass", "density", "mass and density"]
     numbers: int
     draws: int = 0
-    masks: int = 1
-    dequantisation: str | None = None
+    account: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        told = [f"log-{self.measure} of {self.numbers} numbers", self.kind, f"n = {self.n}"]
-        told += [f"{self.draws} draws"] if self.draws else []
-        told += [f"{self.masks} masks"] if self.masks > 1 else []
-        told += [self.dequantisation] if self.dequantisation else []
-        return f"{self.value:.4f} +- {self.error:.4f} nats per sample ({', '.join(told)})"
+        return f"{self.value:.4f} +- {self.error:.4f} nats per sample ({self.what}, n = {self.n})"
+
+    @property
+    def what(self) -> str:
+        """All that has to be known to compare the figure with another, but for its unit and n."""
+        draws = f" with {self.draws} draw{'' if self.draws == 1 else 's'}" if self.draws else ""
+        return ", ".join((f"log-{self.measure} of {self.numbers} numbers", self.kind + draws, *self.account))
 
 
 @torch.no_grad()
@@ -95,7 +94,6 @@ def log_likelihood(
             noise = KeyedNoise(seed, data.index, "likelihood", dtype=weight.dtype)
             found.append(importance_bound(model, data.x, data.condition, noise=noise, draws=draws).value)
     each = torch.cat(found).double()
-    dequantiser = getattr(model, "dequantiser", None)
     return LogLikelihood(
         value=each.mean().item(),
         error=each.std().item() / math.sqrt(n),
@@ -104,8 +102,7 @@ def log_likelihood(
         measure=_measure(space),
         numbers=size(space),
         draws=0 if exact else draws,
-        masks=len(model) if isinstance(model, Sized) else 1,
-        dequantisation=getattr(dequantiser, "description", None),
+        account=model.account if isinstance(model, Accountable) else (),
     )
 
 

@@ -58,6 +58,10 @@ class Orders(nn.Module):
     def __len__(self) -> int:
         return len(self.network.orders)
 
+    @property
+    def account(self) -> tuple[str, ...]:
+        return (f"mixture of {len(self)} masks or orders",) if len(self) > 1 else ()
+
     def member(self, number: int) -> Autoregressive:
         """The model of one order; its weights are those of this one."""
         return Autoregressive(self.layout, self.likelihood, Member(self.network, number), self.network.orders[number])

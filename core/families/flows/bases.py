@@ -24,7 +24,13 @@ from ...spaces import Field
 
 
 class Base(Protocol):
-    """A law of rows (B, D) that can be scored and drawn from."""
+    """A law of rows (B, D) that can be scored and drawn from.
+
+    Attributes:
+        description: its name, as figures of likelihoods tell it.
+    """
+
+    description: str
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Log-density of codes (B, D), shape (B,), nats."""
@@ -37,6 +43,8 @@ class Base(Protocol):
 
 class Normal(nn.Module):
     """Independent standard normals."""
+
+    description = "normal base"
 
     def __init__(self, layout: Layout) -> None:
         super().__init__()
@@ -51,6 +59,8 @@ class Normal(nn.Module):
 
 class Uniform(nn.Module):
     """Independent uniform numbers on [-bound, bound]: of a box, or of a torus cut open."""
+
+    description = "uniform base"
 
     def __init__(self, layout: Layout, bound: float) -> None:
         super().__init__()
@@ -74,6 +84,7 @@ class RandomField(nn.Module):
         variances: S_k = E |F z|_k^2, of the grid's shape, in the order of `torch.fft.fftn`.
     """
 
+    description = "random-field base"
     variances: Tensor
 
     def __init__(self, layout: Layout, variances: Tensor) -> None:

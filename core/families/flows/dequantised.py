@@ -112,6 +112,10 @@ class Dequantised(nn.Module):
         counts = [torch.full((size(part),), _levels(part)) for _, part in parts(layout.space)]
         self.register_buffer("counts", torch.cat(counts), persistent=False)
 
+    @property
+    def account(self) -> tuple[str, ...]:
+        return (*self.flow.account, cast(Dequantiser, self.dequantiser).description)
+
     def forward(self, rows: Tensor, columns: Tensor | None, noise: Noise) -> Tensor:
         """`log_bound` of rows (B, D) of floating numbers, and condition columns (B, C)."""
         seen = 2 * rows / (self.counts - 1) - 1

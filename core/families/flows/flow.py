@@ -41,6 +41,10 @@ class Flow(nn.Module):
         """Law of the noise that `encode` returns."""
         return cast(Base, self._base)
 
+    @property
+    def account(self) -> tuple[str, ...]:
+        return (self.base.description,)
+
     def forward(self, rows: Tensor, columns: Tensor | None) -> tuple[Tensor, Tensor]:
         """Rows (B, D) and condition columns (B, C) to (noise (B, D), log-determinant (B,))."""
         total = torch.zeros_like(rows[:, 0])

@@ -32,7 +32,7 @@ def test_fair_dice_cost_three_bits():
     found = bits_per_dim(log_likelihood(Dice(5), SOURCE, SPACE))
     assert found.value == pytest.approx(3, abs=1e-6)
     assert found.error == pytest.approx(0, abs=1e-6)
-    assert str(found) == "3.0000 +- 0.0000 bits/dim, exact, 5 numbers, n = 20"
+    assert str(found) == "3.0000 +- 0.0000 bits/dim (log-mass of 5 numbers, exact, n = 20)"
 
 
 @pytest.mark.parametrize(("kind", "draws"), [("uniform", 1), ("variational", 3)])
@@ -42,7 +42,10 @@ def test_a_figure_names_bound_draws_and_dequantisation(kind, draws):
     found = bits_per_dim(log_likelihood(model, SOURCE, SPACE, draws=draws))
     assert 3 < found.value < 5  # an untrained flow
     plural = "draw" if draws == 1 else "draws"
-    sentence = f"bits/dim, lower bound with {draws} {plural}, {kind} dequantisation of 8 levels, 5 numbers, n = 20"
+    sentence = (
+        f"bits/dim (log-mass of 5 numbers, lower bound with {draws} {plural}, normal base, "
+        f"{kind} dequantisation of 8 levels, n = 20)"
+    )
     assert str(found).endswith(sentence)
 
 

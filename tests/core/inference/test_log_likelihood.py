@@ -6,13 +6,15 @@ import pytest
 import torch
 from maquette.core.data import Subset, TensorSource
 from maquette.core.errors import ConfigError, SampleError
+from maquette.core.families import families
 from maquette.core.families.autoregressive.fvsbn import FVSBNConfig
 from maquette.core.families.autoregressive.made import MADEConfig
+from maquette.core.families.chain import ChainConfig
 from maquette.core.families.flows.coupling import CouplingConfig
 from maquette.core.families.flows.dequantised import DequantisedConfig, UniformConfig
 from maquette.core.families.gan.gan import GANConfig
 from maquette.core.inference.likelihood import log_likelihood
-from maquette.core.spaces import Binary, Levels, Product, Vector
+from maquette.core.spaces import Binary, Levels, Product, Torus, Vector
 from maquette.core.testing.laws import draw, keyed, shaken
 from torch import nn
 
@@ -71,7 +73,7 @@ def test_bounds_rise_with_draws_towards_the_exact_value():
     assert one.value < ten.value < many.value
     assert abs(many.value - exact) < 0.02
     assert (many.kind, many.draws, many.measure) == ("lower bound", 300, "density")
-    assert "lower bound, n = 400, 300 draws" in str(many)
+    assert "lower bound with 300 draws, n = 400" in str(many)
 
 
 def test_batches_and_the_order_of_samples_do_not_matter():
@@ -86,16 +88,31 @@ def test_batches_and_the_order_of_samples_do_not_matter():
     assert other.value != pytest.approx(whole.value, rel=1e-12)
 
 
-def test_the_figure_names_masks_measure_and_dequantisation():
+def test_the_figure_names_masks_measure_base_and_dequantisation():
     x = draw(COINS, 10, seed=1)
     masks = log_likelihood(shaken(MADEConfig(hidden=(8,), masks=4), COINS, None), TensorSource(x), COINS)
-    assert (masks.masks, masks.kind) == (4, "exact")
-    assert str(masks).endswith("n = 10, 4 masks)")
+    assert str(masks).endswith("(log-mass of 6 numbers, exact, mixture of 4 masks or orders, n = 10)")
     levels = Vector(dim=4, support=Levels(count=8))
     config = DequantisedConfig(flow=CouplingConfig.example(), noise=UniformConfig())
     found = log_likelihood(shaken(config, levels, None), TensorSource(draw(levels, 10, seed=1)), levels, draws=2)
-    assert (found.measure, found.dequantisation) == ("mass", "uniform dequantisation of 8 levels")
-    assert str(found).endswith("2 draws, uniform dequantisation of 8 levels)")
+    told = "log-mass of 4 numbers, lower bound with 2 draws, normal base, uniform dequantisation of 8 levels"
+    assert str(found).endswith(f"({told}, n = 10)")
+
+
+def test_a_chain_tells_what_both_its_families_tell():
+    made = MADEConfig(hidden=(8,), masks=4)
+    space = Product(parts={"a": COINS, "b": COINS})
+    model = shaken(ChainConfig(first=made, second=made.model_copy(update={"masks": 8}), split=("a",)), space, None)
+    found = log_likelihood(model, TensorSource(draw(space, 10, seed=1)), space)
+    assert found.account == ("first: mixture of 4 masks or orders", "second: mixture of 8 masks or orders")
+
+
+@pytest.mark.parametrize(
+    ("name", "space"), [("circular-spline", Vector(dim=2, support=Torus())), ("flow-matching", SPACE)]
+)
+def test_flows_name_their_base(name, space):
+    model = families.get(name).example().build(space)
+    assert model.account == ("uniform base" if name == "circular-spline" else "normal base",)
 
 
 def test_conditions_and_named_parts_are_handed_on():
