@@ -66,7 +66,8 @@ class EvidenceObjective(Objective):
     def forward(self, batch: Batch, noise: Noise) -> Losses:
         evidence, price = self.evidence(batch, noise)
         divergence = torch.cat(list(evidence.divergence.values()), dim=1)
-        charged = torch.where(self.mean > self.config.free_nats, divergence, self.config.free_nats).sum(1)
+        spared = self.mean.clamp(min=0) < self.config.free_nats  # by rounding, a mean may lie below zero
+        charged = torch.where(spared, self.config.free_nats, divergence).sum(1)
         losses = (self.weight() * charged - evidence.reconstruction + price) / self.numbers
         metrics = {"reconstruction": evidence.reconstruction, "bound": evidence.bound}
         metrics |= {name: terms.sum(1) for name, terms in evidence.divergence.items()}

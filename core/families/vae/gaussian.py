@@ -30,7 +30,7 @@ class Diagonal:
         return cls(mean, _REACH * torch.tanh(raw / _REACH))
 
     def moved(self, by: Diagonal) -> Diagonal:
-        """The residual parametrisation N(mean + d, (scale * s)^2) of Vahdat & Kautz, arXiv:2007.03898, eq. 2."""
+        """The residual parametrisation N(mean + d, (scale * s)^2) of Vahdat & Kautz, arXiv:2007.03898, 3.2."""
         return Diagonal(self.mean + by.mean, self.log_scale + by.log_scale)
 
     def at(self, unit: Tensor) -> Tensor:

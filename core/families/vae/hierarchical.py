@@ -3,7 +3,7 @@
 What ladder VAE (Sønderby et al., arXiv:1602.02282), BIVA (Maaløe et al., arXiv:1902.02102) and NVAE (Vahdat & Kautz,
 arXiv:2007.03898) share: a deterministic pass from the sample up to ever coarser features, then a pass down in which
 prior and posterior use the same features of what was drawn so far. The posterior of a group says how far it is from
-its prior (NVAE, eq. 2), so it has nothing to learn where the data have nothing to say, and the singular values of all
+its prior (NVAE, 3.2), so it has nothing to learn where the data have nothing to say, and the singular values of all
 layers may be held small (NVAE, 3.2). On fields layers are convolutions, on anything else they are linear.
 """
 

@@ -99,6 +99,22 @@ def test_free_bits_count_by_group():
     torch.testing.assert_close((second.losses - first.losses) * 64, torch.full((3,), 3.0, dtype=torch.float64))
 
 
+def test_the_loss_is_the_bound_from_the_first_step_on():
+    """At first no group diverges at all, which must not leave the divergence out of the next step."""
+    model = HierarchicalVAEConfig().build(IMAGE).double()
+    objective = model.acts()[0].roles[0].objective
+    batch = Batch(draw(IMAGE, 8, 1), None, torch.arange(8))
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    for step in range(3):
+        out = objective(batch, keyed(8, seed=step))
+        torch.testing.assert_close(64 * out.losses, -model.evidence(batch.x, noise=keyed(8, seed=step)).bound)
+        optimizer.zero_grad()
+        out.losses.mean().backward()
+        optimizer.step()
+        objective.update(out.statistics)
+    assert (objective.mean > 0).all()
+
+
 def test_a_stride_that_does_not_divide_is_refused():
     with pytest.raises(ConfigError, match=r"levels.stride: a stride of 2 does not divide a grid of \[7, 7\]"):
         HierarchicalVAEConfig().build(Field(channels=1, grid=(14, 14)))
