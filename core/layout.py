@@ -6,6 +6,7 @@ place where values of a space become such rows and rows become values again.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -53,7 +54,8 @@ class Layout:
 
     Args:
         space: a vector, field or sequence of fixed length, or a product of such.
-        condition: the same; integer levels become one-hot columns. None for a model without condition.
+        condition: the same; integer levels become one-hot columns, angles a cosine and a sine. None for a model without
+            condition.
         supports: where the numbers of a sample may live.
 
     Raises:
@@ -79,11 +81,10 @@ class Layout:
 
     @cached_property
     def context(self) -> int:
-        """Numbers in a condition after integer levels were spread out; 0 without condition."""
+        """Columns of a condition; 0 without one."""
         if self.condition is None:
             return 0
-        supports = ((size(part), support_of(part)) for _, part in parts(self.condition))
-        return sum(count * (support.count if isinstance(support, Levels) else 1) for count, support in supports)
+        return sum(size(part) * _columns(support_of(part)) for _, part in parts(self.condition))
 
     @cached_property
     def support(self) -> Support:
@@ -144,10 +145,25 @@ def _laid_out(part: Simple, supports: tuple[type[Support], ...]) -> bool:
     return fixed and isinstance(support_of(part), supports)
 
 
+def _columns(support: Support) -> int:
+    """How many columns a number of a condition takes."""
+    match support:
+        case Levels(count=count):
+            return count
+        case Torus():
+            return 2
+        case _:
+            return 1
+
+
 def _spread(part: Simple, value: Tensor) -> Tensor:
-    support = support_of(part)
-    if isinstance(support, Levels):
-        value = value.unsqueeze(-1) == torch.arange(support.count, device=value.device)
+    """A condition's numbers as columns (B, ...) in which those that mean the same look the same."""
+    match support_of(part):
+        case Levels(count=count):
+            value = value.unsqueeze(-1) == torch.arange(count, device=value.device)
+        case Torus(period=period):
+            angle = value * (2 * math.pi / period)
+            value = torch.stack((angle.cos(), angle.sin()), dim=-1)
     return value.flatten(1)
 
 

@@ -86,7 +86,13 @@ def cases(config: FamilyConfig) -> list[tuple[Space, Space | None]]:
     Raises:
         AssertionError: it can be built for none of them.
     """
-    labelled = Product(parts={"energy": Vector(dim=1), "kind": Vector(dim=1, support=Levels(count=3))})
+    labelled = Product(
+        parts={
+            "energy": Vector(dim=1),
+            "kind": Vector(dim=1, support=Levels(count=3)),
+            "angle": Vector(dim=1, support=Torus()),
+        }
+    )
     found: list[tuple[Space, Space | None]] = []
     for name in config.supports:
         s = SUPPORTS[name]
@@ -95,7 +101,9 @@ def cases(config: FamilyConfig) -> list[tuple[Space, Space | None]]:
                 (Vector(dim=2, support=s), None),
                 (Vector(dim=5, support=s), Vector(dim=2)),
                 (Vector(dim=1, support=s), None),
-                *([(Vector(dim=2), Vector(dim=1))] if isinstance(s, Real) else []),  # a plane for every condition
+                # a plane or a torus for every condition, and all states of ten binary numbers
+                *([(Vector(dim=2, support=s), Vector(dim=1))] if isinstance(s, Real | Torus) else []),
+                *([(Vector(dim=10, support=s), Vector(dim=1))] if isinstance(s, Binary) else []),
             ],
             "field": [
                 (Field(channels=1, grid=(3, 2), support=s), labelled),
@@ -551,14 +559,19 @@ def check_gradients(config: FamilyConfig, space: Space, condition: Space | None)
 def check_purity(config: FamilyConfig, space: Space, condition: Space | None) -> None:
     """An objective's loss is a function: it repeats, changes no state, and leaves the global generator alone."""
     model, batch = shaken(config, space, condition).train(), _batch(space, condition, 8)
-    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     for name, objective, _ in _objectives(model):
+        before = {name: tensor.clone() for name, tensor in _state(model, objective).items()}
         generator = torch.random.get_rng_state()
         first, second = (objective(batch, keyed(8)).losses for _ in range(2))
         assert torch.equal(first, second), f"{name}: two calls differ"
         assert torch.equal(generator, torch.random.get_rng_state()), f"{name}: drew from the global generator"
-    for name, tensor in model.state_dict().items():
-        assert torch.equal(tensor, before[name]), f"the loss changed {name}"
+        for changed, tensor in _state(model, objective).items():
+            assert torch.equal(tensor, before[changed]), f"{name}: the loss changed {changed}"
+
+
+def _state(model: nn.Module, objective: nn.Module) -> dict[str, Tensor]:
+    """All that a fit would save: an objective may have counters of its own beside the model that it holds."""
+    return {**model.state_dict(), **{f"objective.{name}": tensor for name, tensor in objective.state_dict().items()}}
 
 
 def check_losses(config: FamilyConfig, space: Space, condition: Space | None) -> None:

@@ -17,6 +17,7 @@ from maquette.core.spaces import (
     Sequence,
     Simplex,
     Space,
+    Torus,
     Vector,
     batch_size,
     check,
@@ -82,6 +83,14 @@ def test_integer_levels_become_one_hot_columns():
     columns = layout.columns(condition, torch.zeros(1, 1, dtype=torch.float64))
     assert columns.tolist() == [[1, 0, 0, 0, 0, 1, 1]]
     assert columns.dtype == torch.float64
+
+
+def test_angles_become_points_on_a_circle_whatever_their_turns():
+    layout = Layout(Vector(dim=1), Vector(dim=2, support=Torus(period=4.0)))
+    turned = torch.tensor([[0.0, 1.0], [4.0, -7.0]], dtype=torch.float64)
+    columns = layout.columns(turned, torch.zeros(2, 1, dtype=torch.float64))
+    assert layout.context == 4
+    torch.testing.assert_close(columns, torch.tensor(2 * [[1.0, 0, 0, 1]], dtype=torch.float64), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,9 @@ from .flow import Flow
 
 
 class Dequantiser(Protocol):
-    """A law of numbers in (0, 1) given levels."""
+    """A law of numbers in (0, 1) given levels; `description` is what figures of likelihoods call it."""
+
+    description: str
 
     def draw(self, seen: Tensor, noise: Noise) -> tuple[Tensor, Tensor, Tensor]:
         """Draw u given what can be seen, (B, D + C): levels laid on [-1, 1], and the condition's columns.

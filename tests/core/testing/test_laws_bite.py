@@ -68,12 +68,15 @@ class Likelihood(Objective):
     def __init__(self, model):
         super().__init__()
         self.model = model
+        self.register_buffer("calls", torch.zeros(()))
 
     def forward(self, batch, noise):
         model = self.model
         losses = -model.log_prob(batch.x, batch.condition)
         if model.fault == "state":
             model.calls += 1
+        if model.fault == "counter":
+            self.calls += 1
         if model.fault == "generator":
             torch.rand(())
         if model.fault == "stochastic":
@@ -223,6 +226,7 @@ def where(config):
         ("log-det", AffineConfig(fault="log-det")),
         ("gradients", AffineConfig(fault="idle")),
         ("purity", AffineConfig(fault="state")),
+        ("purity", AffineConfig(fault="counter")),
         ("purity", AffineConfig(fault="generator")),
         ("purity", AffineConfig(fault="stochastic")),
         ("losses", AffineConfig(fault="batch-loss")),
