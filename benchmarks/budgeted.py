@@ -12,25 +12,24 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
-from maquette.core.capabilities import Density
 from maquette.core.data import Source
 from maquette.core.engine.evaluate import NoiseFactory
 from maquette.core.engine.loop import fit
 from maquette.core.engine.plan import CheckpointConfig, OptimizerConfig, ParallelConfig, TrainingConfig
 from maquette.core.errors import Interrupted
 from maquette.core.families import FamilyConfig
-from maquette.core.inference.importance import importance_bound
-from maquette.core.noise import KeyedNoise
+from maquette.core.inference.likelihood import LogLikelihood, log_likelihood
 from maquette.core.spaces import Space
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import nn
 
 TRIAL = 12  # steps that are timed, after as many that warm up
 EVALUATIONS = 25  # at most, on held-out samples in the course of a fit
@@ -74,6 +73,11 @@ class Budget:
     device: str = "cpu"
     compile: bool = False
 
+    @property
+    def scored(self) -> int:
+        """Samples that are scored at a time; on a GPU a pass must not cost more in calls than in work."""
+        return 250 if self.device == "cpu" else 2500
+
     def training(self, recipe: Recipe, steps: int, log_every: int) -> TrainingConfig:
         return TrainingConfig(
             steps=steps,
@@ -102,31 +106,16 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-@torch.no_grad()
-def scores(model: Any, samples: Tensor, noise: NoiseFactory, *, draws: int = 1) -> Tensor:
-    """Exact log-likelihoods of samples (n, ...), or bounds of so many draws where the model has no others, (n,)."""
-    found, block = [], 250
-    if samples.is_cuda and not isinstance(model, Density):
-        block = 2500  # a draw is one pass of a small network, which must not cost more in calls than in work
-    for index in torch.arange(len(samples)).split(block):
-        x = samples[index]
-        if isinstance(model, Density):
-            found.append(model.log_prob(x))
-        else:
-            found.append(importance_bound(model, x, noise=noise(index), draws=draws).value)
-    return torch.cat(found).double().cpu()
-
-
 class Best:
     """An evaluator that keeps, in a folder, the weights which do best on held-out samples."""
 
-    def __init__(self, model: Any, held_out: Tensor, every: int, folder: Path) -> None:
-        self.model, self.held_out, self.every = model, held_out, every
+    def __init__(self, score: Callable[[], LogLikelihood], model: nn.Module, every: int, folder: Path) -> None:
+        self.score, self.model, self.every = score, model, every
         self.weights, self.note = folder / "best.safetensors", folder / "best.json"
         self.nll = json.loads(self.note.read_text())["nll"] if self.note.exists() else float("inf")
 
     def __call__(self, noise: NoiseFactory) -> Mapping[str, float]:
-        nll = -scores(self.model, self.held_out, noise).mean().item()
+        nll = -self.score().value
         if nll < self.nll:
             self.nll = nll
             save_file({name: tensor.contiguous() for name, tensor in self.model.state_dict().items()}, self.weights)
@@ -165,7 +154,7 @@ class Pace:
     every: int
 
 
-def measured(recipe: Recipe, budget: Budget, space: Space, source: Source, held_out: Tensor) -> Pace:
+def measured(recipe: Recipe, budget: Budget, space: Space, source: Source, held_out: Source) -> Pace:
     """Time a few steps, and the scoring of held-out samples."""
     torch.manual_seed(0)
     watch, model = Follower(), recipe.family.build(space)
@@ -174,15 +163,10 @@ def measured(recipe: Recipe, budget: Budget, space: Space, source: Source, held_
         fit(plan, source, folder, seed=0, device=budget.device, listeners=[watch])
     step = statistics.median(after - before for before, after in pairwise(watch.times[TRIAL:]))
     start = time.perf_counter()
-    scores(model.eval(), held_out, keyed(budget, "trial"))
+    log_likelihood(model.eval(), held_out, space, batch=budget.scored)
     look = time.perf_counter() - start
     steps = max(TRIAL, int((1 - SHARE) * 60 * budget.minutes / step))
     return Pace(steps, max(1, steps // EVALUATIONS, int((1 - SHARE) / SHARE * look / step)))
-
-
-def keyed(budget: Budget, stream: str) -> NoiseFactory:
-    """Noise by sample index, where a model's score needs it."""
-    return lambda index: KeyedNoise(0, index.to(budget.device), stream)
 
 
 def run(
@@ -191,13 +175,13 @@ def run(
     budget: Budget,
     space: Space,
     source: Source,
-    held_out: Tensor,
-    test: Tensor,
+    held_out: Source,
+    test: Source,
     folder: Path,
     *,
     resume: bool,
-) -> dict[str, Any]:
-    """Fit a family and score the test samples; the result is also written to `folder/result.json`."""
+) -> None:
+    """Fit a family, score the test samples, and write the result to `folder/result.json`."""
     torch.set_float32_matmul_precision("high")
     file = folder / "pace.json"
     if not (resume and file.exists()):
@@ -206,7 +190,8 @@ def run(
     pace = Pace(**json.loads(file.read_text()))
     torch.manual_seed(0)
     model = recipe.family.build(space)
-    best, follower = Best(model, held_out, pace.every, folder), Follower(name)
+    score = partial(log_likelihood, model, space=space, batch=budget.scored)
+    best, follower = Best(lambda: score(held_out), model, pace.every, folder), Follower(name)
     plan = budget.training(recipe, pace.steps, max(1, pace.steps // 100)).plan(model.acts())
     try:
         outcome = fit(
@@ -216,13 +201,15 @@ def run(
         print(interruption, flush=True)
         raise SystemExit(Interrupted.EXIT_CODE) from None
     best.restore()
-    found = scores(model.eval(), test, keyed(budget, "test"), draws=recipe.draws)
+    model.eval()
+    found = score(test, draws=recipe.draws)
+    print(f"{name}: {found}", flush=True)
     result = {
         "family": name,
-        "nll": -found.mean().item(),
-        "error": (found.std() / len(found) ** 0.5).item(),
-        "n": len(found),
-        "what": "exact" if isinstance(model, Density) else f"bound, {recipe.draws} draws",
+        "nll": -found.value,
+        "error": found.error,
+        "n": found.n,
+        "what": found.what,
         "held_out": best.nll,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "steps": follower.step,
@@ -233,7 +220,6 @@ def run(
         "torch": torch.__version__,
     }
     (folder / "result.json").write_text(json.dumps(result, indent=1))
-    return result
 
 
 def table(out: Path, title: str, unit: str, scale: float, notes: str) -> str:
@@ -242,7 +228,7 @@ def table(out: Path, title: str, unit: str, scale: float, notes: str) -> str:
     lines = [
         f"# {title}",
         "",
-        f"| family | test {unit} | what it is | parameters | steps | minutes | device | literature |",
+        f"| family | test {unit} | what it is the negative of | parameters | steps | minutes | device | literature |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for result in sorted(results, key=lambda each: each["nll"]):

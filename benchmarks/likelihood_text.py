@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 from budgeted import Budget, Recipe, arguments, run, table
-from maquette.core.data import Batch
+from maquette.core.data import Batch, TensorSource
 from maquette.core.engine.plan import OptimizerConfig
 from maquette.core.families.autoregressive.recurrent import RecurrentConfig
 from maquette.core.families.autoregressive.transformer import TransformerConfig
@@ -94,8 +94,8 @@ def main() -> None:
                 budget,
                 space,
                 Windows(train, length),
-                windows[::2],
-                windows[1::2],
+                TensorSource(windows[::2]),
+                TensorSource(windows[1::2]),
                 options.out / name,
                 resume=options.resume,
             )
