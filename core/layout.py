@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .errors import ConfigError, SpaceError
 from .noise import Noise, require_rows
@@ -138,6 +138,12 @@ class Layout:
         require_rows(noise, n)
         draw = noise.normal if law == "normal" else noise.uniform
         return draw("prior", (self.width,))
+
+
+def as_weights(rows: Tensor, network: nn.Module) -> Tensor:
+    """A tensor of the batch (B, ...) in the dtype of a network's weights; integer rows have no floating one."""
+    dtype = next(network.parameters()).dtype
+    return rows if rows.dtype == dtype else rows[:, :1].to(dtype)
 
 
 def _laid_out(part: Simple, supports: tuple[type[Support], ...]) -> bool:

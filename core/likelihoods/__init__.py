@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 
 from ..config import Config
@@ -55,6 +56,11 @@ class Likelihood(Protocol):
     def mean(self, parameters: Tensor) -> Tensor:
         """Expectation of x, (...), floating."""
         ...
+
+
+def precise(parameters: Tensor) -> Tensor:
+    """What a network gave, in float32 at least: autocast networks speak bfloat16, of too few digits for any law."""
+    return parameters.to(torch.promote_types(parameters.dtype, torch.float32))
 
 
 @runtime_checkable

@@ -54,9 +54,10 @@ class LogisticMixture:
         centered = self.spread(x, parameters) - means
         half, sharpness = 1 / (self.count - 1), torch.exp(-scales)
         above, below = sharpness * (centered + half), sharpness * (centered - half)
+        apart = -2 * half * sharpness  # below - above, which would cancel
         # log(sigmoid(above) - sigmoid(below)) without cancellation, whichever tail the level lies in:
         # sigmoid(a) - sigmoid(b) = sigmoid(a) sigmoid(-b) (1 - exp(b - a))
-        inner = F.logsigmoid(above) + F.logsigmoid(-below) + torch.log(-torch.expm1(below - above))
+        inner = F.logsigmoid(above) + F.logsigmoid(-below) + torch.log(-torch.expm1(apart))
         level = x.unsqueeze(-1)
         first, last = F.logsigmoid(above), F.logsigmoid(-below)
         mass = torch.where(level <= 0, first, torch.where(level >= self.count - 1, last, inner))

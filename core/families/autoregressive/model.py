@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from ...data import Batch
-from ...layout import Layout
-from ...likelihoods import Likelihood
+from ...layout import Layout, as_weights
+from ...likelihoods import Likelihood, precise
 from ...noise import Noise, require_rows
 from ...objective import Act, Losses, Objective, Role
 from ...samplers.ancestral import Step, ancestral, recomputed
@@ -70,15 +70,11 @@ class Autoregressive(nn.Module):
 
     def forward(self, rows: Tensor, columns: Tensor | None, *keep: Tensor) -> Tensor:
         """Rows (B, D), condition columns (B, C) and a mask if any, to parameters (B, D, P), in the order of drawing."""
-        return self.network(self.likelihood.spread(rows[:, self.order], self._like(rows)), columns, *keep)
-
-    def _like(self, rows: Tensor) -> Tensor:
-        """A tensor of the batch in the floating dtype of the weights; integer rows have none of their own."""
-        dtype = next(self.parameters()).dtype
-        return rows if rows.dtype == dtype else rows[:, :1].to(dtype)
+        inputs = self.likelihood.spread(rows[:, self.order], as_weights(rows, self.network))
+        return precise(self.network(inputs, columns, *keep))
 
     def _columns(self, rows: Tensor, condition: Tree | None) -> Tensor | None:
-        return self.layout.columns(condition, self._like(rows))
+        return self.layout.columns(condition, as_weights(rows, self.network))
 
     def conditionals(self, x: Tree, condition: Tree | None = None) -> Tensor:
         """Parameters (B, D, P) of each number's law given those before it, place by place of the row."""
@@ -111,9 +107,9 @@ class Autoregressive(nn.Module):
         spread = self.likelihood.spread
         if not isinstance(self.network, Incremental):
             start = like.new_zeros(like.shape[:2])
-            return recomputed(lambda sequence: self.network(spread(sequence, like), columns), start)
+            return recomputed(lambda sequence: precise(self.network(spread(sequence, like), columns)), start)
         step = self.network.steps(columns, like)
-        return lambda previous: step(None if previous is None else spread(previous, like))
+        return lambda previous: precise(step(None if previous is None else spread(previous, like)))
 
     def acts(self) -> list[Act]:
         return [Act("fit", (Role("model", AutoregressiveObjective(self), (self,)),))]

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from ...data import Batch
 from ...errors import ConfigError
-from ...layout import Layout
-from ...likelihoods import SUPPORTS, likelihood_of, likelihoods
+from ...layout import Layout, as_weights
+from ...likelihoods import SUPPORTS, likelihood_of, likelihoods, precise
 from ...noise import Noise
 from ...objective import Act, Losses, Objective, Role
 from ...registry import by_kind
@@ -120,8 +120,8 @@ class OrderAgnosticObjective(Objective):
         model = self.model
         order = noise.uniform("order", (model.layout.width,)).argsort(1)
         rows = model.layout.rows(batch.x)
-        inputs = model.likelihood.spread(rows, model.network.weight)
-        parameters = model.network(inputs, model.layout.columns(batch.condition, inputs), order)
+        inputs = model.likelihood.spread(rows, as_weights(rows, model.network))
+        parameters = precise(model.network(inputs, model.layout.columns(batch.condition, inputs), order))
         return Losses(-model.likelihood.log_prob(parameters, rows).mean(1))
 
 

@@ -13,6 +13,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
+def _own_dtype(z: Tensor) -> torch.autocast:
+    """Products as precise as their factors, also where networks are cast: the nearest codes may be nearly as near."""
+    return torch.autocast(z.device.type, enabled=False)
+
+
 class Codebook(nn.Module):
     """Codes (K, d) and running sums over the vectors nearest to each; all are buffers that only `update` changes.
 
@@ -36,7 +41,8 @@ class Codebook(nn.Module):
 
     def nearest(self, z: Tensor) -> Tensor:
         """Numbers of the codes nearest to vectors (..., d), int64 (...)."""
-        distance = self.codes.square().sum(1) - 2 * z @ self.codes.T  # but for |z|^2
+        with _own_dtype(z):
+            distance = self.codes.square().sum(1) - 2 * z @ self.codes.T  # but for |z|^2
         return distance.argmin(-1)
 
     def embed(self, index: Tensor) -> Tensor:
@@ -60,12 +66,13 @@ class Codebook(nn.Module):
         vectors = z.reshape(-1, z.shape[-1])
         chosen = F.one_hot(index.flatten(), len(self.codes)).to(z.dtype)  # a product is the same in every run on a GPU
         half = chosen * (u.reshape(-1, 1) < 0.5)
-        return {
-            "counts": chosen.sum(0),
-            "sums": chosen.T @ vectors,
-            "half counts": half.sum(0),
-            "half sums": half.T @ vectors,
-        }
+        with _own_dtype(z):
+            return {
+                "counts": chosen.sum(0),
+                "sums": chosen.T @ vectors,
+                "half counts": half.sum(0),
+                "half sums": half.T @ vectors,
+            }
 
     @torch.no_grad()
     def update(self, statistics: dict[str, Tensor]) -> None:

@@ -109,7 +109,7 @@ class DenoisingObjective(Objective):
         for k in range(model.config.walkback):
             here = noise.fold(f"step/{k}")
             parameters = model.mend(model.spoil(rows, here), columns)
-            losses.append(-observed.law.log_prob(parameters, target).mean(1))
+            losses.append(-observed.log_prob_rows(parameters, target) / observed.layout.width)
             if k + 1 < model.config.walkback:
                 rows = observed.draw_rows(parameters.detach(), here)
         return Losses(torch.stack(losses).mean(0), metrics={"first": losses[0].detach()})

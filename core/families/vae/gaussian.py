@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ...likelihoods import precise
+
 _REACH = 7.0  # largest |log scale|: e^7 is far beyond any use, and exp cannot overflow
 
 
@@ -26,7 +28,7 @@ class Diagonal:
     @classmethod
     def of(cls, parameters: Tensor, dim: int = 1) -> Diagonal:
         """From a network's output, whose halves along `dim` are means and log scales (softly kept within reach)."""
-        mean, raw = parameters.chunk(2, dim=dim)
+        mean, raw = precise(parameters).chunk(2, dim=dim)
         return cls(mean, _REACH * torch.tanh(raw / _REACH))
 
     def moved(self, by: Diagonal) -> Diagonal:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from ...layout import Layout
-from ...likelihoods import SUPPORTS, Likelihood, LikelihoodConfig, likelihood_of
+from ...layout import Layout, as_weights
+from ...likelihoods import SUPPORTS, Likelihood, LikelihoodConfig, likelihood_of, precise
 from ...noise import Noise
 from ...spaces import Space, Tree
 
@@ -32,9 +32,7 @@ class Observed:
 
     def spread(self, rows: Tensor, network: nn.Module) -> Tensor:
         """Rows (B, D) as an encoder sees them, (B, D, K), in the dtype of a network's weights."""
-        dtype = next(network.parameters()).dtype
-        # rows may be integers, which have no floating dtype of their own
-        return self.law.spread(rows, rows if rows.dtype == dtype else rows[:, :1].to(dtype))
+        return self.law.spread(rows, as_weights(rows, network))
 
     def inputs(self, x: Tree, network: nn.Module) -> Tensor:
         """Samples as an encoder sees them, (B, D, K); raises `SpaceError`."""
@@ -46,11 +44,15 @@ class Observed:
 
     def log_prob(self, parameters: Tensor, x: Tree) -> Tensor:
         """log p(x | parameters (B, D, P)), shape (B,), nats."""
-        return self.law.log_prob(parameters, self.layout.rows(x)).sum(1)
+        return self.log_prob_rows(parameters, self.layout.rows(x))
+
+    def log_prob_rows(self, parameters: Tensor, rows: Tensor) -> Tensor:
+        """The same of rows (B, D)."""
+        return self.law.log_prob(precise(parameters), rows).sum(1)
 
     def draw_rows(self, parameters: Tensor, noise: Noise) -> Tensor:
         """Rows (B, D) from parameters (B, D, P); reads the uniform noise "numbers" (D, U)."""
-        return self.law.draw(parameters, noise.uniform("numbers", (parameters.shape[1], self.law.uniforms)))
+        return self.law.draw(precise(parameters), noise.uniform("numbers", (parameters.shape[1], self.law.uniforms)))
 
     def draw(self, parameters: Tensor, noise: Noise) -> Tree:
         """Samples from parameters (B, D, P); reads the uniform noise "numbers" (D, U)."""
@@ -58,4 +60,4 @@ class Observed:
 
     def mean(self, parameters: Tensor) -> Tree:
         """Expectations under parameters (B, D, P): floating, also where numbers are discrete."""
-        return self.layout.value(self.law.mean(parameters))
+        return self.layout.value(self.law.mean(precise(parameters)))

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from ...capabilities import capabilities
 from ...data import Batch
 from ...errors import ConfigError, SpaceError
-from ...likelihoods import likelihoods
+from ...likelihoods import likelihoods, precise
 from ...nets.conv import (
     Analysis,
     Convolution,
@@ -80,7 +80,7 @@ class CodeLevel(nn.Module):
     def vectors(self, seen: Tensor, features: Tensor) -> Tensor:
         """Features of the sample and of the way down, (B, channels, *grid), to (B, slots, *grid, d)."""
         z = self.leave(torch.cat((normalized(seen), normalized(features)), dim=1))
-        return z.unflatten(1, (self.slots, -1)).movedim(2, -1)
+        return precise(z).unflatten(1, (self.slots, -1)).movedim(2, -1)
 
     def forward(self, features: Tensor, vectors: Tensor, columns: Tensor | None) -> Tensor:
         """Features (B, channels, *grid) after vectors (B, slots, *grid, d) were found."""

@@ -103,6 +103,16 @@ def test_statistics_of_parts_add_up():
         torch.testing.assert_close(parts[0][name] + parts[1][name], tensor)
 
 
+def test_a_codebook_is_as_precise_among_cast_networks():
+    book, z, u = book_of(normal(64, 3)).float(), normal(500, 3, seed=1).float(), torch.rand(500)
+    index = book.nearest(z)
+    statistics = book.statistics(z, index, u)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(book.nearest(z), index)
+        for name, tensor in book.statistics(z, index, u).items():
+            assert torch.equal(tensor, statistics[name]), name
+
+
 def clustered(n=64, seed=0):
     corners = torch.tensor([[5.0, 5.0], [5.0, -5.0], [-5.0, 5.0], [-5.0, -5.0]], dtype=torch.float64)
     return corners[torch.arange(n) % 4] + 0.1 * normal(n, 2, seed=seed)

@@ -214,3 +214,9 @@ def test_sharp_logistics_keep_their_precision():
     score = law.log_prob(parameters.expand(3, -1), torch.tensor([200, 210, 220]))
     slope = -2 / 255 * math.exp(7) * 10
     torch.testing.assert_close(score.diff(), torch.tensor([slope, slope]), rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("log_scale", [-7.0, 0.0, 7.0])
+def test_logistic_masses_sum_to_one_in_float32(log_scale):
+    masses = LogisticMixture(256, 1).log_masses(torch.tensor([0.0, 0.9, log_scale])).exp()
+    assert masses.sum().item() == pytest.approx(1, abs=2e-6)

@@ -1,0 +1,54 @@
+"""Under bfloat16 only networks are in it: laws, divergences and codebooks keep the digits that they need."""
+
+import json
+
+import pytest
+import torch
+from maquette.core.data import TensorSource
+from maquette.core.engine.loop import fit
+from maquette.core.engine.plan import ParallelConfig, TrainingConfig
+from maquette.core.families import families
+from maquette.core.families.autoregressive.made import MADEConfig
+from maquette.core.families.vae.vae import VAEConfig
+from maquette.core.likelihoods import likelihoods
+from maquette.core.spaces import Binary, Interval, Levels, Real, Vector
+from maquette.core.testing.laws import cases, draw
+
+SUPPORTS = (Real(), Interval(low=-1.0, high=3.0), Binary(), Levels(count=5))
+NAMES = [name for name, family in families.items() if family.__module__.split(".")[-2] in ("autoregressive", "vae")]
+LAWS = {
+    f"{config.kind}-{name}": (config.model_copy(update={"likelihood": law()}), Vector(dim=2, support=support))
+    for config in (MADEConfig.example(), VAEConfig.example())
+    for name, law in likelihoods.items()
+    for support in SUPPORTS
+    if isinstance(support, law.supports)
+}
+
+
+def losses(config, space, condition, folder):
+    """Losses of all steps and acts of a short fit; every one was told in float32."""
+    torch.manual_seed(0)
+    acts = config.build(space, condition).acts()
+    dtypes = set()
+    for act in acts:
+        for role in act.roles:
+            role.objective.register_forward_hook(lambda *call: dtypes.add(call[-1].losses.dtype))
+    training = TrainingConfig(
+        steps=2, batch_size=8, average=0.5, log_every=1, parallel=ParallelConfig(precision="bfloat16")
+    )
+    source = TensorSource(draw(space, 16, seed=1), None if condition is None else draw(condition, 16, seed=2))
+    fit(training.plan(acts), source, folder, seed=0)
+    assert dtypes == {torch.float32}
+    return torch.tensor([json.loads(line)["loss"] for line in (folder / "losses.jsonl").read_text().splitlines()])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_family_trains(name, tmp_path):
+    config = families.get(name).example()
+    assert losses(config, *cases(config)[-1], tmp_path).isfinite().all()
+
+
+@pytest.mark.parametrize("name", LAWS)
+def test_every_law_trains(name, tmp_path):
+    config, space = LAWS[name]
+    assert losses(config, space, None, tmp_path).isfinite().all()
