@@ -19,7 +19,7 @@ class SpaceError(MaquetteError):
 
 
 class SampleError(MaquetteError):
-    """Samples that cannot be compared: too few, or not finite."""
+    """Samples that cannot be used or compared: too few, or not finite."""
 
 
 class ArtifactError(MaquetteError):

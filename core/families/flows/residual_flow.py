@@ -25,6 +25,7 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
 from ...data import Batch
+from ...errors import SampleError
 from ...layout import Layout
 from ...nets import spectral
 from ...noise import Noise
@@ -127,13 +128,25 @@ class ResidualTransform(Bijection):
         return x + change, value.detach() + gradient - gradient.detach()
 
     def _inverse(self, y: Tensor) -> Tensor:
-        """The fixed point, to rounding; without a gradient."""
-        x, close = y, 100 * torch.finfo(y.dtype).eps
+        """The fixed point, to rounding; without a gradient.
+
+        k steps with a contraction by c end within c^k / (1 - c) of the first step's length. Rounding within g goes with
+        the size of its hidden numbers, so that the last bits of x may never come to rest.
+
+        Raises:
+            SampleError: what is found is not finite.
+        """
+        eps = torch.finfo(y.dtype).eps
+        c = (1 + self.step.coefficient) / 2  # norms are found from below: g may stretch a little more than it should
+        x = y
         with torch.no_grad(), parametrize.cached():
-            while True:
+            for _ in range(math.ceil(math.log(eps * (1 - c)) / math.log(c))):
                 before, x = x, y - self.step.change(x, self.columns)
-                if ((x - before).abs() <= close * y.abs().clamp(min=1)).all():
-                    return x
+                if ((x - before).abs() <= 100 * eps * y.abs().clamp(min=1)).all():
+                    break
+        if not x.isfinite().all():
+            raise SampleError("residual-flow: a sample is not finite; expected finite codes and conditions.")
+        return x
 
 
 class ResidualFlow(Flow):

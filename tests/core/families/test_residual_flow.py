@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from maquette.core.data import Batch
+from maquette.core.errors import SampleError
 from maquette.core.families.flows.residual_flow import ResidualFlowConfig
 from maquette.core.spaces import Vector
 from maquette.core.testing.laws import keyed, shaken
@@ -68,6 +69,23 @@ def test_without_gradients_the_loss_is_the_same():
     with torch.no_grad():
         alone = objective(batch, keyed(50)).losses
     torch.testing.assert_close(objective(batch, keyed(50)).losses, alone)
+
+
+def test_the_inverse_ends_where_rounding_keeps_it_from_rest():
+    """Hidden numbers of 1e4 are rounded to 1e-3 in single precision, and x moves with them."""
+    torch.manual_seed(0)
+    flow = CONFIG.build(Vector(dim=3), Vector(dim=1))
+    c = torch.linspace(0, 1e4, 64)[:, None]
+    z = torch.randn(64, 3)
+    with torch.no_grad():
+        torch.testing.assert_close(flow.encode(flow.decode(z, c), c), z, rtol=0, atol=0.05)
+
+
+def test_codes_that_are_not_finite_are_answered_with_a_sentence():
+    z = torch.zeros(2, 3)
+    z[1, 2] = math.nan
+    with pytest.raises(SampleError, match="a sample is not finite; expected finite codes"):
+        CONFIG.build(Vector(dim=3)).decode(z)
 
 
 @pytest.mark.parametrize("chance", [0.2, 0.8])
