@@ -28,7 +28,7 @@ def test_its_code_runs_from_top_to_bottom(page, capsys):
     assert ((heights.abs() - 1).abs() < 0.4).float().mean() > 0.9
     assert 0.1 < (heights > 0).float().mean() < 0.9
     printed = capsys.readouterr().out.splitlines()
-    assert any("lower bound, n = 1000, 100 draws" in line for line in printed)
+    assert any("lower bound with 100 draws, n = 1000" in line for line in printed)
 
 
 def test_the_families_it_advises_exist_and_know_a_likelihood(page):
