@@ -1,0 +1,66 @@
+"""The laws of laws of single numbers bite: each is broken by a coin that breaks it, and only then."""
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+from maquette.core.likelihoods.bernoulli import Bernoulli
+from maquette.core.spaces import Binary
+from maquette.core.testing.likelihoods import LAWS
+
+
+@dataclass(frozen=True)
+class Coin(Bernoulli):
+    fault: str = ""
+
+    def spread(self, x, like):
+        seen = super().spread(x, like)
+        return {"blind": 0 * seen, "wide": 5 * seen, "double": seen.double()}.get(self.fault, seen)
+
+    def log_prob(self, parameters, x):
+        score = super().log_prob(parameters, x)
+        if self.fault == "steep":
+            return score - (0 * parameters[..., 0]).sqrt()
+        return score + 1e-6 if self.fault == "total" else score
+
+    def log_masses(self, parameters):
+        listed = super().log_masses(parameters)
+        return listed.flip(-1) if self.fault == "listed" else listed
+
+    def draw(self, parameters, u):
+        if self.fault == "biased":
+            u = u**1.2
+        if self.fault == "company":
+            u = (u + u.mean()) % 1
+        if self.fault == "unkeyed":
+            u = torch.rand_like(u)
+        return super().draw(parameters, u)
+
+    def mean(self, parameters):
+        mean = super().mean(parameters)
+        return 0.99 * mean if self.fault == "mean" else mean
+
+
+@pytest.mark.parametrize("law", LAWS)
+def test_a_fair_coin_breaks_none(law):
+    LAWS[law](Coin(), Binary())
+
+
+@pytest.mark.parametrize(
+    ("law", "fault"),
+    [
+        ("total", "total"),
+        ("listed-masses", "listed"),
+        ("mean", "mean"),
+        ("draws", "biased"),
+        ("rows", "company"),
+        ("rows", "unkeyed"),
+        ("extremes", "steep"),
+        ("spread", "blind"),
+        ("spread", "wide"),
+        ("spread", "double"),
+    ],
+)
+def test_a_coin_at_fault_breaks_its_law(law, fault):
+    with pytest.raises(AssertionError):
+        LAWS[law](Coin(fault=fault), Binary())
