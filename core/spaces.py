@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic import Field as Described
 from torch import Tensor
 
@@ -19,6 +19,9 @@ from .errors import SpaceError
 
 Tree = Tensor | dict[str, Tensor]
 """A batch of samples: one tensor, or named tensors (a value of a `Product`), leading axis B."""
+
+
+_ROUNDING = torch.finfo(torch.float32).eps  # most data come in it, whatever they are converted to
 
 
 class _Frozen(BaseModel):
@@ -44,15 +47,23 @@ class Interval(_Frozen):
     """The closed interval [low, high]."""
 
     kind: Literal["interval"] = "interval"
-    low: float = 0.0
-    high: float = 1.0
+    low: float = Described(default=0.0, allow_inf_nan=False)
+    high: float = Described(default=1.0, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if not self.low < self.high:
+            raise ValueError(
+                f"expected an interval whose low end lies below the high one, found [{self.low}, {self.high}]"
+            )
+        return self
 
 
 class Torus(_Frozen):
     """A circle of the given period: x and x + period are the same point."""
 
     kind: Literal["torus"] = "torus"
-    period: float = 2 * math.pi
+    period: float = Described(default=2 * math.pi, gt=0, allow_inf_nan=False)
 
 
 class Levels(_Frozen):
@@ -97,9 +108,16 @@ class Field(_Frozen):
 
     kind: Literal["field"] = "field"
     channels: int = Described(ge=1)
-    grid: tuple[int, ...]
+    grid: tuple[Annotated[int, Described(ge=1)], ...]
     periodic: tuple[bool, ...] = ()
     support: Support = Real()
+
+    @model_validator(mode="after")
+    def _one_per_axis(self) -> Self:
+        if self.periodic and len(self.periodic) != len(self.grid):
+            axes, said = len(self.grid), len(self.periodic)
+            raise ValueError(f"periodic: expected one word for each of {axes} axes, or none at all, found {said}")
+        return self
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -111,8 +129,8 @@ class Sequence(_Frozen):
 
     kind: Literal["sequence"] = "sequence"
     length: int = Described(ge=1)
-    vocabulary: int | None = None
-    channels: int | None = None
+    vocabulary: int | None = Described(default=None, ge=2)
+    channels: int | None = Described(default=None, ge=1)
     variable: bool = False
     support: Support = Real()
 
@@ -138,7 +156,9 @@ class Product(_Frozen):
     """Several named spaces together; a value is a dictionary of tensors."""
 
     kind: Literal["product"] = "product"
-    parts: dict[str, Annotated[Vector | Field | Sequence | Graph, Described(discriminator="kind")]]
+    parts: dict[str, Annotated[Vector | Field | Sequence | Graph, Described(discriminator="kind")]] = Described(
+        min_length=1
+    )
 
 
 Simple = Vector | Field | Sequence | Graph
@@ -200,3 +220,41 @@ def check(space: Space, value: Tree, *, what: str = "value") -> None:
         raise SpaceError(f"{what}: expected a tensor of shape (B, {', '.join(map(str, space.shape))}).")
     if tuple(value.shape[1:]) != space.shape:
         raise SpaceError(f"{what}: expected shape (B, *{space.shape}), found {tuple(value.shape)}.")
+
+
+def check_values(space: Space, value: Tree, *, what: str = "value") -> None:
+    """Raise `SpaceError` unless `value` is one of `space`, every number of it in its support; reads all numbers.
+
+    Where a network meets numbers outside of their support it scores them all the same, to no meaning.
+    """
+    check(space, value, what=what)
+    if isinstance(space, Product):
+        for name, part in space.parts.items():
+            check_values(part, value[name], what=f"{what}.{name}")  # type: ignore[index]
+        return
+    assert isinstance(value, Tensor)
+    endless = int((~value.isfinite()).sum())
+    if endless:
+        raise SpaceError(f"{what}: expected finite numbers, found {endless} of {value.numel()} that are not.")
+    expected, outside = _outside(support_of(space), value)
+    if outside.any():
+        found = f"{value[outside][0].item():g} among numbers from {value.min().item():g} to {value.max().item():g}"
+        raise SpaceError(f"{what}: expected {expected}, found {found}.")
+
+
+def _outside(support: Support, value: Tensor) -> tuple[str, Tensor]:
+    """What is expected of finite numbers, and which are not so; of a simplex the sums are, too."""
+    match support:
+        case Levels(count=count):
+            return f"integer levels 0 .. {count - 1}", (value < 0) | (value > count - 1) | (value != value.long())
+        case Binary():
+            return "zeros and ones", (value != 0) & (value != 1)
+        case Interval(low=low, high=high):
+            slack = 4 * _ROUNDING * max(abs(low), abs(high))
+            return f"numbers in [{low:g}, {high:g}]", (value < low - slack) | (value > high + slack)
+        case Simplex():
+            total = value.sum(-1, keepdim=True)
+            uneven = (total - 1).abs() > 4 * _ROUNDING * value.shape[-1]
+            return "numbers from 0 on that sum to 1 along the last axis", (value < 0) | uneven
+        case _:
+            return "any", torch.zeros_like(value, dtype=torch.bool)

@@ -13,11 +13,11 @@ import torch
 from pydantic import Field as Described
 from torch import Tensor, nn
 
-from ..config import Config
+from ..config import Config, Width
 from ..errors import ConfigError
 from ..registry import Registry
 from ..spaces import Space, size
-from .conv import CONVOLUTIONS, Analysis, Synthesis, as_field, pyramid, to_channels, to_numbers
+from .conv import CONVOLUTIONS, Analysis, Stride, Synthesis, as_field, pyramid, to_channels, to_numbers
 from .mlp import MLP
 
 
@@ -76,7 +76,7 @@ class MLPCoderConfig(CoderConfig):
     summary: ClassVar[str] = "multi-layer perceptrons on flattened samples"
 
     kind: Literal["mlp"] = "mlp"
-    hidden: tuple[int, ...] = Described(
+    hidden: tuple[Width, ...] = Described(
         default=(256, 256), description="widths of the encoder's hidden layers; the decoder has them in reverse"
     )
 
@@ -138,7 +138,7 @@ class ConvCoderConfig(CoderConfig):
 
     kind: Literal["conv"] = "conv"
     channels: int = Described(default=32, ge=1, description="channels of all features")
-    strides: tuple[int, ...] = Described(
+    strides: tuple[Stride, ...] = Described(
         default=(2, 2), min_length=1, description="how much coarser each grid is than the one before"
     )
     depth: int = Described(default=1, ge=1, description="residual blocks at each coarser grid")

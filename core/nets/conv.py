@@ -7,8 +7,10 @@ layer: so a network written with these pieces serves both.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Annotated
 
 import torch
+from pydantic import Field as Described
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -17,6 +19,9 @@ from ..spaces import Field, Space, size
 
 CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 TRANSPOSED = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+
+Stride = Annotated[int, Described(ge=1)]
+"""How much coarser a grid is than the one before."""
 
 
 class Convolution(nn.Module):

@@ -1,5 +1,7 @@
 """Values of a space lie flat and come back; what is not a value is refused in a sentence."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,6 +11,7 @@ from maquette.core.layout import Layout
 from maquette.core.noise import KeyedNoise
 from maquette.core.spaces import (
     Binary,
+    Complex,
     Field,
     Graph,
     Interval,
@@ -21,11 +24,12 @@ from maquette.core.spaces import (
     Vector,
     batch_size,
     check,
+    check_values,
     flatten,
     size,
     unflatten,
 )
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 parts = st.one_of(
     st.builds(Vector, dim=st.integers(1, 4)),
@@ -69,6 +73,79 @@ PAIR = Product(parts={"a": Vector(dim=2), "b": Field(channels=1, grid=(2, 3))})
 def test_what_is_not_a_value_is_refused(space, value, sentence):
     with pytest.raises(SpaceError, match=sentence):
         check(space, value, what="x")
+
+
+@pytest.mark.parametrize(
+    ("kind", "keys", "sentence"),
+    [
+        (Sequence, {"length": 3, "vocabulary": 1}, "vocabulary\n.*greater than or equal to 2"),
+        (Sequence, {"length": 3, "channels": 0}, "channels\n.*greater than or equal to 1"),
+        (Field, {"channels": 1, "grid": (0, 4)}, r"grid.0\n.*greater than or equal to 1"),
+        (Field, {"channels": 1, "grid": (2, 4), "periodic": (True,)}, "one word for each of 2 axes, .* found 1"),
+        (Field, {"channels": 1, "grid": (), "periodic": (True,)}, "one word for each of 0 axes, .* found 1"),
+        (Interval, {"low": 1.0, "high": 1.0}, r"low end lies below the high one, found \[1.0, 1.0\]"),
+        (Interval, {"low": 2.0}, r"low end lies below the high one, found \[2.0, 1.0\]"),
+        (Interval, {"high": math.inf}, "high\n.*finite number"),
+        (Interval, {"low": math.nan}, "low\n.*finite number"),
+        (Torus, {"period": 0.0}, "period\n.*greater than 0"),
+        (Torus, {"period": math.inf}, "period\n.*finite number"),
+        (Product, {"parts": {}}, "parts\n.*at least 1 item"),
+    ],
+)
+def test_impossible_spaces_are_refused(kind, keys, sentence):
+    with pytest.raises(ValidationError, match=sentence):
+        kind(**keys)
+
+
+# --- numbers of a support -----------------------------------------------------------------------------
+
+UNEVEN = Interval(low=0.1, high=0.3)
+LABELS = Product(parts={"a": Vector(dim=1), "b": Vector(dim=2, support=Levels(count=3))})
+
+
+@pytest.mark.parametrize(
+    ("space", "values"),
+    [
+        (Vector(dim=2), [[-1e30, 1e30]]),
+        (Vector(dim=1, support=Complex()), [[1 + 2j]]),
+        (Vector(dim=2, support=Torus()), [[-100.0, 7.0]]),
+        (Vector(dim=2, support=UNEVEN), torch.tensor([[0.1, 0.3]]).double()),  # float32 has neither number
+        (Vector(dim=2, support=Binary()), [[0.0, 1.0]]),
+        (Vector(dim=2, support=Binary()), [[False, True]]),
+        (Sequence(length=2, vocabulary=5), [[0, 4]]),
+        (Vector(dim=2, support=Levels(count=3)), [[0.0, 2.0]]),
+        (Vector(dim=3, support=Simplex()), [[0.1, 0.2, 0.7]]),
+        (Vector(dim=2, support=Levels(count=3)), torch.zeros(0, 2)),
+        (LABELS, {"a": torch.ones(1, 1), "b": torch.tensor([[0, 2]])}),
+    ],
+)
+def test_values_within_their_support_pass(space, values):
+    check_values(space, values if isinstance(values, dict) else torch.as_tensor(values))
+
+
+@pytest.mark.parametrize(
+    ("space", "values", "sentence"),
+    [
+        (Vector(dim=2), [[0.0, math.nan]], "x: expected finite numbers, found 1 of 2 that are not"),
+        (Vector(dim=2, support=Torus()), [[math.inf, -math.inf]], "expected finite numbers, found 2 of 2"),
+        (Vector(dim=2, support=UNEVEN), [[0.2, 0.301]], r"numbers in \[0.1, 0.3\], found 0.301 among numbers from 0.2"),
+        (Vector(dim=2, support=Binary()), [[1.0, 0.5]], "zeros and ones, found 0.5 among numbers from 0.5 to 1"),
+        (Sequence(length=2, vocabulary=5), [[0, 7]], r"levels 0 .. 4, found 7 among numbers from 0 to 7"),
+        (Sequence(length=2, vocabulary=5), [[-1, 4]], r"levels 0 .. 4, found -1 among"),
+        (Vector(dim=2, support=Levels(count=3)), [[0.0, 1.5]], r"levels 0 .. 2, found 1.5 among"),
+        (Vector(dim=2, support=Simplex()), [[0.5, 0.6]], "sum to 1 along the last axis, found 0.5 among"),
+        (Vector(dim=2, support=Simplex()), [[-0.5, 1.5]], "from 0 on .*, found -0.5 among"),
+        (
+            LABELS,
+            {"a": torch.ones(1, 1), "b": torch.tensor([[0, 3]])},
+            r"x\.b: expected integer levels 0 .. 2, found 3",
+        ),
+        (Vector(dim=3), [[0.0, 0.0]], "expected shape"),
+    ],
+)
+def test_numbers_outside_of_their_support_are_refused(space, values, sentence):
+    with pytest.raises(SpaceError, match=sentence):
+        check_values(space, values if isinstance(values, dict) else torch.tensor(values), what="x")
 
 
 # --- rows of a layout ---------------------------------------------------------------------------------

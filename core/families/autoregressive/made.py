@@ -15,6 +15,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ...config import Width
 from ...errors import ConfigError
 from ...layout import Layout
 from ...likelihoods import SUPPORTS, likelihood_of, likelihoods
@@ -114,7 +115,7 @@ class MADEConfig(FamilyConfig):
     model: ClassVar[type[nn.Module]] = Orders
 
     kind: Literal["made"] = "made"
-    hidden: tuple[int, ...] = Field(default=(500,), min_length=1, description="widths of the hidden layers")
+    hidden: tuple[Width, ...] = Field(default=(500,), min_length=1, description="widths of the hidden layers")
     masks: int = Field(default=1, ge=1, description="sets of masks; the density is the mixture over them")
     order: Literal["natural", "random"] = Field(
         default="natural", description="numbers are drawn in the order of the row, or each set of masks has its own"

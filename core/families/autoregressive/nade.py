@@ -19,6 +19,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from ...config import Width
 from ...data import Batch
 from ...errors import ConfigError
 from ...layout import Layout, as_weights
@@ -136,7 +137,7 @@ class NADEConfig(FamilyConfig):
     model: ClassVar[type[nn.Module]] = Orders
 
     kind: Literal["nade"] = "nade"
-    hidden: tuple[int, ...] = Field(
+    hidden: tuple[Width, ...] = Field(
         default=(500,), min_length=1, description="units that see the numbers, and widths of layers above them"
     )
     orders: int = Field(default=1, ge=1, description="orders in the mixture; 1: the natural one, more: order-agnostic")

@@ -27,6 +27,7 @@ from ...nets.conv import (
     Analysis,
     Convolution,
     Residual,
+    Stride,
     as_field,
     finer,
     normalized,
@@ -243,7 +244,7 @@ class HierarchicalObjective(EvidenceObjective):
 class Level(Config):
     """One grid, and the groups of latent numbers on it."""
 
-    stride: int = Described(default=2, ge=1, description="how much coarser its grid is than that of the level before")
+    stride: Stride = Described(default=2, description="how much coarser its grid is than that of the level before")
     groups: int = Described(
         default=1, ge=0, description="groups, each drawn given those before it; none for a step in resolution alone"
     )

@@ -27,6 +27,7 @@ from ...nets.conv import (
     Analysis,
     Convolution,
     Residual,
+    Stride,
     as_field,
     finer,
     normalized,
@@ -285,7 +286,7 @@ class VQVAEConfig(FamilyConfig):
     unbiased: ClassVar[bool] = False
 
     kind: Literal["vq-vae"] = "vq-vae"
-    strides: tuple[int, ...] = Described(
+    strides: tuple[Stride, ...] = Described(
         default=(4,),
         min_length=1,
         description="how much coarser each level of codes is than the one before, the first than the sample; "
