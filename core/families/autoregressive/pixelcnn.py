@@ -86,7 +86,7 @@ class PixelCNN(nn.Module):
     """The network: inputs (B, D, K) in raster order and condition columns (B, C) to parameters (B, D, P).
 
     Args:
-        field: of one axis (its cells are rows) or two.
+        field: of two axes.
         context: condition columns.
         law: of each number.
         config: sizes.
@@ -94,9 +94,9 @@ class PixelCNN(nn.Module):
 
     def __init__(self, field: Field, context: int, law: Likelihood, config: PixelCNNConfig) -> None:
         super().__init__()
-        self.height, self.width = (*field.grid, 1)[:2]
+        self.height, self.width = field.grid
         self.numbers, self.columns, self.dropout = field.channels, law.columns, config.dropout
-        periodic = (*field.periodic, False, False)[1]
+        periodic = bool(field.periodic) and field.periodic[1]
         features, depth = config.features, config.depth
         self.dropped = (depth, 2, features)
         inputs = self.numbers * self.columns + 1  # and a one, which tells the grid from its surroundings
@@ -204,9 +204,9 @@ class PixelCNNConfig(FamilyConfig):
 
     def build(self, space: Space, condition: Space | None = None) -> Autoregressive:
         layout = Layout(space, condition, SUPPORTS)
-        if not isinstance(space, Field) or len(space.grid) > 2:
-            found = f"a grid of {len(space.grid)} axes" if isinstance(space, Field) else f"a {space.kind}"
-            raise ConfigError(f"pixelcnn: expected a field of one or two axes, found {found}; use transformer.")
+        if not isinstance(space, Field) or len(space.grid) != 2:
+            found = f"one of {len(space.grid)}" if isinstance(space, Field) else f"a {space.kind}"
+            raise ConfigError(f"pixelcnn: expected a field of 2 axes, found {found}; use transformer or recurrent.")
         for name, side in (("kernel", self.kernel), ("first", self.first)):
             if side % 2 == 0:
                 raise ConfigError(f"pixelcnn.{name}: expected an odd number of cells, found {side}; try {side + 1}.")
