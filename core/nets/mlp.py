@@ -9,6 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from ..config import Width
 from ..layout import Layout
 from ..spaces import Space
 from . import NetworkConfig, networks
@@ -51,7 +52,7 @@ class MLPConfig(NetworkConfig):
     summary: ClassVar[str] = "multi-layer perceptron on flattened samples"
 
     kind: Literal["mlp"] = "mlp"
-    hidden: tuple[int, ...] = Field(default=(256, 256), description="widths of the hidden layers")
+    hidden: tuple[Width, ...] = Field(default=(256, 256), description="widths of the hidden layers")
 
     def build(self, space: Space, condition: Space | None = None, *, time: bool = False) -> MLPBackbone:
         layout = Layout(space, condition)

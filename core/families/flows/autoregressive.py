@@ -1,38 +1,92 @@
 """Autoregressive flows: every number is bent as the numbers before it, and the condition, say.
 
-The scheme of Papamakarios et al., "Masked autoregressive flow" (MAF), arXiv:1705.07057, on zuko's masked networks, for
-any elementwise bijection, and the family of its shifts and scales. The density is one pass, a sample one pass per
-number. Turned round it is the inverse autoregressive flow (IAF) of Kingma et al., arXiv:1606.04934, whose samples are
-one pass. `passes` makes blocks of numbers that are bent together (two passes are a coupling).
+The scheme of Papamakarios et al., "Masked autoregressive flow" (MAF), arXiv:1705.07057, for any elementwise bijection,
+and the family of its shifts and scales. The density is one pass, a sample one pass per number. Turned round it is the
+inverse autoregressive flow (IAF) of Kingma et al., arXiv:1606.04934, whose samples are one pass. `passes` makes blocks
+of numbers that are bent together (two passes are a coupling).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import ClassVar, Literal
+from itertools import pairwise
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.distributions import Transform
-from zuko.flows.autoregressive import MaskedAutoregressiveTransform
+from torch.nn import functional as F
+from zuko.transforms import AutoregressiveTransform, DependentTransform
 
+from ...config import Width
 from ...layout import Layout
+from ...nets.masked import MaskedLinear, spread_reaches
 from ...spaces import Space
 from .. import families
+from .coupling import lone, perceptrons
 from .elementwise import Affine, Elementwise
 from .flow import Flow, FlowConfig, Inverted
 
 
-class Univariate(nn.Module):
-    """An elementwise bijection as zuko calls it, with the parameters of a number laid last: (..., D, P)."""
+class MaskedMLP(nn.Module):
+    """An MLP of rows (B, D), and columns (B, C) that every layer sees, to (B, D, P); starts as the zero function.
 
-    def __init__(self, elementwise: Elementwise) -> None:
+    What it says of a number depends on all numbers of the blocks before that one's, and on no other. Where a hidden
+    layer has fewer units than there are blocks to tell apart, the outputs see the numbers x directly, too: bent to
+    x / (1 + |x|), for a sample is drawn number upon number, and what lies far out would drive all that follow.
+
+    Args:
+        blocks: the block of each number, (D,), int64 from 0 on.
+        context: C.
+        hidden: widths.
+        outputs: P.
+    """
+
+    blocks: Tensor
+    hidden: Any  # a list of masked layers
+
+    def __init__(self, blocks: Tensor, context: int, hidden: Sequence[int], outputs: int) -> None:
         super().__init__()
-        self.elementwise = elementwise
+        self.register_buffer("blocks", blocks)
+        numbers, last = len(blocks), int(blocks.max())
+        least = 0 if context else 1  # units that see no number are of use where there is a condition
+        self.outputs, self.direct = outputs, any(width < last - least + 1 for width in hidden)
+        for layer, width in enumerate(hidden):
+            self.register_buffer(f"reaches{layer}", spread_reaches(least, last, width))
+        widths = (numbers, *hidden)
+        self.hidden = nn.ModuleList(MaskedLinear(a + context, b) for a, b in pairwise(widths))
+        self.leave = MaskedLinear(widths[-1] + (numbers if self.direct else 0) + context, numbers * outputs)
+        nn.init.zeros_(self.leave.weight)
+        nn.init.zeros_(self.leave.bias)
 
-    def forward(self, parameters: Tensor) -> Transform:
-        return self.elementwise(torch.atleast_2d(parameters).transpose(-1, -2))
+    def forward(self, rows: Tensor, columns: Tensor | None) -> Tensor:
+        free = rows[..., :0] if columns is None else columns
+        none, numbers = self.blocks.new_zeros(free.shape[-1]), self.blocks + 1
+        x, reach = rows, numbers
+        for layer, masked in enumerate(self.hidden):
+            gives = getattr(self, f"reaches{layer}")
+            x, reach = F.silu(masked(torch.cat((x, free), dim=-1), torch.cat((reach, none)), gives)), gives
+        if self.direct:
+            x, reach = torch.cat((x, F.softsign(rows)), dim=-1), torch.cat((reach, numbers))
+        given = self.blocks.repeat_interleave(self.outputs)
+        told = self.leave(torch.cat((x, free), dim=-1), torch.cat((reach, none)), given)
+        return told.unflatten(-1, (-1, self.outputs))
+
+
+class Autoregression(nn.Module):
+    """Lazy autoregressive transform of rows (B, D): numbers of one block are bent as those of the blocks before say."""
+
+    def __init__(self, blocks: Tensor, context: int, hidden: Sequence[int], elementwise: Elementwise) -> None:
+        super().__init__()
+        self.network = MaskedMLP(blocks, context, hidden, elementwise.size)
+        self.elementwise, self.passes = elementwise, int(blocks.max()) + 1
+
+    def forward(self, columns: Tensor | None) -> Transform:
+        def meta(x: Tensor) -> Transform:
+            return DependentTransform(self.elementwise(self.network(x, columns).transpose(-1, -2)), 1)
+
+        return AutoregressiveTransform(meta, self.passes)
 
 
 def autoregressions(
@@ -41,34 +95,17 @@ def autoregressions(
     """An autoregressive transform by each of some bijections; every second one sees the numbers backwards.
 
     Args:
-        hidden: widths of each masked network's hidden layers; the networks start as the zero function.
+        hidden: widths of each network's hidden layers; the networks start as the zero function.
         passes: passes of the inverse; one per number if None.
     """
+    if layout.width == 1:
+        return [lone(layout, elementwise, perceptrons(layout, hidden)) for elementwise in bijections]
+    order = torch.arange(layout.width)
+    together = -(-layout.width // min(passes or layout.width, layout.width))
     return [
-        _autoregression(layout, hidden, elementwise, passes=passes, backwards=i % 2 == 1)
+        Autoregression((order.flip(0) if i % 2 else order) // together, layout.context, hidden, elementwise)
         for i, elementwise in enumerate(bijections)
     ]
-
-
-def _autoregression(
-    layout: Layout, hidden: Sequence[int], elementwise: Elementwise, *, passes: int | None, backwards: bool
-) -> nn.Module:
-    order = torch.arange(layout.width)
-    transform = MaskedAutoregressiveTransform(
-        layout.width,
-        layout.context,
-        passes=passes,
-        order=order.flip(0) if backwards else order,  # type: ignore[arg-type]
-        univariate=Univariate(elementwise),
-        shapes=[torch.Size((elementwise.size,))],
-        hidden_features=hidden,
-        activation=nn.SiLU,
-    )
-    # one number without condition has bare parameters in place of a network
-    last = transform.hyper[-1].parameters() if hasattr(transform, "hyper") else transform.phi  # type: ignore[index]
-    for parameter in last:  # type: ignore[union-attr]
-        nn.init.zeros_(parameter)
-    return transform
 
 
 @families.register("autoregressive-flow")
@@ -83,7 +120,7 @@ class AutoregressiveFlowConfig(FlowConfig):
         default="density", description="what takes one pass: the density (MAF) or a sample (IAF); the other takes many"
     )
     transforms: int = Field(default=5, ge=1, description="autoregressive transforms; every second one runs backwards")
-    hidden: tuple[int, ...] = Field(default=(128, 128), description="widths of each network's hidden layers")
+    hidden: tuple[Width, ...] = Field(default=(128, 128), description="widths of each network's hidden layers")
     passes: int | None = Field(default=None, ge=2, description="passes of the slow way; one per number if not set")
 
     def build(self, space: Space, condition: Space | None = None) -> Flow:

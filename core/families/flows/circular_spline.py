@@ -2,7 +2,7 @@
 
 Rezende et al., "Normalizing flows on tori and spheres", arXiv:2002.02428: a spline whose ends share value and slope
 bends a circle onto itself, after a turn by an angle; both depend on the other angles through their sines and cosines.
-The base is uniform on the torus. A single angle is bent as the condition says.
+The base is uniform on the torus. A single angle is bent as a network says that sees the condition.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.distributions import Transform
 
+from ...config import Width
 from ...layout import Layout
 from ...spaces import Space, Torus
 from .. import FamilyConfig, families
 from .bases import Uniform
 from .bijection import Bijection, NumberBijection
-from .coupling import couplings, perceptrons
-from .elementwise import Alone
+from .coupling import couplings, lone, perceptrons
 from .flow import Flow
 from .spline import SplineTransform
 
@@ -111,9 +111,9 @@ class CircularSplineConfig(FamilyConfig):
     model: ClassVar[type[nn.Module]] = Flow
 
     kind: Literal["circular-spline"] = "circular-spline"
-    transforms: int = Field(default=8, ge=2, description="number of couplings, even")
-    hidden: tuple[int, ...] = Field(default=(128, 128), description="widths of each network's hidden layers")
-    bins: int = Field(default=8, ge=2, description="bins of a spline")
+    transforms: int = Field(default=8, ge=2, description="number of couplings, even; of splines for a single angle")
+    hidden: tuple[Width, ...] = Field(default=(128, 128), description="widths of each network's hidden layers")
+    bins: int = Field(default=8, ge=2, le=256, description="bins of a spline")
 
     def build(self, space: Space, condition: Space | None = None) -> Flow:
         layout = Layout(space, condition, (Torus,))
@@ -123,7 +123,7 @@ class CircularSplineConfig(FamilyConfig):
             return Around(perceptron(2 * stays, outputs), stays)
 
         if layout.width == 1:
-            bent: list[nn.Module] = [Alone(layout, circular)]
+            bent = [lone(layout, circular, perceptron) for _ in range(self.transforms)]
         else:
             bent = couplings(layout, self.transforms, circular, around, kind=self.kind)
         support = layout.support

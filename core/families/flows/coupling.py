@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.distributions import Transform
 from zuko.transforms import PermutationTransform
 
+from ...config import Width
 from ...errors import ConfigError
 from ...layout import Layout
 from ...nets.embeddings import zero
@@ -137,6 +138,16 @@ def couplings(
     return [*transforms, Permutation(places.argsort())] if restore else transforms
 
 
+def lone(layout: Layout, elementwise: Elementwise, networks: Networks) -> nn.Module:
+    """A transform of a single number, as a network says that sees the condition; by parameters of its own without one.
+
+    It is a coupling in which nothing stays.
+    """
+    if not layout.context:
+        return Alone(layout, elementwise)
+    return Coupling(networks(0, elementwise.size), elementwise, 0, first=False)
+
+
 @families.register("coupling")
 class CouplingConfig(FlowConfig):
     """Coupling flow of shifts (NICE) or of shifts and scales (RealNVP)."""
@@ -149,7 +160,7 @@ class CouplingConfig(FlowConfig):
         default="affine", description="shifts alone (NICE, with one scale per number at the end), or shifts and scales"
     )
     transforms: int = Field(default=8, ge=2, description="number of couplings, even")
-    hidden: tuple[int, ...] = Field(default=(256, 256), description="widths of each network's hidden layers")
+    hidden: tuple[Width, ...] = Field(default=(256, 256), description="widths of each network's hidden layers")
 
     def build(self, space: Space, condition: Space | None = None) -> Flow:
         layout = Layout(space, condition)

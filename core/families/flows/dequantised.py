@@ -18,7 +18,7 @@ from pydantic import Field as Described
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...config import Config
+from ...config import Config, Width
 from ...data import Batch
 from ...errors import ConfigError
 from ...layout import Layout, parts
@@ -194,7 +194,7 @@ class VariationalConfig(Config):
 
     kind: Literal["variational"] = "variational"
     transforms: int = Described(default=4, ge=2, description="number of couplings, even")
-    hidden: tuple[int, ...] = Described(default=(64, 64), description="widths of each network's hidden layers")
+    hidden: tuple[Width, ...] = Described(default=(64, 64), description="widths of each network's hidden layers")
 
     def build(self, layout: Layout) -> VariationalDequantiser:
         rows = Layout(Vector(dim=layout.width), Vector(dim=layout.width + layout.context))

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.distributions import Transform
 from zuko.utils import gauss_legendre
 
+from ...config import Width
 from ...layout import Layout
 from ...nets.mlp import MLP
 from ...samplers.roots import bracket, invert
@@ -80,9 +81,9 @@ class MonotonicConfig(FlowConfig):
 
     kind: Literal["monotonic"] = "monotonic"
     transforms: int = Field(default=3, ge=1, description="autoregressive transforms; every second one runs backwards")
-    hidden: tuple[int, ...] = Field(default=(128, 128), description="widths of each masked network's hidden layers")
+    hidden: tuple[Width, ...] = Field(default=(128, 128), description="widths of each masked network's hidden layers")
     signals: int = Field(default=16, ge=1, description="numbers through which a masked network steers a positive one")
-    slope: tuple[int, ...] = Field(default=(64, 64), description="widths of the positive networks' hidden layers")
+    slope: tuple[Width, ...] = Field(default=(64, 64), description="widths of the positive networks' hidden layers")
     nodes: int = Field(default=32, ge=2, description="points of the quadrature")
 
     def build(self, space: Space, condition: Space | None = None) -> Flow:

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
+from ...config import Width
 from ...data import Batch
 from ...errors import SampleError
 from ...layout import Layout
@@ -212,7 +213,7 @@ class ResidualFlowConfig(FlowConfig):
 
     kind: Literal["residual-flow"] = "residual-flow"
     steps: int = Field(default=16, ge=1, description="residual steps")
-    hidden: tuple[int, ...] = Field(default=(128, 128), min_length=1, description="widths of each g's hidden layers")
+    hidden: tuple[Width, ...] = Field(default=(128, 128), min_length=1, description="widths of each g's hidden layers")
     coefficient: float = Field(default=0.9, gt=0, lt=1, description="bound on how much g stretches")
     iterations: int = Field(default=16, ge=1, description="of the power method that bounds a layer")
     terms: int = Field(default=2, ge=1, description="terms of the series that are always taken")

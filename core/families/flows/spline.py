@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.distributions import Transform
 from torch.nn import functional as F
 
+from ...config import Width
 from ...errors import ConfigError
 from ...layout import Layout
 from ...spaces import Interval, Real, Space
@@ -132,9 +133,11 @@ class SplineConfig(FlowConfig):
         "it (more accurate, one pass per number for a sample)",
     )
     transforms: int = Field(default=8, ge=1, description="couplings, an even number, or autoregressive transforms")
-    hidden: tuple[int, ...] = Field(default=(128, 128), description="widths of each network's hidden layers")
-    bins: int = Field(default=8, ge=2, description="bins of a spline")
-    bound: float = Field(default=5.0, gt=0, description="splines bend [-bound, bound] and leave the rest alone")
+    hidden: tuple[Width, ...] = Field(default=(128, 128), description="widths of each network's hidden layers")
+    bins: int = Field(default=8, ge=2, le=256, description="bins of a spline")
+    bound: float = Field(
+        default=5.0, gt=0, allow_inf_nan=False, description="splines bend [-bound, bound] and leave the rest alone"
+    )
     passes: int | None = Field(
         default=None, ge=2, description="passes of the autoregressive inverse; one per number if not set"
     )

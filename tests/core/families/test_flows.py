@@ -4,18 +4,22 @@ import math
 
 import pytest
 import torch
+from maquette.core.config import parse
 from maquette.core.data import Batch
 from maquette.core.errors import ConfigError
 from maquette.core.families.flows.autoregressive import AutoregressiveFlowConfig
 from maquette.core.families.flows.circular_spline import CircularSplineConfig
 from maquette.core.families.flows.continuous import ContinuousConfig
 from maquette.core.families.flows.coupling import CouplingConfig
+from maquette.core.families.flows.dequantised import VariationalConfig
 from maquette.core.families.flows.linear import LinearConfig, Mixing
+from maquette.core.families.flows.monotonic import MonotonicConfig
 from maquette.core.families.flows.planar import PlanarConfig, PlanarTransform, RadialTransform
+from maquette.core.families.flows.residual_flow import ResidualFlowConfig
 from maquette.core.families.flows.spline import Spline, SplineConfig, SplineTransform
 from maquette.core.nets.mlp import MLPConfig
 from maquette.core.noise import KeyedNoise
-from maquette.core.spaces import Interval, Torus, Vector
+from maquette.core.spaces import Interval, Real, Torus, Vector
 from maquette.core.testing.laws import LAWS, keyed, shaken
 from zuko.transforms import MonotonicRQSTransform
 
@@ -102,12 +106,59 @@ def test_an_autoregressive_jacobian_is_triangular(backwards):
     assert (jacobian.diagonal() > 0).all()
 
 
+@pytest.mark.parametrize(
+    ("hidden", "context", "passes"),
+    [((4, 3), 0, None), ((4,), 1, None), ((11, 3), 1, None), ((11, 11), 0, None), ((), 0, None), ((3,), 0, 4)],
+)
+def test_a_masked_network_sees_all_numbers_of_the_blocks_before(hidden, context, passes):
+    condition = Vector(dim=context) if context else None
+    config = AutoregressiveFlowConfig(transforms=1, hidden=hidden, passes=passes)
+    network = shaken(config, Vector(dim=12), condition, scale=0.5).transforms[0].network
+    columns = torch.ones(1, context, dtype=torch.float64) if context else None
+    x = torch.randn(12, dtype=torch.float64)
+    seen = torch.autograd.functional.jacobian(lambda x: network(x[None], columns)[0].sum(1), x) != 0
+    assert torch.equal(seen, network.blocks[:, None] > network.blocks)
+    assert len(network.blocks.unique()) == (passes or 12)
+
+
+def test_a_lone_number_is_bent_as_a_network_says():
+    """Not as a linear function of the condition: twice a step there is not twice a step here."""
+    for config, support in (
+        (AutoregressiveFlowConfig(transforms=1, hidden=(8,)), Real()),
+        (CircularSplineConfig(transforms=3, hidden=(8,), bins=4), Torus()),
+    ):
+        flow = shaken(config, Vector(dim=1, support=support), Vector(dim=1), scale=0.5)
+        said = flow.transforms[-1].network(torch.tensor([[0.0], [1.0], [2.0]], dtype=torch.float64))
+        assert ((said[2] - said[1]) - (said[1] - said[0])).abs().max() > 1e-3
+    assert len(flow.transforms) == 1 + 3
+
+
 def test_passes_make_blocks():
     flow = shaken(
         SplineConfig(scheme="autoregressive", transforms=1, hidden=(16,), bins=4, passes=2), Vector(dim=6), None
     )
     z = torch.randn(3, 6, dtype=torch.float64)
     torch.testing.assert_close(flow.encode(flow.decode(z)), z, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("config", "wrong"),
+    [
+        (SplineConfig, {"bins": 1001}),
+        (SplineConfig, {"bound": math.inf}),
+        (SplineConfig, {"hidden": (-1,)}),
+        (CircularSplineConfig, {"bins": 1001}),
+        (CouplingConfig, {"hidden": (8, 0)}),
+        (AutoregressiveFlowConfig, {"hidden": (0,)}),
+        (MonotonicConfig, {"slope": (-1,)}),
+        (ResidualFlowConfig, {"hidden": (0,)}),
+        (VariationalConfig, {"hidden": (0,)}),
+        (MLPConfig, {"hidden": (0,)}),
+    ],
+)
+def test_impossible_numbers_are_refused(config, wrong):
+    with pytest.raises(ConfigError, match=rf"{next(iter(wrong))}(\.\d)?: Input should be"):
+        parse(config, wrong)
 
 
 @pytest.mark.parametrize(
