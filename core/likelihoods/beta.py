@@ -20,7 +20,7 @@ from . import LikelihoodConfig, likelihoods
 from .interval import EDGE, Unit, clamp, with_edges
 from .mixture import Mixture
 
-_FLATTEST, _SHARPEST = -6.0, 8.0  # log shapes between which the slivers' masses and float32 are good to 1e-3
+_FLATTEST, _SHARPEST = -6.0, 6.0  # log shapes between which the slivers' masses and float32 are good to 1e-3
 _ROUNDS = 8  # all fail once in 1e10 draws; the last proposal is taken then
 _GAMMA = 2 * _ROUNDS + 1
 

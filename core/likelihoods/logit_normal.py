@@ -18,7 +18,7 @@ from . import LikelihoodConfig, likelihoods
 from .interval import EDGE, Unit, clamp, with_edges
 from .mixture import Mixture
 
-_LEAST, _WIDEST = 1e-3, 5.0  # least scale, and largest log scale, of a logit
+_LEAST, _WIDEST = 1e-3, 2.4  # least scale, and largest log scale, of a logit: at 11 most mass is at the two ends
 _NODES = 129
 
 

@@ -220,3 +220,22 @@ def test_sharp_logistics_keep_their_precision():
 def test_logistic_masses_sum_to_one_in_float32(log_scale):
     masses = LogisticMixture(256, 1).log_masses(torch.tensor([0.0, 0.9, log_scale])).exp()
     assert masses.sum().item() == pytest.approx(1, abs=2e-6)
+
+
+@pytest.mark.parametrize("log_scale", [-100.0, 100.0])
+def test_the_mean_of_logit_normals_holds_at_the_least_and_largest_scale(log_scale):
+    law = LogitNormal(Unit(0.0, 1.0))
+    means, scale = law.shapes(torch.linspace(-20, 20, 41, dtype=torch.float64), torch.tensor(log_scale).double())
+    z = torch.linspace(-9, 9, 20_001, dtype=torch.float64)
+    expected = torch.sigmoid(means[:, None] + scale * z) @ torch.softmax(-0.5 * z.square(), 0)
+    torch.testing.assert_close(law.mean(means, scale.expand(41)), expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("one", [-100.0, 5.9, 7.9, 100.0])
+@pytest.mark.parametrize("two", [-100.0, 5.9, 7.9, 100.0])
+def test_beta_masses_sum_to_one_in_float32(one, two):
+    """Also for the flattest and sharpest shapes, whose normalisation is a small difference of large numbers."""
+    x, measure = numbers(Interval())
+    given = torch.tensor([0.0, one, two]).expand(len(x), -1)
+    total = (measure * BetaConfig().build(Interval()).log_prob(given, x.float()).exp()).sum()
+    assert total.item() == pytest.approx(1, abs=5e-4)
