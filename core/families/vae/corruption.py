@@ -20,12 +20,15 @@ class GaussianCorruption(Config):
     supports: ClassVar[tuple[type[Support], ...]] = (Real, Interval)
 
     kind: Literal["gaussian"] = "gaussian"
-    scale: float = Field(default=0.5, gt=0, description="standard deviation, in units of the numbers")
+    scale: float = Field(default=0.5, gt=0, description="standard deviation; on an interval, in units of its length")
 
     def apply(self, rows: Tensor, support: Support, noise: Noise) -> Tensor:
         """Rows (B, D) to rows (B, D); reads the normal noise "corruption" (D,)."""
-        spoilt = rows + self.scale * noise.normal("corruption", tuple(rows.shape[1:]))
-        return spoilt.clamp(support.low, support.high) if isinstance(support, Interval) else spoilt
+        unit = noise.normal("corruption", tuple(rows.shape[1:]))
+        if not isinstance(support, Interval):
+            return rows + self.scale * unit
+        low, high = support.low, support.high
+        return (rows + self.scale * (high - low) * unit).clamp(low, high)
 
 
 class Redraw(Config):

@@ -38,7 +38,7 @@ from ...nets.conv import (
 from ...noise import Noise, require_rows
 from ...objective import Act, Losses, Objective, Role, adapt
 from ...registry import by_kind
-from ...spaces import Field, Levels, Product, Real, Simple, Space, Support, Tree, Vector
+from ...spaces import Field, Levels, Product, Real, Simple, Space, Support, Tree, Vector, size
 from .. import FamilyConfig, families
 from .codebook import Codebook
 from .observed import Observed
@@ -313,15 +313,22 @@ class VQVAEConfig(FamilyConfig):
         law, context = observed.law, observed.layout.context
         tower = Tower(space, self, law.columns, context, law.parameters)
         levels = [_part(shape, Levels(count=self.codes), tower.field) for shape in tower.shapes]
-        above = [_part((self.width * size, *grid), Real(), tower.field) for size, *grid in tower.shapes]
+        above = [_part((self.width * slots, *grid), Real(), tower.field) for slots, *grid in tower.shapes]
         priors = [
-            self._prior(level, _with(condition, {_name(k): part for k, part in enumerate(above[:number])}))
-            for number, level in enumerate(levels)
+            self._prior(level, codes, _with(condition, {_name(k): part for k, part in enumerate(above[:level])}))
+            for level, codes in enumerate(levels)
         ]
         return VQVAE(self, observed, tower, priors)
 
-    def _prior(self, space: Space, condition: Space | None) -> nn.Module:
-        prior: nn.Module = self.prior.build(space, condition)
+    def _prior(self, level: int, codes: Space, condition: Space | None) -> nn.Module:
+        try:
+            prior: nn.Module = self.prior.build(codes, condition)
+        except ConfigError as error:
+            if size(codes) > 1:
+                raise
+            raise ConfigError(
+                f"vq-vae.prior: level {level} has 1 code per sample; raise `slots`, or take another prior. {error}"
+            ) from None
         if not {"density", "sample"} <= {*capabilities(prior)}:
             raise ConfigError(
                 f'vq-vae.prior: "{self.prior.kind}" cannot both draw codes and say how likely they are; '

@@ -19,6 +19,7 @@ LINEAR = MLPCoderConfig(hidden=())
     ("corruption", "support", "value", "law"),
     [
         (GaussianCorruption(scale=0.2), Real(), 3.0, {"mean": 3.0, "std": 0.2}),
+        (GaussianCorruption(scale=0.001), Interval(low=-50.0, high=150.0), 0.0, {"mean": 0.0, "std": 0.2}),
         (GaussianCorruption(scale=10.0), Interval(low=-1.0, high=2.0), 0.0, {"least": -1.0, "most": 2.0}),
         (Redraw(share=0.4), Binary(), 1.0, {"mean": 0.8, "least": 0.0}),
         (Redraw(share=0.5), Levels(count=5), 4, {"mean": 3.0, "least": 0, "most": 4}),

@@ -216,6 +216,11 @@ def test_only_the_first_act_moves_the_codebook():
     ("update", "space", "sentence"),
     [
         ({"strides": (3,)}, IMAGE, r"vq-vae.strides: a stride of 3 does not divide a grid of \[4, 8\]"),
+        (
+            {"prior": VQVAEConfig().prior},
+            Vector(dim=4),
+            "vq-vae.prior: level 0 has 1 code per sample; raise `slots`, .* transformer: expected at least 2",
+        ),
         ({"prior": GANConfig.example()}, IMAGE, "this model takes .* of real support"),
         ({"prior": VAEConfig.example()}, IMAGE, '"vae" cannot both draw codes and say how likely they are'),
     ],
