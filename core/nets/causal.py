@@ -13,8 +13,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .embeddings import zero
-
 
 @dataclass
 class Ring:
@@ -127,47 +125,3 @@ def gate(x: Tensor, axis: int = 1) -> Tensor:
     """tanh(a) sigmoid(b) for features x = (a, b) along an axis."""
     a, b = x.chunk(2, dim=axis)
     return a.tanh() * b.sigmoid()
-
-
-class StrictlyLower(nn.Module):
-    """Linear in all inputs before one's own, and in the condition: (B, D, K) to (B, D, P)."""
-
-    pairs: Tensor
-
-    def __init__(self, numbers: int, inputs: int, context: int, outputs: int) -> None:
-        super().__init__()
-        pairs = torch.tril_indices(numbers, numbers, -1)  # (number, one before it)
-        self.register_buffer("pairs", pairs, persistent=False)
-        self.weight = nn.Parameter(torch.zeros(pairs.shape[1], outputs, inputs))
-        self.bias = nn.Parameter(torch.zeros(numbers, outputs))
-        self.condition = nn.Linear(context, numbers * outputs, bias=False) if context else None
-
-    def forward(self, inputs: Tensor, columns: Tensor | None) -> Tensor:
-        numbers = len(self.bias)
-        weight = self.weight.new_zeros(numbers, numbers, *self.weight.shape[1:]).index_put(
-            tuple(self.pairs), self.weight
-        )
-        out = torch.einsum("bjk,ijpk->bip", inputs, weight) + self.bias
-        if self.condition is not None:
-            out = out + self.condition(columns).unflatten(1, self.bias.shape)
-        return out
-
-
-class Channels(nn.Module):
-    """Parameters of the numbers of one place in turn: each from the place's features and the numbers before it there.
-
-    Args:
-        numbers: C, of a place.
-        inputs: K, in how many columns a number is seen.
-        features: F, of a place, that say what earlier places mean for it.
-        outputs: P, parameters of a number's law.
-    """
-
-    def __init__(self, numbers: int, inputs: int, features: int, outputs: int) -> None:
-        super().__init__()
-        self.mix = StrictlyLower(numbers, inputs, features, features)
-        self.leave = zero(nn.Linear(features, outputs))
-
-    def forward(self, inputs: Tensor, features: Tensor) -> Tensor:
-        """Inputs (N, C, K) and features (N, F) of N places to parameters (N, C, P)."""
-        return self.leave(F.silu(self.mix(inputs, F.silu(features))))

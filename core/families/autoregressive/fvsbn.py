@@ -1,5 +1,8 @@
 """Fully visible sigmoid belief net: each number's law is a generalised linear model of the numbers before it.
 
+p(x_i | x_<i, c) = law(x_i; b_i + sum_{j<i} W_ij x_j + V_i c): for binary numbers p(x_i = 1) is the sigmoid of this sum;
+for others it gives all parameters of the law, such as a logit of each level.
+
 Neal, "Connectionist learning of belief networks", Artif. Intell. 56 (1992) 71; Frey, Hinton & Dayan, "Does the
 wake-sleep algorithm produce good density estimators?", NIPS 1995.
 """
@@ -12,7 +15,7 @@ from torch import nn
 
 from ...layout import Layout
 from ...likelihoods import SUPPORTS, likelihood_of, likelihoods
-from ...nets.causal import StrictlyLower
+from ...nets.triangular import StrictlyLower
 from ...registry import by_kind
 from ...spaces import Space
 from .. import FamilyConfig, families

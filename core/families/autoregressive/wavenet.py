@@ -18,7 +18,8 @@ from torch.nn import functional as F
 from ...errors import ConfigError
 from ...layout import Layout
 from ...likelihoods import SUPPORTS, Likelihood, likelihood_of, likelihoods
-from ...nets.causal import CausalLinear, Channels, Memory, gate, shift
+from ...nets.causal import CausalLinear, Memory, gate, shift
+from ...nets.triangular import Channels
 from ...registry import by_kind
 from ...samplers.ancestral import Step
 from ...spaces import Sequence, Space, Vector
