@@ -16,26 +16,14 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import Field as Described
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ...capabilities import Evidence
 from ...config import Config
 from ...data import Batch
 from ...errors import ConfigError, SpaceError
 from ...likelihoods import likelihoods
-from ...nets.conv import (
-    Analysis,
-    Convolution,
-    Residual,
-    Stride,
-    as_field,
-    finer,
-    normalized,
-    pyramid,
-    to_channels,
-    to_numbers,
-    zero_start,
-)
+from ...nets.conv import Convolution, Residual, Stride, normalized, zero_start
+from ...nets.hourglass import Hourglass
 from ...nets.spectral import SpectralPenalty
 from ...noise import Noise, require_rows
 from ...objective import Act, Role
@@ -96,19 +84,18 @@ class Ladder(nn.Module):
         self, space: Space, config: HierarchicalVAEConfig, columns: int, context: int, parameters: int
     ) -> None:
         super().__init__()
-        self.field, strides = as_field(space), [level.stride for level in config.levels]
-        fields = pyramid(self.field, strides, where="levels.stride")
         channels = config.channels
-        self.up = Analysis(
-            fields,
-            strides,
-            inputs=self.field.channels * columns,
+        self.ways = Hourglass(
+            space,
+            [level.stride for level in config.levels],
+            where="levels.stride",
+            columns=columns,
+            parameters=parameters,
             channels=channels,
             depth=config.depth,
             context=context,
         )
-        self.start = nn.Parameter(0.1 * torch.randn(channels, *fields[-1].grid))
-        downwards = list(zip(fields[1:], config.levels, strict=True))[::-1]
+        downwards = list(zip(self.ways.fields, config.levels[::-1], strict=True))
         self.groups = nn.ModuleList(
             nn.ModuleList(Group(field, channels, level.latent, context) for _ in range(level.groups))
             for field, level in downwards
@@ -116,11 +103,6 @@ class Ladder(nn.Module):
         self.blocks = nn.ModuleList(
             nn.ModuleList(Residual(field, channels, context) for _ in range(config.depth)) for field, _ in downwards
         )
-        self.finer = nn.ModuleList(
-            finer(field, channels, channels, level.stride)
-            for field, (_, level) in zip(fields[-2::-1], downwards, strict=True)
-        )
-        self.leave = Convolution(fields[0], channels, self.field.channels * parameters)
         self.shapes = [(level.latent, *field.grid) for field, level in downwards for _ in range(level.groups)]
         self.penalty = SpectralPenalty(self) if config.spectral else None
 
@@ -152,13 +134,13 @@ class Ladder(nn.Module):
             codes: if given, (B, L), what is taken as drawn instead.
             penalised: whether to find the roughness, if it has a price.
         """
-        seen = self.up(to_channels(self.field, inputs), columns)[::-1] if inputs is not None else None
-        features = self.start.expand(units.shape[0], *self.start.shape)
+        seen = None if inputs is None else self.ways.up(inputs, columns)
+        features = self.ways.begin(units.shape[0])
         sources = iter(self._cut(units if codes is None else codes))
         drawn: list[Tensor] = []
         divergences: list[Tensor] = []
         log_ratio = torch.zeros_like(units[:, 0])
-        for depth, (groups, blocks, refine) in enumerate(zip(self.groups, self.blocks, self.finer, strict=True)):
+        for depth, (groups, blocks, refine) in enumerate(zip(self.groups, self.blocks, self.ways.finer, strict=True)):
             for group in groups:  # type: ignore[attr-defined]
                 prior, posterior = group.laws(features, None if seen is None else seen[depth])
                 z = posterior.at(next(sources)) if codes is None else next(sources)
@@ -169,7 +151,7 @@ class Ladder(nn.Module):
             for block in blocks:  # type: ignore[attr-defined]
                 features = block(features, columns)
             features = refine(features)
-        parameters = to_numbers(self.field, self.leave(F.silu(normalized(features))))
+        parameters = self.ways.end(features)
         roughness = self.penalty() if penalised and self.penalty is not None else log_ratio.new_zeros(())
         return Descent(parameters, torch.cat(drawn, dim=1), torch.stack(divergences, dim=1), log_ratio, roughness)
 

@@ -17,24 +17,13 @@ from typing import Any, ClassVar, Literal
 import torch
 from pydantic import Field as Described
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ...capabilities import capabilities
 from ...data import Batch
 from ...errors import ConfigError, SpaceError
 from ...likelihoods import likelihoods, precise
-from ...nets.conv import (
-    Analysis,
-    Convolution,
-    Residual,
-    Stride,
-    as_field,
-    finer,
-    normalized,
-    pyramid,
-    to_channels,
-    to_numbers,
-)
+from ...nets.conv import Convolution, Residual, Stride, normalized
+from ...nets.hourglass import Hourglass
 from ...noise import Noise, require_rows
 from ...objective import Act, Losses, Objective, Role, adapt
 from ...registry import by_kind
@@ -96,35 +85,28 @@ class Tower(nn.Module):
 
     def __init__(self, space: Space, config: VQVAEConfig, columns: int, context: int, parameters: int) -> None:
         super().__init__()
-        self.field, channels = as_field(space), config.channels
-        fields = pyramid(self.field, config.strides, where="vq-vae.strides")
-        self.up = Analysis(
-            fields,
+        self.ways = Hourglass(
+            space,
             config.strides,
-            inputs=self.field.channels * columns,
-            channels=channels,
+            where="vq-vae.strides",
+            columns=columns,
+            parameters=parameters,
+            channels=config.channels,
             depth=config.depth,
             context=context,
         )
-        self.start = nn.Parameter(0.1 * torch.randn(channels, *fields[-1].grid))
-        downwards = list(zip(fields[1:], config.strides, strict=True))[::-1]
-        self.levels = nn.ModuleList(CodeLevel(field, config, context) for field, _ in downwards)
-        self.finer = nn.ModuleList(
-            finer(field, channels, channels, stride)
-            for field, (_, stride) in zip(fields[-2::-1], downwards, strict=True)
-        )
-        self.leave = Convolution(fields[0], channels, self.field.channels * parameters)
-        self.shapes = [(config.slots, *field.grid) for field, _ in downwards]
+        self.levels = nn.ModuleList(CodeLevel(field, config, context) for field in self.ways.fields)
+        self.shapes = [(config.slots, *field.grid) for field in self.ways.fields]
 
     def forward(
         self, inputs: Tensor | None, columns: Tensor | None, index: Sequence[Tensor] | None = None
     ) -> Quantised:
         """Find the codes of samples (B, D, K), or take the given ones, each (B, slots, *grid), and decode them."""
-        seen = self.up(to_channels(self.field, inputs), columns)[::-1] if inputs is not None else []
+        seen = [] if inputs is None else self.ways.up(inputs, columns)
         batch = (inputs if index is None else index[0]).shape[0]  # type: ignore[union-attr]
-        features = self.start.expand(batch, *self.start.shape)
+        features = self.ways.begin(batch)
         indices, found, distance = [], [], features.new_zeros(batch)
-        for k, (level, refine) in enumerate(zip(self.levels, self.finer, strict=True)):
+        for k, (level, refine) in enumerate(zip(self.levels, self.ways.finer, strict=True)):
             assert isinstance(level, CodeLevel)
             if index is None:
                 vectors = level.vectors(seen[k], features)
@@ -137,8 +119,7 @@ class Tower(nn.Module):
                 indices.append(index[k])
                 codes = level.book.embed(index[k])
             features = refine(level(features, codes, columns))
-        parameters = to_numbers(self.field, self.leave(F.silu(normalized(features))))
-        return Quantised(parameters, indices, found, distance)
+        return Quantised(self.ways.end(features), indices, found, distance)
 
 
 class VQVAE(nn.Module):
@@ -312,8 +293,8 @@ class VQVAEConfig(FamilyConfig):
         observed = Observed.of(space, condition, self.likelihood)
         law, context = observed.law, observed.layout.context
         tower = Tower(space, self, law.columns, context, law.parameters)
-        levels = [_part(shape, Levels(count=self.codes), tower.field) for shape in tower.shapes]
-        above = [_part((self.width * slots, *grid), Real(), tower.field) for slots, *grid in tower.shapes]
+        levels = [_part(shape, Levels(count=self.codes), tower.ways.field) for shape in tower.shapes]
+        above = [_part((self.width * slots, *grid), Real(), tower.ways.field) for slots, *grid in tower.shapes]
         priors = [
             self._prior(level, codes, _with(condition, {_name(k): part for k, part in enumerate(above[:level])}))
             for level, codes in enumerate(levels)

@@ -1,0 +1,30 @@
+"""The frame of hierarchical autoencoders: features of a sample and learned ones meet on the same grids."""
+
+import pytest
+import torch
+from maquette.core.errors import ConfigError
+from maquette.core.nets.hourglass import Hourglass
+from maquette.core.spaces import Field, Vector
+
+
+def hourglass(space, strides):
+    return Hourglass(space, strides, where="here", columns=2, parameters=3, channels=6, depth=1, context=4)
+
+
+@pytest.mark.parametrize(
+    ("space", "grids"), [(Field(channels=2, grid=(4, 8)), [(1, 2), (2, 4)]), (Vector(dim=5), [(), ()])]
+)
+def test_both_ways_meet_on_every_level(space, grids):
+    net = hourglass(space, (2, 2))
+    x, c = torch.randn(7, *space.shape).flatten(1), torch.randn(7, 4)
+    seen, features = net.up(torch.stack((x, x), dim=2), c), net.begin(7)
+    assert [field.grid for field in net.fields] == grids
+    for level, finer in zip(seen, net.finer, strict=True):
+        assert level.shape == features.shape
+        features = finer(features + level)
+    assert net.end(features).shape == (*x.shape, 3)
+
+
+def test_a_stride_that_does_not_divide_is_refused_by_its_key():
+    with pytest.raises(ConfigError, match="here: a stride of 3 does not divide"):
+        hourglass(Field(channels=1, grid=(4,)), (3,))
