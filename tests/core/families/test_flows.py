@@ -133,6 +133,21 @@ def test_a_lone_number_is_bent_as_a_network_says():
     assert len(flow.transforms) == 1 + 3
 
 
+def test_a_monotonic_map_is_the_integral_of_its_slope():
+    """Between any two points, in the tails, and where slopes rise and fall by orders of magnitude."""
+    flow = shaken(MonotonicConfig(transforms=1, nodes=33), Vector(dim=1), None, scale=1.0)
+    x = torch.linspace(-10, 10, 200_001, dtype=torch.float64)[:, None]
+    with torch.no_grad():
+        z = flow.encode(x)
+        slope = (flow.log_prob(x) - flow.base.log_prob(z)).exp()
+        again = flow.decode(z)
+    assert slope.max() > 100 * slope.min()
+    area = torch.cumulative_trapezoid(slope, dx=1e-4)
+    torch.testing.assert_close(z[1:, 0] - z[0, 0], area, rtol=0, atol=1e-6)
+    assert (z.diff(dim=0) > 0).all()
+    torch.testing.assert_close(again, x, rtol=0, atol=1e-10)
+
+
 def test_passes_make_blocks():
     flow = shaken(
         SplineConfig(scheme="autoregressive", transforms=1, hidden=(16,), bins=4, passes=2), Vector(dim=6), None

@@ -17,6 +17,18 @@ from torch import nn
 SPACE, CONDITION = Vector(dim=2), Vector(dim=1)
 
 
+class Slanted(torch.autograd.Function):
+    """Multiplies by 1.1, and says that it multiplies by one."""
+
+    @staticmethod
+    def forward(ctx, z):
+        return 1.1 * z
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient
+
+
 class Affine(nn.Module):
     """x = scale z + shift c: as simple as an invertible, conditional density can be."""
 
@@ -34,6 +46,8 @@ class Affine(nn.Module):
 
     def encode(self, x, condition=None):
         z = (x - self.layout.columns(condition, x) @ self.shift) / self.log_scale.exp()
+        if self.fault == "backward":
+            z = Slanted.apply(z)
         return z + 1e-6 if self.fault == "inexact" else z
 
     def log_prob(self, x, condition=None):
@@ -224,6 +238,7 @@ def where(config):
         ("compression", CoinsConfig(fault="restless")),
         ("inverse", AffineConfig(fault="inexact")),
         ("log-det", AffineConfig(fault="log-det")),
+        ("log-det", AffineConfig(fault="backward")),
         ("gradients", AffineConfig(fault="idle")),
         ("purity", AffineConfig(fault="state")),
         ("purity", AffineConfig(fault="counter")),
