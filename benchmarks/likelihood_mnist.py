@@ -61,14 +61,19 @@ def recipes(device: str) -> dict[str, Recipe]:
     if device == "cpu":
         found = {
             "fvsbn": Recipe(FVSBNConfig(), batch=100, optimizer=descent(4e-3)),
-            "made": Recipe(MADEConfig(hidden=(500,)), batch=100, optimizer=descent(2e-3)),
+            "made": Recipe(
+                MADEConfig(hidden=(2000,), direct=True), batch=100, optimizer=descent(2e-3, weight_decay=1e-2)
+            ),
             "nade": Recipe(NADEConfig(hidden=(200,)), batch=50, optimizer=descent(1e-3)),
             "recurrent": Recipe(RecurrentConfig(width=96, neighbours=True), batch=50, optimizer=descent(4e-3)),
             "pixelcnn": Recipe(
                 PixelCNNConfig(features=16, depth=5, kernel=5), batch=32, optimizer=descent(4e-3), average=0.99
             ),
             "transformer": Recipe(
-                TransformerConfig(width=64, depth=2, heads=2), batch=32, optimizer=descent(3e-3), average=0.99
+                TransformerConfig(width=64, depth=2, heads=2, attention="strided", window=28),
+                batch=16,
+                optimizer=descent(4e-3),
+                average=0.99,
             ),
             "vae": Recipe(
                 VAEConfig(latent=40, coder=MLPCoderConfig(hidden=(300, 300)), loss=EvidenceConfig(warmup=1000)),

@@ -15,7 +15,7 @@ from ..errors import ConfigError, SampleError
 from ..layout import parts
 from ..noise import KeyedNoise, Noise
 from ..samplers.likelihood import exact_divergence, hutchinson, ode_log_prob
-from ..spaces import Binary, Levels, Space, Tree, size, support_of
+from ..spaces import Binary, Levels, Space, Tree, check_values, size, support_of
 from .importance import importance_bound
 
 
@@ -78,6 +78,7 @@ def log_likelihood(
     Raises:
         ConfigError: a model that knows neither.
         SampleError: fewer than two samples.
+        SpaceError: numbers outside of their support, which would be scored all the same.
     """
     n, weight = len(source), next(model.parameters())
     if n < 2:
@@ -88,6 +89,7 @@ def log_likelihood(
     found = []
     for index in torch.arange(n).split(batch):
         data = source.fetch(index).to(weight.device, weight.dtype)
+        check_values(space, data.x, what="x")
         if exact:
             found.append(model.log_prob(data.x, data.condition))
         else:

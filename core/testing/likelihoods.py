@@ -65,6 +65,11 @@ def masses(law: Likelihood, support: Support, given: Tensor) -> tuple[Tensor, Te
     return x, measure * law.log_prob(given.expand(len(x), -1), x).exp()
 
 
+def check_protocol(law: Likelihood, support: Support) -> None:
+    """It has all that networks and models ask of a likelihood."""
+    assert isinstance(law, Likelihood)
+
+
 def check_total(law: Likelihood, support: Support) -> None:
     """Masses of all levels sum to one within 1e-10, densities integrate to one within 1e-3."""
     for seed in range(3):
@@ -160,6 +165,7 @@ def check_spread(law: Likelihood, support: Support) -> None:
 
 
 LAWS: dict[str, Callable[[Likelihood, Support], None]] = {
+    "protocol": check_protocol,
     "total": check_total,
     "listed-masses": check_listed_masses,
     "mean": check_mean,

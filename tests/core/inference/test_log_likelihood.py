@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 from maquette.core.data import Subset, TensorSource
-from maquette.core.errors import ConfigError, SampleError
+from maquette.core.errors import ConfigError, SampleError, SpaceError
 from maquette.core.families import families
 from maquette.core.families.autoregressive.fvsbn import FVSBNConfig
 from maquette.core.families.autoregressive.made import MADEConfig
@@ -124,6 +124,12 @@ def test_conditions_and_named_parts_are_handed_on():
     assert (found.numbers, found.measure) == (3, "density")
     single = log_likelihood(model.float(), TensorSource(x, c), space)
     assert single.value == pytest.approx(found.value, rel=1e-4)
+
+
+def test_numbers_outside_of_their_support_are_not_scored():
+    grey = draw(COINS, 4, seed=1) * 255
+    with pytest.raises(SpaceError, match="x: expected zeros and ones, found 255"):
+        log_likelihood(FVSBNConfig().build(COINS).double(), TensorSource(grey), COINS)
 
 
 def test_models_without_a_likelihood_and_single_samples_are_refused():

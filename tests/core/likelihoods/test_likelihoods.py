@@ -1,151 +1,32 @@
-"""Every registered law of single numbers: its total, its draws, its mean, its gradients, and what it refuses."""
+"""Every registered law of single numbers keeps the laws of such; closed forms, extremes, and what they refuse."""
 
 import math
 
 import pytest
 import torch
 from maquette.core.errors import ConfigError
-from maquette.core.likelihoods import Discrete, Likelihood, likelihood_of, likelihoods
+from maquette.core.likelihoods import Likelihood, likelihood_of, likelihoods
 from maquette.core.likelihoods.beta import Beta, BetaConfig
 from maquette.core.likelihoods.interval import EDGE, Unit
 from maquette.core.likelihoods.logistic import LogisticMixture
 from maquette.core.likelihoods.logit_normal import LogitNormal, LogitNormalConfig
 from maquette.core.likelihoods.mixture import Mixture
 from maquette.core.likelihoods.truncated_normal import TruncatedNormal
-from maquette.core.spaces import Binary, Interval, Levels, Real, Torus
+from maquette.core.spaces import Interval, Torus
 from maquette.core.testing.laws import keyed
+from maquette.core.testing.likelihoods import LAWS, SUPPORTS, cases, masses, numbers
 
-SUPPORTS = {"real": Real(), "interval": Interval(low=-1.0, high=3.0), "binary": Binary(), "levels": Levels(count=256)}
-LAWS = {
-    f"{name}-{components}" if components else name: (config, support, components)
+EVERY = [
+    pytest.param(*case, id=f"{name}-{number}")
     for name, config in likelihoods.items()
-    for support in SUPPORTS.values()
-    for components in ((1, 3) if "components" in config.model_fields else (0,))
-    if isinstance(support, config.supports)
-}
+    for number, case in enumerate(cases(config))
+]
 
 
-@pytest.fixture(params=LAWS, name="law")
-def built(request):
-    config, support, components = LAWS[request.param]
-    return likelihood_of(support, config(components=components) if components else config())
-
-
-@pytest.fixture(name="support")
-def its_support(request, law):
-    return LAWS[request.node.callspec.params["law"]][1]
-
-
-def numbers(support, fine=4000):
-    """All numbers of a support, or the middles of cells that fill it, and the measure of each; cells narrow towards the
-    ends of an interval, where densities may be steep."""
-    match support:
-        case Binary():
-            return torch.arange(2, dtype=torch.float64), torch.ones(2, dtype=torch.float64)
-        case Levels(count=count):
-            return torch.arange(count), torch.ones(count, dtype=torch.float64)
-        case Interval(low=low, high=high):
-            half = torch.logspace(math.log10(EDGE), math.log10(0.5), fine // 2, dtype=torch.float64)
-            zero = torch.zeros(1, dtype=torch.float64)
-            edges = low + (high - low) * torch.cat((zero, half, 1 - half[:-1].flip(0), 1 - zero))
-        case _:
-            edges = torch.linspace(-40, 40, fine + 1, dtype=torch.float64)
-    return (edges[1:] + edges[:-1]) / 2, edges.diff()
-
-
-def parameters(law, seed=0, scale=1.0):
-    generator = torch.Generator().manual_seed(seed)
-    return scale * torch.randn(law.parameters, generator=generator, dtype=torch.float64)
-
-
-def masses(law, support, given):
-    x, measure = numbers(support)
-    return x, measure * law.log_prob(given.expand(len(x), -1), x).exp()
-
-
-def test_it_is_a_likelihood(law):
-    assert isinstance(law, Likelihood)
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_the_total_is_one(law, support, seed):
-    _, mass = masses(law, support, parameters(law, seed))
-    assert mass.sum().item() == pytest.approx(1, abs=1e-10 if law.discrete else 1e-3)
-
-
-def test_listed_masses_are_those_of_the_levels(law, support):
-    assert isinstance(law, Discrete) == law.discrete
-    if law.discrete:
-        x, _ = numbers(support)
-        given = torch.stack([parameters(law, seed) for seed in range(3)])
-        expected = torch.stack([law.log_prob(row.expand(len(x), -1), x) for row in given])
-        torch.testing.assert_close(law.log_masses(given), expected)
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_the_mean_is_that_of_the_law(law, support, seed):
-    given = parameters(law, seed)
-    x, mass = masses(law, support, given)
-    assert law.mean(given).item() == pytest.approx((x * mass).sum().item(), rel=1e-10 if law.discrete else 1e-3)
-
-
-@pytest.mark.parametrize("scale", [0.0, 1.0, 2.0])
-def test_draws_follow_the_law(law, support, scale):
-    """The empirical distribution lies within 4 standard errors of the law's own, everywhere; so does the mean."""
-    given, n = parameters(law, 1, scale), 20_000
-    with torch.no_grad():
-        drawn = law.draw(given.expand(n, -1), keyed(n, seed=7).uniform("u", (law.uniforms,)))
-    x, mass = masses(law, support, given)
-    assert drawn.shape == (n,)
-    assert drawn.dtype == x.dtype
-    _, measure = numbers(support)
-    edges = x if law.discrete else x + measure / 2
-    found = torch.searchsorted(drawn.sort().values, edges, right=True) / n
-    assert (found - mass.cumsum(0)).abs().max() <= 4 * 0.5 / math.sqrt(n)
-    drawn = drawn.double()
-    assert (drawn.mean() - law.mean(given)).abs() <= 4 * drawn.std() / math.sqrt(n) + 1e-12
-
-
-def test_a_draw_is_a_function_of_its_own_numbers(law):
-    given, u = parameters(law).expand(8, -1), keyed(8).uniform("u", (law.uniforms,))
-    eight = law.draw(given, u)
-    assert torch.equal(law.draw(given, u), eight)
-    assert torch.equal(law.draw(given[:3], u[:3]), eight[:3])
-    assert torch.equal(law.draw(given.reshape(2, 4, -1), u.reshape(2, 4, -1)), eight.reshape(2, 4))
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("size", [0.0, 5.0, 100.0, 1e4])
-def test_scores_gradients_and_draws_are_finite_at_the_extremes(law, support, size, dtype):
-    """Also at the ends of the interval, the lowest and highest level, and far out on the line."""
-    x, _ = numbers(support, 20)
-    ends = torch.tensor([support.low, support.high]) if isinstance(support, Interval) else x[[0, -1]]
-    x = torch.cat((x[:: max(1, len(x) // 10)], ends.to(x.dtype)))
-    x = x.to(dtype) if x.is_floating_point() else x
-    generator = torch.Generator().manual_seed(0)
-    signs = torch.randint(-1, 2, (24, 1, law.parameters), generator=generator).to(dtype)
-    given = (size * signs).expand(-1, len(x), -1).clone().requires_grad_()
-    score = law.log_prob(given, x.expand(24, -1))
-    (gradient,) = torch.autograd.grad(score.sum(), given)
-    assert score.shape == (24, len(x))
-    assert score.isfinite().all()
-    assert gradient.isfinite().all()
-    drawn = law.draw(given.detach(), keyed(24, dtype=dtype).uniform("u", (len(x), law.uniforms)))
-    assert drawn.isfinite().all()
-    assert law.mean(given[:, 0]).isfinite().all()
-    if isinstance(support, Interval):
-        assert (drawn >= support.low).all()
-        assert (drawn <= support.high).all()
-
-
-def test_a_network_sees_numbers_of_order_one(law, support):
-    x, _ = numbers(support, 101)
-    seen = law.spread(x, torch.zeros(1, dtype=torch.float32))
-    assert seen.shape == (len(x), law.columns)
-    assert seen.dtype == torch.float32
-    assert len(seen.unique(dim=0)) == len(x), "two numbers look alike"
-    if not isinstance(support, Real):
-        assert seen.abs().max() <= 1
+@pytest.mark.parametrize("law", LAWS)
+@pytest.mark.parametrize(("likelihood", "support"), EVERY)
+def test_law(law, likelihood, support):
+    LAWS[law](likelihood, support)
 
 
 @pytest.mark.parametrize(("name", "config"), list(likelihoods.items()))
@@ -155,7 +36,7 @@ def test_another_support_is_refused_in_a_sentence(name, config):
 
 
 def test_every_support_but_the_torus_has_one_usual_law():
-    for support in SUPPORTS.values():
+    for support in SUPPORTS:
         assert sum(isinstance(support, config.usual) for _, config in likelihoods.items()) == 1
         assert isinstance(likelihood_of(support), Likelihood)
     with pytest.raises(ConfigError, match="no usual law of torus numbers"):
