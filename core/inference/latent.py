@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -36,6 +37,28 @@ def spherical(a: Tensor, b: Tensor, times: Tensor) -> Tensor:
     return torch.where(along, linear(a, b, times), circle)
 
 
+class Codes(Protocol):
+    """What walks need of the law of codes; a model whose codes are not standard normal has it as `base`."""
+
+    def between(self, a: Tensor, b: Tensor, times: Tensor) -> Tensor:
+        """A path."""
+        ...
+
+    def quantile(self, shares: Tensor) -> Tensor:
+        """Values of a number below which lie given shares of its law."""
+        ...
+
+
+class NormalCodes:
+    """Independent standard normals."""
+
+    between, quantile = staticmethod(spherical), staticmethod(torch.special.ndtri)
+
+
+def _codes(model: Any) -> Codes:
+    return getattr(model, "base", NormalCodes())
+
+
 def interpolate(
     model: Encodes,
     first: Tree,
@@ -43,7 +66,7 @@ def interpolate(
     condition: Tree | None = None,
     *,
     steps: int = 9,
-    path: Path = spherical,
+    path: Path | None = None,
 ) -> list[Tree]:
     """Samples from `first` to `second` by way of their codes.
 
@@ -52,14 +75,15 @@ def interpolate(
         first, second: samples, leading axis B.
         condition: one row per pair, for both ends and all between.
         steps: number of stops, the two ends among them.
-        path: how codes are joined.
+        path: how codes are joined; if not given, as their law has it: normal ones along the great circle, uniform ones
+            straight, angles by the shorter way round.
 
     Returns:
         The samples at each stop; at the ends what the model makes of the two given.
     """
     a, b = model.encode(first, condition), model.encode(second, condition)
     times = torch.linspace(0, 1, steps, dtype=a.dtype, device=a.device)
-    return [model.decode(z, condition) for z in path(a, b, times)]
+    return [model.decode(z, condition) for z in (path or _codes(model).between)(a, b, times)]
 
 
 def traverse(model: Encodes, z: Tensor, number: int, values: Tensor, condition: Tree | None = None) -> list[Tree]:
@@ -72,18 +96,19 @@ def traverse(model: Encodes, z: Tensor, number: int, values: Tensor, condition: 
     return found
 
 
-def plane(z: Tensor, numbers: tuple[int, int], side: int) -> Tensor:
-    """Codes over a plane at equal steps of probability under the prior, (side, side, L).
+def plane(model: Encodes, z: Tensor, numbers: tuple[int, int], side: int) -> Tensor:
+    """Codes over a plane at equal steps of probability under their law, (side, side, L).
 
     As in Kingma & Welling, arXiv:1312.6114, figure 4: decode them for a picture of what the model has learnt.
 
     Args:
+        model: whose codes they are.
         z: a code (L,), which the others are like but for two numbers.
         numbers: which two, the first along the first axis.
         side: steps along each.
     """
     shares = (torch.arange(side, dtype=z.dtype, device=z.device) + 0.5) / side
-    quantiles = torch.special.ndtri(shares)
+    quantiles = _codes(model).quantile(shares)
     codes = z.expand(side, side, -1).clone()
     codes[..., numbers[0]], codes[..., numbers[1]] = quantiles[:, None], quantiles
     return codes

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ...config import Config
 from ...errors import ConfigError
+from ...inference.latent import linear, spherical
 from ...layout import Layout
 from ...noise import Noise
 from ...samplers.likelihood import normal_log_density
@@ -24,7 +25,7 @@ from ...spaces import Field
 
 
 class Base(Protocol):
-    """A law of rows (B, D) that can be scored and drawn from.
+    """A law of rows (B, D) that can be scored and drawn from, and that knows the ways between its draws.
 
     Attributes:
         description: its name, as figures of likelihoods tell it.
@@ -40,11 +41,20 @@ class Base(Protocol):
         """Codes (n, D) from the noise "prior" (D,)."""
         ...
 
+    def between(self, a: Tensor, b: Tensor, times: Tensor) -> Tensor:
+        """Codes (T, B, D) from a (B, D) to b (B, D) at times (T,) from 0 to 1, all as likely as these two."""
+        ...
+
+    def quantile(self, shares: Tensor) -> Tensor:
+        """Values of any one number of a code below which lie given shares of its law."""
+        ...
+
 
 class Normal(nn.Module):
     """Independent standard normals."""
 
     description = "normal base"
+    between, quantile = staticmethod(spherical), staticmethod(torch.special.ndtri)
 
     def __init__(self, layout: Layout) -> None:
         super().__init__()
@@ -58,19 +68,53 @@ class Normal(nn.Module):
 
 
 class Uniform(nn.Module):
-    """Independent uniform numbers on [-bound, bound]: of a box, or of a torus cut open."""
+    """Independent uniform numbers on [-bound, bound]."""
 
     description = "uniform base"
+    between = staticmethod(linear)
 
     def __init__(self, layout: Layout, bound: float) -> None:
         super().__init__()
         self.layout, self.bound = layout, bound
 
     def log_prob(self, z: Tensor) -> Tensor:
-        return torch.full_like(z[:, 0], -z.shape[1] * math.log(2 * self.bound))
+        edge = self.bound * (1 + 100 * torch.finfo(z.dtype).eps)  # codes of the ends are rounded
+        value = torch.full_like(z[:, 0], -z.shape[1] * math.log(2 * self.bound))
+        return value.masked_fill((z.abs() > edge).any(dim=1), -math.inf)
 
     def draw(self, n: int, noise: Noise) -> Tensor:
-        return self.bound * (2 * self.layout.prior(n, noise, "uniform") - 1)
+        return self.quantile(self.layout.prior(n, noise, "uniform"))
+
+    def quantile(self, shares: Tensor) -> Tensor:
+        return self.bound * (2 * shares - 1)
+
+
+class Angles(nn.Module):
+    """Independent uniform angles in [-pi, pi]: a torus cut open. Angles of any size are codes, too."""
+
+    description = "uniform base"
+
+    def __init__(self, layout: Layout) -> None:
+        super().__init__()
+        self.layout = layout
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        return torch.full_like(z[:, 0], -z.shape[1] * math.log(2 * math.pi))
+
+    def draw(self, n: int, noise: Noise) -> Tensor:
+        return self.quantile(self.layout.prior(n, noise, "uniform"))
+
+    def between(self, a: Tensor, b: Tensor, times: Tensor) -> Tensor:
+        """Along the shorter arcs."""
+        return wrapped(linear(a, a + wrapped(b - a), times))
+
+    def quantile(self, shares: Tensor) -> Tensor:
+        return math.pi * (2 * shares - 1)
+
+
+def wrapped(angle: Tensor) -> Tensor:
+    """Angles of any size as those in [-pi, pi] that mean the same."""
+    return torch.remainder(angle + math.pi, 2 * math.pi) - math.pi
 
 
 class RandomField(nn.Module):
@@ -81,7 +125,7 @@ class RandomField(nn.Module):
 
     Args:
         layout: of one field.
-        variances: S_k = E |F z|_k^2, of the grid's shape, in the order of `torch.fft.fftn`.
+        variances: S_k = E |F z|_k^2, of the grid's shape, in the order of `torch.fft.fftn`; float64.
     """
 
     description = "random-field base"
@@ -97,14 +141,26 @@ class RandomField(nn.Module):
         """Multiply the modes of rows (B, D) by S^power."""
         grid = rows.unflatten(1, self.field.shape)
         axes = tuple(range(2, grid.ndim))
-        modes = torch.fft.fftn(grid, dim=axes) * self.variances**power
+        modes = torch.fft.fftn(grid, dim=axes) * (self.variances**power).to(rows.dtype)
         return torch.fft.ifftn(modes, dim=axes).real.flatten(1)
 
     def log_prob(self, z: Tensor) -> Tensor:
-        return normal_log_density(self.filter(z, -0.5)) - 0.5 * self.field.channels * self.variances.log().sum()
+        log_scale = 0.5 * self.field.channels * self.variances.log().sum()
+        return normal_log_density(self.filter(z, -0.5)) - log_scale.to(z.dtype)
 
     def draw(self, n: int, noise: Noise) -> Tensor:
         return self.filter(self.layout.prior(n, noise), 0.5)
+
+    def between(self, a: Tensor, b: Tensor, times: Tensor) -> Tensor:
+        """Along the great circle of the white noise behind the fields."""
+        white = spherical(self.filter(a, -0.5), self.filter(b, -0.5), times)
+        return self.filter(white.flatten(0, 1), 0.5).unflatten(0, white.shape[:2])
+
+    def quantile(self, shares: Tensor) -> Tensor:
+        return torch.special.ndtri(shares) * self.variances.mean().sqrt().to(shares.dtype)
+
+
+_Positive = Annotated[float, Described(gt=0, allow_inf_nan=False)]
 
 
 class NormalConfig(Config):
@@ -120,21 +176,23 @@ class RandomFieldConfig(Config):
     """Gaussian random field with a given power spectrum, on a field periodic along every axis."""
 
     kind: Literal["random-field"] = "random-field"
-    wavenumbers: tuple[float, ...] = Described(
+    wavenumbers: tuple[Annotated[float, Described(ge=0, allow_inf_nan=False)], ...] = Described(
         min_length=1, description="wavenumbers |k| of the table, rising, radians per unit of length"
     )
-    power: tuple[float, ...] = Described(
+    power: tuple[_Positive, ...] = Described(
         min_length=1,
         description="spectrum P(|k|) at each, in the square of the field's unit times length^axes; between them "
         "interpolated in log k and log P (linearly in k from a zero), beyond them constant",
     )
-    spacing: tuple[float, ...] | float = Described(default=1.0, description="side of a cell, for all axes or each")
+    spacing: tuple[_Positive, ...] | _Positive = Described(
+        default=1.0, description="side of a cell, for all axes or each"
+    )
 
     @model_validator(mode="after")
     def _table(self) -> RandomFieldConfig:
         rising = all(a < b for a, b in zip(self.wavenumbers, self.wavenumbers[1:], strict=False))
-        if len(self.wavenumbers) != len(self.power) or not rising or self.wavenumbers[0] < 0 or min(self.power) <= 0:
-            raise ValueError("expected as many positive powers as rising, non-negative wavenumbers")
+        if len(self.wavenumbers) != len(self.power) or not rising:
+            raise ValueError("expected as many powers as rising wavenumbers")
         return self
 
     def build(self, layout: Layout) -> RandomField:
@@ -151,8 +209,14 @@ class RandomFieldConfig(Config):
             for n, d in zip(field.grid, spacing, strict=True)
         ]
         k = torch.stack(torch.meshgrid(*squares, indexing="ij")).sum(0).sqrt()
-        # an orthonormal mode of a grid whose cells have volume v has the variance P / v
-        return RandomField(layout, (self._at(k) / math.prod(spacing)).to(torch.get_default_dtype()))
+        variances = self._at(k) / math.prod(spacing)  # of orthonormal modes on a grid of cells of this volume
+        single = torch.finfo(torch.float32)
+        if not ((variances > single.tiny) & (variances < single.max)).all():
+            raise ConfigError(
+                f"random-field.power: over cells of volume {math.prod(spacing):.3g} it makes variances "
+                f"of {variances.min():.3g} to {variances.max():.3g}, which single precision cannot hold; change units."
+            )
+        return RandomField(layout, variances)
 
     def _at(self, k: Tensor) -> Tensor:
         """P at wavenumbers of any shape, float64."""

@@ -20,16 +20,11 @@ from ...config import Width
 from ...layout import Layout
 from ...spaces import Space, Torus
 from .. import FamilyConfig, families
-from .bases import Uniform
+from .bases import Angles, wrapped
 from .bijection import Bijection, NumberBijection
 from .coupling import couplings, lone, perceptrons
 from .flow import Flow
 from .spline import SplineTransform
-
-
-def wrapped(angle: Tensor) -> Tensor:
-    """Angles of any size as those in [-pi, pi] that mean the same."""
-    return torch.remainder(angle + math.pi, 2 * math.pi) - math.pi
 
 
 class CircularTransform(NumberBijection):
@@ -128,7 +123,7 @@ class CircularSplineConfig(FamilyConfig):
             bent = couplings(layout, self.transforms, circular, around, kind=self.kind)
         support = layout.support
         assert isinstance(support, Torus)
-        return Flow(layout, [Winding(support.period), *bent], Uniform(layout, math.pi))
+        return Flow(layout, [Winding(support.period), *bent], Angles(layout))
 
     @classmethod
     def example(cls) -> CircularSplineConfig:

@@ -7,10 +7,10 @@ import torch
 from maquette.core.config import parse
 from maquette.core.errors import ConfigError
 from maquette.core.families.flows.autoregressive import AutoregressiveFlowConfig
-from maquette.core.families.flows.bases import RandomFieldConfig
+from maquette.core.families.flows.bases import Angles, RandomFieldConfig, Uniform
 from maquette.core.families.flows.spline import SplineConfig
 from maquette.core.layout import Layout
-from maquette.core.spaces import Field, Interval, Vector
+from maquette.core.spaces import Field, Interval, Torus, Vector
 from maquette.core.testing.laws import LAWS, keyed
 
 SPECTRUM = RandomFieldConfig(wavenumbers=(0.0, 0.7, 2.0, 4.0), power=(3.0, 2.0, 0.5, 0.4), spacing=0.8)
@@ -39,7 +39,7 @@ def test_density_is_that_of_the_dense_covariance(grid):
     covariance = dense(SPECTRUM, grid)
     law = torch.distributions.MultivariateNormal(torch.zeros(len(covariance), dtype=torch.float64), covariance)
     z = torch.randn(5, len(covariance), dtype=torch.float64)
-    torch.testing.assert_close(base.log_prob(z), law.log_prob(z), rtol=0, atol=2e-6)  # the table is kept in float32
+    torch.testing.assert_close(base.log_prob(z), law.log_prob(z), rtol=0, atol=1e-10)
 
 
 def test_samples_have_the_spectrum_and_know_it():
@@ -63,7 +63,7 @@ def test_the_table_is_interpolated_in_logarithms():
 def test_a_spectrum_is_a_density_per_volume():
     """White noise of unit variance in cells of volume v has the spectrum v, whatever the cells."""
     config = RandomFieldConfig(wavenumbers=(1.0,), power=(0.125,), spacing=0.5)
-    torch.testing.assert_close(config.build(Layout(field((2, 4, 2)))).variances, torch.ones(2, 4, 2))
+    torch.testing.assert_close(config.build(Layout(field((2, 4, 2)))).variances, torch.ones(2, 4, 2).double())
 
 
 @pytest.mark.parametrize("law", ["sample-rows", "inverse", "log-det", "saving"])
@@ -93,6 +93,60 @@ def test_a_base_that_does_not_fit_is_refused(space, sentence):
         SplineConfig(base=SPECTRUM).build(space)
 
 
-def test_a_broken_table_is_refused():
-    with pytest.raises(ConfigError, match="as many positive powers as rising, non-negative wavenumbers"):
-        parse(SplineConfig, {"base": {"kind": "random-field", "wavenumbers": [1.0, 0.5], "power": [1.0, 2.0]}})
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"wavenumbers": [1.0, 0.5]}, "as many powers as rising wavenumbers"),
+        ({"wavenumbers": [1.0]}, "as many powers as rising wavenumbers"),
+        ({"wavenumbers": [-1.0, 0.5]}, "greater than or equal to 0"),
+        ({"wavenumbers": [1.0, math.inf]}, "finite number"),
+        ({"power": [1.0, 0.0]}, "greater than 0"),
+        ({"power": [1.0, math.nan]}, "greater than 0|finite number"),
+        ({"spacing": 0.0}, "greater than 0"),
+        ({"spacing": [1.0, math.inf]}, "finite number"),
+    ],
+)
+def test_a_broken_table_is_refused(wrong, sentence):
+    table = {"kind": "random-field", "wavenumbers": [0.5, 1.0], "power": [1.0, 2.0], **wrong}
+    with pytest.raises(ConfigError, match=sentence):
+        parse(SplineConfig, {"base": table})
+
+
+@pytest.mark.parametrize(("power", "spacing"), [(1e-60, 1.0), (1.0, 1e-30)])
+def test_variances_that_single_precision_cannot_hold_are_refused(power, spacing):
+    config = RandomFieldConfig(wavenumbers=(1.0,), power=(power,), spacing=spacing)
+    with pytest.raises(ConfigError, match="which single precision cannot hold; change units"):
+        config.build(Layout(field((2, 2))))
+
+
+def test_outside_its_box_a_uniform_law_has_no_density():
+    base = Uniform(Layout(Vector(dim=2, support=Interval()), supports=(Interval,)), 3.0)
+    z = torch.tensor([[3.0, -3.0], [3.000001, 0.0], [3.1, 0.0], [0.0, -30.0]])
+    inside = -2 * math.log(6.0)
+    assert base.log_prob(z).tolist() == pytest.approx([inside, inside, -math.inf, -math.inf])
+
+
+def test_the_way_between_angles_is_the_shorter_one():
+    base = Angles(Layout(Vector(dim=2, support=Torus()), supports=(Torus,)))
+    a, b = torch.tensor([[3.0, 0.5]]), torch.tensor([[-3.0, 1.5]])
+    half = base.between(a, b, torch.tensor([0.0, 0.5, 1.0]))
+    torch.testing.assert_close(half[[0, 2], 0], torch.cat((a, b)))
+    torch.testing.assert_close(half[1, 0].abs(), torch.tensor([math.pi, 1.0]))
+
+
+def test_fields_between_two_fields_are_as_likely():
+    base = SPECTRUM.build(Layout(field((4, 6))))
+    a, b = base.draw(2, keyed(2)).double().chunk(2)
+    b = b * (base.filter(a, -0.5).norm() / base.filter(b, -0.5).norm())  # white noises of one length
+    walk = base.between(a, b, torch.linspace(0, 1, 5).double())
+    torch.testing.assert_close(walk[[0, 4]], torch.stack((a, b)))
+    torch.testing.assert_close(base.log_prob(walk[:, 0]), base.log_prob(a).expand(5))
+
+
+def test_quantiles_are_those_of_each_number():
+    shares = torch.tensor([0.1, 0.5, 0.8], dtype=torch.float64)
+    angles = Angles(Layout(Vector(dim=1, support=Torus()), supports=(Torus,)))
+    for base, n in ((SPECTRUM.build(Layout(field((4, 6)))), 4000), (angles, 40_000)):
+        z = base.draw(n, keyed(n)).flatten()
+        for share, value in zip(shares, base.quantile(shares), strict=True):
+            assert abs((z < value).double().mean() - share) < 0.01

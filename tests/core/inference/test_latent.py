@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+from maquette.core.families.flows.spline import SplineConfig
 from maquette.core.families.vae.vae import VAEConfig
 from maquette.core.inference.latent import interpolate, linear, plane, spherical, traverse
 from maquette.core.nets.coders import MLPCoderConfig
-from maquette.core.spaces import Binary, Vector
+from maquette.core.spaces import Binary, Interval, Vector
 from maquette.core.testing.laws import draw, keyed, shaken
 
 TIMES = torch.linspace(0, 1, 7, dtype=torch.float64)
@@ -58,9 +59,22 @@ def test_a_traverse_moves_one_number():
 
 
 def test_a_plane_is_even_in_probability():
-    grid = plane(torch.full((3,), 7.0, dtype=torch.float64), (2, 0), 4)
+    model = VAEConfig.example().build(Vector(dim=4))
+    grid = plane(model, torch.full((3,), 7.0, dtype=torch.float64), (2, 0), 4)
     assert grid.shape == (4, 4, 3)
     assert (grid[..., 1] == 7).all()
     shares = torch.special.ndtr(grid)
     torch.testing.assert_close(shares[:, 0, 2], torch.tensor([0.125, 0.375, 0.625, 0.875], dtype=torch.float64))
     torch.testing.assert_close(shares[2, :, 0], shares[:, 0, 2])
+
+
+def test_walks_keep_to_the_law_of_the_codes():
+    """Over a uniform law the way between two corners stays in the box, and a plane ends within it."""
+    space = Vector(dim=2, support=Interval())
+    flow = shaken(SplineConfig(transforms=2, hidden=(8,)), space, None)
+    corners = torch.tensor([[0.001, 0.999], [0.999, 0.999]], dtype=torch.float64)
+    stops = torch.stack(interpolate(flow, corners[:1], corners[1:], steps=5))
+    assert ((stops > 0) & (stops < 1)).all()
+    torch.testing.assert_close(flow.encode(stops[:, 0]), linear(*flow.encode(corners)[:, None], TIMES[:5] * 1.5)[:, 0])
+    grid = plane(flow, flow.encode(corners)[0], (0, 1), 4)
+    torch.testing.assert_close(grid[:, 0, 0], torch.tensor([-3.75, -1.25, 1.25, 3.75], dtype=torch.float64))
