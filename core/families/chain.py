@@ -105,9 +105,12 @@ class DensityChain(Chain):
 class ChainConfig(FamilyConfig):
     """Two families in sequence."""
 
-    summary: ClassVar[str] = "one family for some parts of a sample, another for the rest given those"
+    summary: ClassVar[str] = (
+        "one family for some parts of a sample, another for the rest given those; a density if both have"
+    )
     reference: ClassVar[str] = "product rule; in calorimetry Krause & Shih, arXiv:2106.05285"
     spaces: ClassVar[tuple[str, ...]] = ("product",)
+    supports: ClassVar[tuple[str, ...]] = ("real", "binary", "levels", "interval", "torus")
     model: ClassVar[type[nn.Module]] = Chain
 
     kind: Literal["chain"] = "chain"

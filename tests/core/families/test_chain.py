@@ -5,13 +5,15 @@ import torch
 from maquette.core.capabilities import capabilities
 from maquette.core.data import Batch
 from maquette.core.errors import ConfigError
+from maquette.core.families.autoregressive.nade import NADEConfig
 from maquette.core.families.chain import ChainConfig
 from maquette.core.families.diffusion.flow_matching import FlowMatchingConfig
+from maquette.core.families.flows.circular_spline import CircularSplineConfig
 from maquette.core.families.flows.spline import SplineConfig
 from maquette.core.families.gan.gan import GANConfig
 from maquette.core.noise import Recorder
-from maquette.core.spaces import Field, Product, Vector
-from maquette.core.testing.laws import draw, keyed, shaken
+from maquette.core.spaces import Field, Product, Vector, check
+from maquette.core.testing.laws import SUPPORTS, draw, keyed, shaken
 
 FLOW, GAN = SplineConfig(transforms=4, hidden=(16,), bins=4), GANConfig.example()
 SPACE = Product(parts={"e": Vector(dim=2), "v": Field(channels=1, grid=(2, 2)), "w": Vector(dim=2)})
@@ -71,6 +73,18 @@ def test_a_chain_has_a_density_only_if_both_families_have():
     assert "density" in capabilities(ChainConfig(first=FLOW, second=FLOW, split=("e",)).build(SPACE))
     for first, second in ((FLOW, GAN), (GAN, FLOW)):
         assert "density" not in capabilities(ChainConfig(first=first, second=second, split=("e",)).build(SPACE))
+
+
+@pytest.mark.parametrize("support", ChainConfig.supports)
+def test_parts_may_live_wherever_some_family_has_them(support):
+    second = {"real": FLOW, "interval": FLOW, "torus": CircularSplineConfig.example()}.get(
+        support, NADEConfig.example()
+    )
+    space = Product(parts={"e": Vector(dim=2), "v": Vector(dim=2, support=SUPPORTS[support])})
+    chain = shaken(ChainConfig(first=FLOW, second=second, split=("e",)), space, None)
+    x = chain.sample(3, noise=keyed(3))
+    check(space, x, what="sample")
+    assert chain.log_prob(x).isfinite().all()
 
 
 def test_its_tolerance_is_the_looser_one():
