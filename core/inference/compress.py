@@ -30,7 +30,7 @@ from ..samplers.ancestral import ancestral
 from ..spaces import Binary, Levels, Tree, batch_size
 from .stepwise import blank, steps
 
-_MAGIC = b"MQCZ\x01"
+_MAGIC = b"MQCZ\x02"
 _HEADER = struct.Struct("<5sIII8s")  # magic and version, samples, numbers of one, levels of a number, digest
 HEADER = _HEADER.size
 """Bytes of an archive that are not code."""
@@ -70,7 +70,7 @@ def compress(model: Conditionals, x: Tree, condition: Tree | None = None) -> byt
 
     _walk(model, rows, condition, code)
     words = encoder.get_compressed().astype("<u4").tobytes()
-    return _HEADER.pack(_MAGIC, n, numbers, levels, _digest(rows)) + words
+    return _HEADER.pack(_MAGIC, n, numbers, levels, _digest(rows, words)) + words
 
 
 @torch.no_grad()
@@ -96,7 +96,7 @@ def decompress(model: Conditionals, archive: bytes, condition: Tree | None = Non
         rows = _walk(model, blank(model, n), condition, lambda _, laws: decoder.decode(family, laws))
     except AssertionError:  # what the coder says to a code that no message has
         rows = None
-    if rows is None or _digest(rows) != digest:
+    if rows is None or _digest(rows, archive[HEADER:]) != digest:
         raise ArtifactError(
             "archive: its content does not match its digest; read it with the model, the conditions, the device and "
             "the number of threads that wrote it, or copy it again."
@@ -129,8 +129,9 @@ def _levels(model: Conditionals) -> int:
             raise SpaceError(f"model: only whole numbers can be compressed without loss, found {support.kind} ones.")
 
 
-def _digest(rows: Tensor) -> bytes:
-    return hashlib.blake2b(rows.cpu().numpy().astype("<i8").tobytes(), digest_size=8).digest()
+def _digest(rows: Tensor, words: bytes) -> bytes:
+    """Of the numbers and of their code: what follows a code would be read by none."""
+    return hashlib.blake2b(rows.cpu().numpy().astype("<i8").tobytes() + words, digest_size=8).digest()
 
 
 def _read(archive: bytes, numbers: int, levels: int) -> tuple[int, bytes, np.ndarray]:

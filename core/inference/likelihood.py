@@ -1,4 +1,4 @@
-"""Log-likelihoods: of a data set, with all that a figure must name, and of single samples along an ODE."""
+"""The log-likelihood of a data set, with all that a figure must name."""
 
 from __future__ import annotations
 
@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
 
-from ..capabilities import Accountable, Bounded, Density, Velocity
+from ..capabilities import Accountable, Bounded, Density
 from ..data import Source
 from ..errors import ConfigError, SampleError
 from ..layout import parts
-from ..noise import KeyedNoise, Noise
-from ..samplers.likelihood import exact_divergence, hutchinson, ode_log_prob
-from ..spaces import Binary, Levels, Space, Tree, check_values, size, support_of
+from ..noise import KeyedNoise
+from ..spaces import Binary, Levels, Space, check_values, size, support_of
 from .importance import importance_bound
 
 
@@ -113,20 +111,3 @@ def _measure(space: Space) -> Literal["mass", "density", "mass and density"]:
     if len(whole) > 1:
         return "mass and density"
     return "mass" if True in whole else "density"
-
-
-def log_prob(
-    model: Velocity, x: Tensor, condition: Tree | None = None, *, noise: Noise | None = None, tolerance: float = 1e-5
-) -> Tensor:
-    """Log-density of rows x (B, D) under the ODE of a model, shape (B,), nats.
-
-    Args:
-        model: its velocity carries a standard normal at t = 0 to data at t = 1.
-        x: flattened samples.
-        condition: one row per sample.
-        noise: if given, the divergence is estimated without bias with one probe per sample
-            (Hutchinson); otherwise it is exact, at D backward passes per evaluation.
-        tolerance: of the adaptive integrator, absolute and relative.
-    """
-    divergence = exact_divergence if noise is None else hutchinson(noise.normal("probe", tuple(x.shape[1:])))
-    return ode_log_prob(lambda x, t: model.velocity(x, t, condition), x, divergence=divergence, tolerance=tolerance)

@@ -120,6 +120,12 @@ def test_a_part_of_an_archive_is_an_error(coins, archive, cut):
         decompress(coins, archive[:cut])
 
 
+@pytest.mark.parametrize("more", [bytes(4), b"more"])
+def test_what_follows_an_archive_is_an_error(coins, archive, more):
+    with pytest.raises(ArtifactError, match="does not match its digest"):
+        decompress(coins, archive + more)
+
+
 @pytest.mark.parametrize("n", [0, 2**32 - 1])
 def test_a_header_is_not_believed(coins, archive, n):
     claimed = archive[:5] + struct.pack("<I", n) + archive[9:]

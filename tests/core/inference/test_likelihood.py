@@ -3,7 +3,6 @@
 import math
 
 import torch
-from maquette.core.inference.likelihood import log_prob
 from maquette.core.noise import KeyedNoise
 from maquette.core.samplers.likelihood import (
     exact_divergence,
@@ -14,19 +13,13 @@ from maquette.core.samplers.likelihood import (
 )
 from maquette.core.samplers.ode import rk4
 
-
-class Linear:
-    """dx/dt = A x carries N(0, 1) to N(0, e^A e^A^T)."""
-
-    def __init__(self, matrix):
-        self.matrix = matrix
-
-    def velocity(self, x, t, condition=None):
-        return x @ self.matrix.T
-
-
 A = torch.tensor([[0.3, -0.8, 0.1], [0.5, -0.2, 0.4], [0.0, 0.6, 0.5]], dtype=torch.float64)
 X = torch.randn(50, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+
+def linear(x, t):
+    """dx/dt = A x carries N(0, 1) to N(0, e^A e^A^T)."""
+    return x @ A.T
 
 
 def expected():
@@ -36,13 +29,15 @@ def expected():
 
 
 def test_exact_trace():
-    torch.testing.assert_close(log_prob(Linear(A), X, tolerance=1e-8), expected(), rtol=0, atol=1e-6)
+    torch.testing.assert_close(
+        ode_log_prob(linear, X, divergence=exact_divergence, tolerance=1e-8), expected(), rtol=0, atol=1e-6
+    )
 
 
 def test_hutchinson_is_unbiased():
     n = 4000
-    noise = KeyedNoise(0, torch.arange(n), dtype=torch.float64)
-    estimates = log_prob(Linear(A), X[:1].expand(n, 3), noise=noise)
+    probe = KeyedNoise(0, torch.arange(n), dtype=torch.float64).normal("probe", (3,))
+    estimates = ode_log_prob(linear, X[:1].expand(n, 3), divergence=hutchinson(probe), tolerance=1e-5)
     error = estimates.std() / math.sqrt(n)
     assert error > 0
     assert abs(estimates.mean() - expected()[0]) < 4 * error
@@ -67,7 +62,7 @@ def test_roughness_of_a_linear_field():
     """Of v = A x along x(t) = exp(A (t - 1)) x: the integral of |A x(t)|^2, and |A|^2."""
     times = torch.linspace(1, 0, 33, dtype=torch.float64)
     log_density, roughness = log_prob_and_roughness(
-        lambda x, t: x @ A.T, X, times.tolist(), divergence=exact_divergence, integrate=rk4
+        linear, X, times.tolist(), divergence=exact_divergence, integrate=rk4
     )
     torch.testing.assert_close(log_density, expected(), rtol=0, atol=1e-6)
     paths = torch.stack([X @ torch.linalg.matrix_exp(A * (t - 1)).T for t in times])
@@ -86,6 +81,6 @@ def test_a_field_at_rest_has_the_normal_density():
 
 def test_likelihoods_can_be_differentiated():
     x = X[:4].clone().requires_grad_()
-    (gradient,) = torch.autograd.grad(log_prob(Linear(A), x, tolerance=1e-8).sum(), x)
+    (gradient,) = torch.autograd.grad(ode_log_prob(linear, x, divergence=exact_divergence, tolerance=1e-8).sum(), x)
     root = torch.linalg.matrix_exp(A)
     torch.testing.assert_close(gradient, -x.detach() @ torch.linalg.inv(root @ root.T), rtol=0, atol=1e-5)
