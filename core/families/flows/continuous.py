@@ -2,9 +2,9 @@
 
 Grathwohl et al., "FFJORD", arXiv:1810.01367. The log-density changes along a path by minus the divergence of the
 velocity, which training takes from one random probe per sample (Hutchinson), or exactly, steadier for few numbers.
-Training takes fixed steps and differentiates through them, so that a sample's loss is its own whatever the batch; rough
-paths, on which such steps err, have their price (Finlay et al., arXiv:2002.02798). Densities that are asked for take
-adaptive steps and the exact trace.
+Training differentiates through the sampler's own steps. Fixed ones keep a sample's loss its own whatever the batch,
+and rough paths, on which they err, have their price (Finlay et al., arXiv:2002.02798); those of dopri5 are chosen for a
+batch as a whole, which then cannot be cut. Densities that are asked for take adaptive steps and the exact trace.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class ContinuousObjective(Objective):
 
     def __init__(self, model: Continuous) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.coupled = model, model.method == "dopri5"
 
     def forward(self, batch: Batch, noise: Noise) -> Losses:
         model, layout = self.model, self.model.layout
@@ -82,13 +82,21 @@ class ContinuousConfig(FamilyConfig):
         default="hutchinson",
         description="divergence in training: by one probe per sample, or exact, at a pass per number",
     )
-    method: Method = Field(default="rk4", description="integrator of training and of the sampler")
+    method: Method = Field(
+        default="rk4", description="integrator of training and of the sampler; dopri5 couples a batch"
+    )
     steps: int = Field(default=8, ge=1, description="its steps; rk4 evaluates four times per step")
     roughness: float = Field(
-        default=0.01, ge=0, description="price of |v|^2 + |dv/dx|^2 along a path; without one, steps may be too coarse"
+        default=0.01,
+        ge=0,
+        allow_inf_nan=False,
+        description="price of |v|^2 + |dv/dx|^2 along a path; without one, steps may be too coarse",
     )
     precision: float = Field(
-        default=1e-8, gt=0, description="of the adaptive integrator behind encode, decode and log_prob"
+        default=1e-8,
+        gt=0,
+        allow_inf_nan=False,
+        description="of the adaptive integrator behind encode, decode and log_prob",
     )
 
     def build(self, space: Space, condition: Space | None = None) -> Continuous:

@@ -175,10 +175,8 @@ def multi_scale(
     """The whole architecture on rows of a field; codes lie where their cells do.
 
     Raises:
-        ConfigError: a grid that cannot be halved so often, or of more axes than there are convolutions for.
+        ConfigError: a grid that cannot be halved so often.
     """
-    if len(field.grid) not in CONVOLUTIONS:
-        raise ConfigError(f"{kind}: expected a grid of one, two or three axes, found {list(field.grid)}.")
     transforms: list[nn.Module] = []
     places = torch.arange(field.channels * _cells(field))
     for level in range(levels):
@@ -228,7 +226,9 @@ class GlowConfig(FlowConfig):
 
 
 def require_field(kind: str, space: Space) -> Field:
-    """The space as a field; raises `ConfigError` for any other."""
+    """The space as a field that convolutions can go over; raises `ConfigError` for any other."""
     if not isinstance(space, Field):
         raise ConfigError(f"{kind}: expected a field, found a {space.kind}; use a flow of vectors.")
+    if len(space.grid) not in CONVOLUTIONS:
+        raise ConfigError(f"{kind}: expected a grid of one, two or three axes, found {list(space.grid)}.")
     return space

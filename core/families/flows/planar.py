@@ -28,6 +28,11 @@ from .flow import Flow, FlowConfig
 _UNIT = math.log(math.expm1(1.0))  # softplus of this is one
 
 
+def _above_minus_one(raw: Tensor) -> Tensor:
+    """softplus - 1, zero at zero; never so near -1 that single precision takes it for that."""
+    return F.softplus(raw + _UNIT).clamp(min=1e-6) - 1
+
+
 class PlanarTransform(Bijection):
     """y = x + u tanh(w x + b) with w u > -1.
 
@@ -40,7 +45,7 @@ class PlanarTransform(Bijection):
         d = parameters.shape[-1] // 2
         self.w, u, self.b = parameters[..., :d], parameters[..., d : 2 * d], parameters[..., 2 * d]
         product = (self.w * u).sum(-1)
-        self.product = F.softplus(product + _UNIT) - 1  # of w and the u that is used
+        self.product = _above_minus_one(product)  # of w and the u that is used
         self.u = u + ((self.product - product) / self.w.square().sum(-1)).unsqueeze(-1) * self.w
 
     def _along(self, height: Tensor) -> tuple[Tensor, Tensor]:
@@ -70,7 +75,7 @@ class RadialTransform(Bijection):
         super().__init__()
         self.center = parameters[..., :-2]
         self.alpha = F.softplus(parameters[..., -2])
-        self.beta = self.alpha * (F.softplus(parameters[..., -1] + _UNIT) - 1)
+        self.beta = self.alpha * _above_minus_one(parameters[..., -1])
 
     def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
         away = x - self.center

@@ -250,6 +250,14 @@ def test_steps_stay_invertible_whatever_their_parameters(transform):
     torch.testing.assert_close(step.inv(y), x, rtol=0, atol=1e-6)  # 500 steps, some within 1e-6 of folding over
 
 
+@pytest.mark.parametrize(
+    ("transform", "steep"), [(PlanarTransform, [1.0, -40.0, 0.0]), (RadialTransform, [0.0, 1.0, -40.0])]
+)
+def test_steps_do_not_fold_over_in_single_precision(transform, steep):
+    _, ladj = transform(torch.tensor(steep)).call_and_ladj(torch.zeros(1, 1))
+    assert ladj.isfinite().all()
+
+
 def test_the_inverse_of_a_planar_step_has_the_derivatives_of_the_implicit_function():
     parameters = torch.randn(9, dtype=torch.float64, requires_grad=True)
     y = torch.randn(3, 4, dtype=torch.float64, requires_grad=True)
@@ -315,6 +323,12 @@ def test_numbers_of_an_interval_stay_in_it():
     assert ((x >= -2) & (x <= 5)).all()
     uniform = SplineConfig(transforms=2).build(space)
     torch.testing.assert_close(uniform.log_prob(x.float()), torch.full((500,), -3 * math.log(7.0)))
+
+
+@pytest.mark.parametrize(("method", "coupled"), [("rk4", False), ("dopri5", True)])
+def test_adaptive_steps_couple_a_batch(method, coupled):
+    config = ContinuousConfig.example().model_copy(update={"method": method})
+    assert config.build(Vector(dim=2)).acts()[0].roles[0].objective.coupled is coupled
 
 
 def test_an_estimated_divergence_gives_the_exact_loss_on_average():

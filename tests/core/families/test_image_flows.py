@@ -3,8 +3,9 @@
 import pytest
 import torch
 from maquette.core.errors import ConfigError
+from maquette.core.families.flows.flow_plus_plus import FlowPlusPlusConfig
 from maquette.core.families.flows.glow import GlowConfig, squeeze
-from maquette.core.spaces import Field, Vector
+from maquette.core.spaces import Field, Levels, Vector
 from maquette.core.testing.laws import LAWS, shaken
 
 DEEP = GlowConfig(levels=2, steps=1, width=4)
@@ -61,3 +62,8 @@ def test_codes_lie_where_their_cells_do():
 def test_impossible_grids_are_refused(space, sentence):
     with pytest.raises(ConfigError, match=sentence):
         DEEP.build(space)
+
+
+def test_a_grid_of_four_axes_is_refused_by_flow_plus_plus_too():
+    with pytest.raises(ConfigError, match="expected a grid of one, two or three axes"):
+        FlowPlusPlusConfig.example().build(Field(channels=1, grid=(2, 2, 2, 2), support=Levels(count=3)))
