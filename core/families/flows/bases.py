@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 from ...config import Config
 from ...errors import ConfigError
-from ...inference.latent import linear, spherical
 from ...layout import Layout
 from ...noise import Noise
 from ...samplers.likelihood import normal_log_density
+from ...samplers.paths import linear, spherical
 from ...spaces import Field
 
 

@@ -1,44 +1,17 @@
-"""Paths between codes: their ends, their lengths, and what models make of them."""
+"""Walks through codes, and what models make of them."""
 
-import pytest
 import torch
 from maquette.core.families.flows.spline import SplineConfig
 from maquette.core.families.vae.vae import VAEConfig
-from maquette.core.inference.latent import interpolate, linear, plane, spherical, traverse
+from maquette.core.inference.latent import interpolate, plane, traverse
 from maquette.core.nets.coders import MLPCoderConfig
+from maquette.core.samplers.paths import linear
 from maquette.core.spaces import Binary, Interval, Vector
 from maquette.core.testing.laws import draw, keyed, shaken
-
-TIMES = torch.linspace(0, 1, 7, dtype=torch.float64)
 
 
 def codes(seed):
     return keyed(5, seed=seed).normal("z", (8,))
-
-
-@pytest.mark.parametrize("path", [linear, spherical])
-def test_paths_go_from_end_to_end(path):
-    a, b = codes(1), codes(2)
-    walk = path(a, b, TIMES)
-    assert walk.shape == (7, 5, 8)
-    torch.testing.assert_close(walk[0], a)
-    torch.testing.assert_close(walk[-1], b)
-
-
-def test_the_spherical_path_keeps_its_distance_and_its_pace():
-    a, b = codes(1), codes(2)
-    walk = spherical(a, b, TIMES)
-    lengths = torch.lerp(a.norm(dim=1), b.norm(dim=1), TIMES[:, None])
-    torch.testing.assert_close(walk.norm(dim=2), lengths)
-    directions = walk / walk.norm(dim=2, keepdim=True)
-    steps = torch.acos((directions[1:] * directions[:-1]).sum(2))
-    torch.testing.assert_close(steps, steps[:1].expand(6, -1))
-
-
-def test_codes_along_one_line_are_joined_straight():
-    a = codes(1)
-    for b in (2 * a, -a, torch.zeros_like(a)):
-        torch.testing.assert_close(spherical(a, b, TIMES), linear(a, b, TIMES))
 
 
 def test_a_linear_model_interpolates_linearly():
@@ -75,6 +48,8 @@ def test_walks_keep_to_the_law_of_the_codes():
     corners = torch.tensor([[0.001, 0.999], [0.999, 0.999]], dtype=torch.float64)
     stops = torch.stack(interpolate(flow, corners[:1], corners[1:], steps=5))
     assert ((stops > 0) & (stops < 1)).all()
-    torch.testing.assert_close(flow.encode(stops[:, 0]), linear(*flow.encode(corners)[:, None], TIMES[:5] * 1.5)[:, 0])
+    torch.testing.assert_close(
+        flow.encode(stops[:, 0]), linear(*flow.encode(corners)[:, None], torch.linspace(0, 1, 5).double())[:, 0]
+    )
     grid = plane(flow, flow.encode(corners)[0], (0, 1), 4)
     torch.testing.assert_close(grid[:, 0, 0], torch.tensor([-3.75, -1.25, 1.25, 3.75], dtype=torch.float64))

@@ -1,0 +1,37 @@
+"""Paths between points: their ends, their lengths and their pace."""
+
+import pytest
+import torch
+from maquette.core.samplers.paths import linear, spherical
+from maquette.core.testing.laws import keyed
+
+TIMES = torch.linspace(0, 1, 7, dtype=torch.float64)
+
+
+def codes(seed):
+    return keyed(5, seed=seed).normal("z", (8,))
+
+
+@pytest.mark.parametrize("path", [linear, spherical])
+def test_paths_go_from_end_to_end(path):
+    a, b = codes(1), codes(2)
+    walk = path(a, b, TIMES)
+    assert walk.shape == (7, 5, 8)
+    torch.testing.assert_close(walk[0], a)
+    torch.testing.assert_close(walk[-1], b)
+
+
+def test_the_spherical_path_keeps_its_distance_and_its_pace():
+    a, b = codes(1), codes(2)
+    walk = spherical(a, b, TIMES)
+    lengths = torch.lerp(a.norm(dim=1), b.norm(dim=1), TIMES[:, None])
+    torch.testing.assert_close(walk.norm(dim=2), lengths)
+    directions = walk / walk.norm(dim=2, keepdim=True)
+    steps = torch.acos((directions[1:] * directions[:-1]).sum(2))
+    torch.testing.assert_close(steps, steps[:1].expand(6, -1))
+
+
+def test_codes_along_one_line_are_joined_straight():
+    a = codes(1)
+    for b in (2 * a, -a, torch.zeros_like(a)):
+        torch.testing.assert_close(spherical(a, b, TIMES), linear(a, b, TIMES))
