@@ -64,7 +64,7 @@ def recipes(device: str) -> dict[str, Recipe]:
             "made": Recipe(
                 MADEConfig(hidden=(2000,), direct=True), batch=100, optimizer=descent(2e-3, weight_decay=1e-2)
             ),
-            "nade": Recipe(NADEConfig(hidden=(200,)), batch=50, optimizer=descent(1e-3)),
+            "nade": Recipe(NADEConfig(hidden=(200,)), batch=50, optimizer=descent(5e-3)),
             "recurrent": Recipe(RecurrentConfig(width=96, neighbours=True), batch=50, optimizer=descent(4e-3)),
             "pixelcnn": Recipe(
                 PixelCNNConfig(features=16, depth=5, kernel=5), batch=32, optimizer=descent(4e-3), average=0.99
