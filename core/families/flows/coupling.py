@@ -168,8 +168,8 @@ class CouplingConfig(FlowConfig):
         elementwise = Additive() if additive else Affine()
         networks = perceptrons(layout, self.hidden)
         bent = couplings(layout, self.transforms, elementwise, networks, kind=self.kind, restore=self.ordered)
-        # shifts keep volumes, so that NICE ends in scales
-        return Flow(layout, [*bent, Alone(layout, Affine())] if additive else bent, self.base.build(layout))
+        # shifts keep volumes, so that NICE ends in scales, of any size since nothing multiplies them
+        return Flow(layout, [*bent, Alone(layout, Affine(bound=10.0))] if additive else bent, self.base.build(layout))
 
     @classmethod
     def example(cls) -> CouplingConfig:

@@ -112,7 +112,7 @@ class MonotonicConfig(FlowConfig):
     hidden: tuple[Width, ...] = Field(default=(128, 128), description="widths of each masked network's hidden layers")
     signals: int = Field(default=16, ge=1, description="numbers through which a masked network steers a positive one")
     slope: tuple[Width, ...] = Field(default=(64, 64), description="widths of the positive networks' hidden layers")
-    nodes: int = Field(default=65, ge=3, description="knots at which a slope is taken; it is linear between them")
+    nodes: int = Field(default=33, ge=3, description="knots at which a slope is taken; it is linear between them")
     bound: float = Field(
         default=8.0, gt=0, allow_inf_nan=False, description="slopes are constant beyond [-bound, bound]"
     )
