@@ -11,19 +11,6 @@ Increasing = Callable[[Tensor], tuple[Tensor, Tensor]]
 """f(x (...)) -> (value (...), log of the slope (...)), number by number."""
 
 
-@torch.no_grad()
-def bracket(f: Increasing, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Numbers (low, high) of y's shape with f(low) <= y <= f(high), for f that takes all values."""
-
-    def end(sign: float) -> Tensor:
-        reach = torch.ones_like(y)
-        while (short := sign * (f(y + sign * reach)[0] - y) < 0).any():
-            reach = torch.where(short, 4 * reach, reach)
-        return y + sign * reach
-
-    return end(-1.0), end(1.0)
-
-
 def invert(f: Increasing, y: Tensor, low: Tensor, high: Tensor, *, limit: int = 40) -> Tensor:
     """x with f(x) = y between low and high: Newton's steps where they shrink, halvings where not.
 

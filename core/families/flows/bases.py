@@ -89,27 +89,18 @@ class Uniform(nn.Module):
         return self.bound * (2 * shares - 1)
 
 
-class Angles(nn.Module):
+class Angles(Uniform):
     """Independent uniform angles in [-pi, pi]: a torus cut open. Angles of any size are codes, too."""
 
-    description = "uniform base"
-
     def __init__(self, layout: Layout) -> None:
-        super().__init__()
-        self.layout = layout
+        super().__init__(layout, math.pi)
 
     def log_prob(self, z: Tensor) -> Tensor:
-        return torch.full_like(z[:, 0], -z.shape[1] * math.log(2 * math.pi))
-
-    def draw(self, n: int, noise: Noise) -> Tensor:
-        return self.quantile(self.layout.prior(n, noise, "uniform"))
+        return super().log_prob(wrapped(z))
 
     def between(self, a: Tensor, b: Tensor, times: Tensor) -> Tensor:
         """Along the shorter arcs."""
         return wrapped(linear(a, a + wrapped(b - a), times))
-
-    def quantile(self, shares: Tensor) -> Tensor:
-        return math.pi * (2 * shares - 1)
 
 
 def wrapped(angle: Tensor) -> Tensor:

@@ -2,12 +2,25 @@
 
 import pytest
 import torch
-from maquette.core.samplers.roots import bracket, invert
+from maquette.core.samplers.roots import invert
 
 
 def bent(x):
     """Flat in the middle, steep outside: Newton's steps from zero leave for infinity."""
     return x**3 + 1e-3 * x, (3 * x**2 + 1e-3).log()
+
+
+@torch.no_grad()
+def bracket(f, y):
+    """Numbers (low, high) of y's shape with f(low) <= y <= f(high), for f that takes all values."""
+
+    def end(sign):
+        reach = torch.ones_like(y)
+        while (short := sign * (f(y + sign * reach)[0] - y) < 0).any():
+            reach = torch.where(short, 4 * reach, reach)
+        return y + sign * reach
+
+    return end(-1.0), end(1.0)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
