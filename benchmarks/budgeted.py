@@ -131,14 +131,13 @@ class Follower:
     """Prints evaluations, and notes when rows were written."""
 
     def __init__(self, name: str = "") -> None:
-        self.name, self.times, self.step = name, [], 0
+        self.name, self.times = name, []
 
     def stage(self, name: str, steps: int) -> None:
         pass
 
     def row(self, row: Mapping[str, Any]) -> None:
         self.times.append(time.perf_counter())
-        self.step = row["step"]
         if "nll" in row and self.name:
             print(f"{self.name:14s} step {row['step']:7d}  held out {row['nll']:.3f} nats", flush=True)
 
@@ -191,11 +190,12 @@ def run(
     torch.manual_seed(0)
     model = recipe.family.build(space)
     score = partial(log_likelihood, model, space=space, batch=budget.scored)
-    best, follower = Best(lambda: score(held_out), model, pace.every, folder), Follower(name)
+    best = Best(lambda: score(held_out), model, pace.every, folder)
     plan = budget.training(recipe, pace.steps, max(1, pace.steps // 100)).plan(model.acts())
     try:
+        listeners = [Follower(name)]
         outcome = fit(
-            plan, source, folder, seed=0, device=budget.device, resume=resume, evaluator=best, listeners=[follower]
+            plan, source, folder, seed=0, device=budget.device, resume=resume, evaluator=best, listeners=listeners
         )
     except Interrupted as interruption:
         print(interruption, flush=True)
@@ -212,7 +212,7 @@ def run(
         "what": found.what,
         "held_out": best.nll,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "steps": follower.step,
+        "steps": sum(outcome.steps.values()),
         "minutes": outcome.minutes,
         "device": torch.cuda.get_device_name() if budget.device == "cuda" else f"{torch.get_num_threads()} CPU threads",
         "literature": recipe.literature,

@@ -6,7 +6,7 @@ one can do with a model (scores, imputation, posterior sampling) is a free funct
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -32,6 +32,15 @@ class Density(Protocol):
 
     def log_prob(self, x: Tree, condition: Tree | None = None) -> Tensor:
         """Return log p(x | condition), shape (B,), in nats."""
+        ...
+
+
+@runtime_checkable
+class Estimated(Protocol):
+    """Estimates its log-density without bias, for less than the density itself takes."""
+
+    def log_prob_estimate(self, x: Tree, condition: Tree | None = None, *, noise: Noise) -> Tensor:
+        """Return an estimate whose mean is log p(x | condition), shape (B,), in nats; so is the gradient's."""
         ...
 
 
@@ -121,6 +130,41 @@ class Encodes(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Quantised:
+    """Codes of samples and what is decoded from them; lists run from the coarsest level to the finest.
+
+    Attributes:
+        parameters: of the numbers' laws, (B, D, P).
+        index: numbers of the codes, each (B, slots, *grid), int64.
+        vectors: what was quantised, each (B, slots, *grid, d).
+        distance: squared distance of vectors from their codes, whose gradient pulls the vectors alone, (B,).
+    """
+
+    parameters: Tensor
+    index: list[Tensor]
+    vectors: list[Tensor]
+    distance: Tensor
+
+
+@runtime_checkable
+class Quantises(Protocol):
+    """Encodes samples by numbers of entries in codebooks, one book for each level of codes."""
+
+    @property
+    def books(self) -> Sequence[Any]:
+        """Their entries are `codes` (K, d); the coarsest level's comes first."""
+        ...
+
+    def quantise(self, x: Tree, condition: Tree | None = None) -> Quantised:
+        """Find the codes of x, and decode them."""
+        ...
+
+    def generate(self, index: Sequence[Tensor], condition: Tree | None = None) -> Tensor:
+        """Return the parameters (B, D, P) of the numbers whose codes are `index`, one tensor for each level."""
+        ...
+
+
 @runtime_checkable
 class Energy(Protocol):
     """Knows its log-density up to a constant."""
@@ -160,10 +204,12 @@ class Constraint(Protocol):
 PROTOCOLS = {
     "sample": Sampler,
     "density": Density,
+    "estimate": Estimated,
     "bound": Bounded,
     "evidence": Variational,
     "conditionals": Conditionals,
     "encode": Encodes,
+    "quantise": Quantises,
     "energy": Energy,
     "denoise": Denoises,
     "velocity": Velocity,

@@ -1,12 +1,12 @@
 """Lossless compression with a model of discrete numbers: as many bits as its negative log2-likelihood, and a few more.
 
 The conditionals of an autoregressive model are what an entropy coder asks for: the law of the next number given those
-that are known already (Shannon, Bell Syst. Tech. J. 27 (1948) 379). The coder is the range coder of `constriction`
-(Bamler, arXiv:2201.01741): encoder and decoder meet the numbers in the same order, so neither has to hold the laws of a
-whole batch, as the encoder of a stack of asymmetric numeral systems would; the bits are those of either.
+that are known already (Shannon, Bell Syst. Tech. J. 27 (1948) 379). The coder is asymmetric numeral systems (Duda,
+arXiv:1311.2540) as in `constriction` (Bamler, arXiv:2201.01741). It is a stack, last in, first out: a writer gathers
+the laws of all numbers, then pushes the last number first; a reader pops them in the model's order.
 
 A law that differs in its last bit between writing and reading would garble all that follows. Both therefore take the
-very same steps, number by number and for the whole batch, also where the encoder could know all laws at once; and an
+very same steps, number by number and for the whole batch, also where a writer could know all laws at once; and an
 archive holds a digest of its content, so that another model, batch size or machine arithmetic is an error and never a
 wrong answer. Read an archive with the model, the device and the number of threads that wrote it.
 """
@@ -30,12 +30,15 @@ from ..samplers.ancestral import ancestral
 from ..spaces import Binary, Levels, Tree, batch_size
 from .stepwise import blank, steps
 
-_MAGIC = b"MQCZ\x02"
+_MAGIC = b"MQCZ\x03"
 _HEADER = struct.Struct("<5sIII8s")  # magic and version, samples, numbers of one, levels of a number, digest
 HEADER = _HEADER.size
 """Bytes of an archive that are not code."""
-LIMIT = 2**26
-"""Numbers that an archive may hold: its header is not to be believed, and a code of a few bytes may stand for any."""
+LIMIT = 2**27
+"""Probabilities that a writer may hold: levels of every number of every sample, four bytes each.
+
+A reader keeps to it, too: a header is not to be believed, and a code of a few bytes may stand for any samples.
+"""
 
 _Code = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """code(numbers (B,), their laws (B, levels)) -> numbers (B,)."""
@@ -47,8 +50,8 @@ def compress(model: Conditionals, x: Tree, condition: Tree | None = None) -> byt
 
     Args:
         model: of binary or integer numbers.
-        x: samples, leading axis B, at least one. A batch is one archive, and the laws of one number of all its samples
-            are in memory at a time: cut large data into batches.
+        x: samples, leading axis B, at least one. A batch is one archive, and the laws of all its numbers are in memory
+            at a time: cut large data into batches.
         condition: one row per sample; not part of the archive.
 
     Raises:
@@ -58,17 +61,24 @@ def compress(model: Conditionals, x: Tree, condition: Tree | None = None) -> byt
     levels, coder = _levels(model), _constriction().stream
     rows = model.layout.rows(x)
     n, numbers = rows.shape
-    if not 0 < n * numbers <= LIMIT:
-        raise SpaceError(f"x: expected 1 to {LIMIT} numbers in a batch, found {n} samples of {numbers}; cut it.")
+    most = _most(numbers, levels)
+    if not 0 < n <= most:
+        raise SpaceError(
+            f"x: expected 1 to {most} samples of {numbers} numbers of {levels} levels, found {n}; "
+            "write more into several archives."
+        )
     if not bool(((rows == rows.round()) & (rows >= 0) & (rows < levels)).all()):
         raise SpaceError(f"x: expected whole numbers from 0 to {levels - 1}, found others.")
-    encoder, family = coder.queue.RangeEncoder(), coder.model.Categorical(perfect=False)
+    encoder, family = coder.stack.AnsCoder(), coder.model.Categorical(perfect=False)
+    gathered: list[tuple[np.ndarray, np.ndarray]] = []
 
-    def code(known: np.ndarray, laws: np.ndarray) -> np.ndarray:
-        encoder.encode(known, family, laws)
+    def gather(known: np.ndarray, laws: np.ndarray) -> np.ndarray:
+        gathered.append((known, laws))
         return known
 
-    _walk(model, rows, condition, code)
+    _walk(model, rows, condition, gather)
+    for known, laws in reversed(gathered):
+        encoder.encode_reverse(known, family, laws)
     words = encoder.get_compressed().astype("<u4").tobytes()
     return _HEADER.pack(_MAGIC, n, numbers, levels, _digest(rows, words)) + words
 
@@ -91,12 +101,9 @@ def decompress(model: Conditionals, archive: bytes, condition: Tree | None = Non
     n, digest, words = _read(archive, model.layout.width, levels)
     if condition is not None and batch_size(condition) != n:
         raise SpaceError(f"condition: expected {n} rows, one per sample of the archive, found {batch_size(condition)}.")
-    decoder, family = coder.queue.RangeDecoder(words), coder.model.Categorical(perfect=False)
-    try:
-        rows = _walk(model, blank(model, n), condition, lambda _, laws: decoder.decode(family, laws))
-    except AssertionError:  # what the coder says to a code that no message has
-        rows = None
-    if rows is None or _digest(rows, archive[HEADER:]) != digest:
+    decoder, family = coder.stack.AnsCoder(words), coder.model.Categorical(perfect=False)
+    rows = _walk(model, blank(model, n), condition, lambda _, laws: decoder.decode(family, laws))
+    if _digest(rows, archive[HEADER:]) != digest:
         raise ArtifactError(
             "archive: its content does not match its digest; read it with the model, the conditions, the device and "
             "the number of threads that wrote it, or copy it again."
@@ -109,7 +116,7 @@ def _walk(model: Conditionals, rows: Tensor, condition: Tree | None, code: _Code
     law: Discrete = model.likelihood
 
     def number(parameters: Tensor, known: Tensor) -> Tensor:
-        laws = law.log_masses(parameters.double()).exp().cpu().numpy()
+        laws = law.log_masses(parameters.double()).exp().float().cpu().numpy()
         coded = code(known.cpu().numpy().astype(np.int32), laws)
         return torch.from_numpy(coded.astype(np.int64)).to(rows)
 
@@ -144,9 +151,18 @@ def _read(archive: bytes, numbers: int, levels: int) -> tuple[int, bytes, np.nda
             f"archive: expected samples of {numbers} numbers of {levels} levels, found {found[0]} of {found[1]}; "
             "read it with the model that wrote it."
         )
-    if not 0 < n * numbers <= LIMIT:
-        raise ArtifactError(f"archive: expected 1 to {LIMIT} numbers, its header says {n} samples of {numbers}.")
-    return n, digest, np.frombuffer(archive, "<u4", offset=HEADER).astype(np.uint32)
+    most = _most(numbers, levels)
+    if not 0 < n <= most:
+        raise ArtifactError(f"archive: expected 1 to {most} samples of {numbers} numbers, its header says {n}.")
+    words = np.frombuffer(archive, "<u4", offset=HEADER).astype(np.uint32)
+    if words.size and not words[-1]:
+        raise ArtifactError("archive: its code ends in a zero word, which no code does; copy it again.")
+    return n, digest, words
+
+
+def _most(numbers: int, levels: int) -> int:
+    """Samples that an archive may hold."""
+    return max(1, LIMIT // (numbers * levels))
 
 
 def _constriction() -> Any:

@@ -383,6 +383,28 @@ def check_sample_density(config: FamilyConfig, space: Space, condition: Space | 
     )
 
 
+def check_estimate(config: FamilyConfig, space: Space, condition: Space | None) -> None:
+    """Estimates have the log-density as their mean, and their gradients have its gradient (within 4 sigma)."""
+    model, n, tolerance = shaken(config, space, condition), 250, TOLERANCES[config.tolerance]
+    x, c = _rows(draw(space, 1, seed=1), n), _rows(_condition(condition, 1), n)
+    assert x is not None
+    weights = list(model.parameters())
+
+    def with_slopes(log_prob: Tensor) -> Tensor:
+        """The mean, and its slopes along some directions in the space of all parameters."""
+        gradients = torch.autograd.grad(log_prob.mean(), weights, materialize_grads=True)
+        return torch.cat((log_prob.detach().mean()[None], directions @ torch.cat([g.flatten() for g in gradients])))
+
+    generator = torch.Generator().manual_seed(3)
+    directions = torch.randn(8, sum(map(torch.numel, weights)), generator=generator, dtype=torch.float64)
+    expected = with_slopes(model.log_prob(x, c))
+    found = torch.stack([with_slopes(model.log_prob_estimate(x, c, noise=keyed(n, seed=seed))) for seed in range(40)])
+    away, error = (found.mean(0) - expected).abs(), found.std(0) / math.sqrt(len(found))
+    assert (away <= SIGMAS * error + tolerance).all(), (
+        f"the mean is off by {away[0]:.4f} +- {error[0]:.4f}, slopes by up to {(away / error)[1:].max():.1f} errors"
+    )
+
+
 def check_bound(config: FamilyConfig, space: Space, condition: Space | None) -> None:
     """One-draw lower bounds are honest: the mean of exp(bound), summed over all states, is one (within 4 sigma).
 
@@ -553,6 +575,27 @@ def _differences(f: Callable[[Tensor, Tree | None], Tensor], rows: Tensor, condi
     return ((up - down) / (2 * h)).permute(1, 2, 0)
 
 
+# --- codebooks ----------------------------------------------------------------------------------------
+
+
+def check_straight_through(config: FamilyConfig, space: Space, condition: Space | None) -> None:
+    """A decoder sees codes, and what it wants of them reaches the vectors they stand for as if they were those.
+
+    The gradients of all vectors with one code sum to the decoder's by that code. It is checked where nothing else
+    depends on a vector: at the finest level.
+    """
+    model, batch = shaken(config, space, condition), _batch(space, condition, 16)
+    tolerance = TOLERANCES[config.tolerance]
+    found, codes = model.quantise(batch.x, batch.condition), model.books[-1].codes.requires_grad_()
+    decoded = model.generate(found.index, batch.condition)
+    _near(found.parameters, decoded, tolerance, "what is decoded from vectors")
+    weight = torch.randn(decoded.shape, generator=torch.Generator().manual_seed(3), dtype=decoded.dtype)
+    slopes = torch.autograd.grad((weight * found.parameters).sum(), found.vectors[-1:], materialize_grads=True)
+    (wanted,) = torch.autograd.grad((weight * decoded).sum(), codes)
+    felt = torch.zeros_like(wanted).index_add(0, found.index[-1].flatten(), slopes[0].flatten(0, -2))
+    _near(felt, wanted, tolerance, "the gradient that reaches vectors")
+
+
 # --- training -----------------------------------------------------------------------------------------
 
 
@@ -646,6 +689,7 @@ LAWS: dict[str, Law] = {
     "log-prob": Law(check_log_prob, ("density",)),
     "normalised": Law(check_normalised, ("density",), where=_summable),
     "sample-density": Law(check_sample_density, ("sample", "density"), where=_summable),
+    "estimate": Law(check_estimate, ("density", "estimate")),
     "bound": Law(check_bound, ("bound",), where=_enumerable),
     "evidence": Law(check_evidence, ("bound", "evidence")),
     "causal": Law(check_causal, ("conditionals",)),
@@ -653,6 +697,7 @@ LAWS: dict[str, Law] = {
     "compression": Law(check_compression, ("conditionals", "density", "sample"), where=_compressible),
     "inverse": Law(check_inverse, ("density", "encode")),
     "log-det": Law(check_log_det, ("density", "encode")),
+    "straight-through": Law(check_straight_through, ("quantise",)),
     "gradients": Law(check_gradients, ("train",)),
     "purity": Law(check_purity, ("train",)),
     "losses": Law(check_losses, ("train",)),

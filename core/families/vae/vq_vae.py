@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar, Literal
 
@@ -18,7 +18,7 @@ import torch
 from pydantic import Field as Described
 from torch import Tensor, nn
 
-from ...capabilities import capabilities
+from ...capabilities import Quantised, capabilities
 from ...data import Batch
 from ...errors import ConfigError, SpaceError
 from ...likelihoods import likelihoods, precise
@@ -36,23 +36,6 @@ from .observed import Observed
 def straight_through(z: Tensor, code: Tensor) -> Tensor:
     """The value of `code` with the gradient of `z`: the quantisation passes gradients as if it were not there."""
     return z + (code - z).detach()
-
-
-@dataclass(frozen=True)
-class Quantised:
-    """One pass down; lists run from the coarsest level to the finest.
-
-    Attributes:
-        parameters: of the numbers' laws, (B, D, P).
-        index: numbers of the codes, each (B, slots, *grid), int64.
-        vectors: what was quantised, each (B, slots, *grid, d).
-        distance: squared distance of vectors from their codes, whose gradient pulls the vectors alone, (B,).
-    """
-
-    parameters: Tensor
-    index: list[Tensor]
-    vectors: list[Tensor]
-    distance: Tensor
 
 
 class CodeLevel(nn.Module):

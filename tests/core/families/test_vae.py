@@ -16,81 +16,37 @@ from maquette.core.likelihoods.logistic import LogisticMixtureConfig
 from maquette.core.nets.coders import ConvCoderConfig, MLPCoderConfig
 from maquette.core.spaces import Binary, Field, Interval, Levels, Vector
 from maquette.core.testing.laws import check_bound, check_gradients, check_losses, check_sample, draw, keyed, shaken
+from maquette.core.testing.principal import DIM, LATENT, LAWS, PrincipalComponents
 
 LINEAR = MLPCoderConfig(hidden=())
-DIM, LATENT, FLOOR = 5, 2, 1e-3  # the least scale of the Gaussian law
+FLOOR = 1e-3  # the least scale of the Gaussian law
 
 
-class PrincipalComponents:
-    """x = W z + A c + sigma noise (Tipping & Bishop, J. R. Stat. Soc. B 61 (1999) 611), W of orthogonal columns.
-
-    Its evidence is Gaussian; its posterior is diagonal because the columns are orthogonal.
-    """
-
-    def __init__(self, context: int = 0) -> None:
-        generator = torch.Generator().manual_seed(3)
-        basis = torch.linalg.qr(torch.randn(DIM, LATENT, generator=generator, dtype=torch.float64)).Q
-        self.w = basis * torch.tensor([1.5, 0.7], dtype=torch.float64)
-        self.a = torch.randn(DIM, context, generator=generator, dtype=torch.float64)
-        self.sigma = 0.5
-
-    def log_prob(self, x, c=None):
-        covariance = self.w @ self.w.T + self.sigma**2 * torch.eye(DIM, dtype=torch.float64)
-        mean = torch.zeros(DIM, dtype=torch.float64) if c is None else c @ self.a.T
-        return torch.distributions.MultivariateNormal(mean, covariance).log_prob(x)
-
-    def vae(self, *, exact: bool):
-        """The same model, with its exact posterior or one that is off."""
-        context = self.a.shape[1]
-        condition = Vector(dim=context) if context else None
-        model = VAEConfig(latent=LATENT, coder=LINEAR).build(Vector(dim=DIM), condition).double()
-        variance = self.sigma**2 / (self.w.square().sum(0) + self.sigma**2)  # of the posterior
-        pull = variance[:, None] * self.w.T / self.sigma**2
-        spread = variance.sqrt() * (1 if exact else 1.4)
-        (encoder,), (decoder,) = model.encoder.net, model.decoder.net
-        with torch.no_grad():
-            encoder.weight.zero_()
-            encoder.weight[:LATENT] = torch.cat((pull, -pull @ self.a), dim=1)
-            encoder.bias[:LATENT] = 0 if exact else 0.2
-            encoder.bias[LATENT:] = 7 * torch.atanh(spread.log() / 7)
-            weight, bias = decoder.weight.view(DIM, 3, -1), decoder.bias.view(DIM, 3)
-            weight.zero_()
-            bias.zero_()
-            weight[:, 1] = torch.cat((self.w, self.a), dim=1)
-            bias[:, 2] = math.log(self.sigma - FLOOR)
-        return model
+def principal(truth, widen):
+    """The truth as a linear autoencoder."""
+    model = VAEConfig(latent=LATENT, coder=LINEAR).build(truth.space, truth.condition).double()
+    (encoder,), (decoder,) = model.encoder.net, model.decoder.net
+    with torch.no_grad():
+        encoder.weight.zero_()
+        encoder.weight[:LATENT] = torch.cat((truth.pull, -truth.pull @ truth.a), dim=1)
+        encoder.bias[:LATENT] = 0
+        encoder.bias[LATENT:] = 7 * torch.atanh((widen * truth.deviation).log() / 7)
+        weight, bias = decoder.weight.view(DIM, 3, -1), decoder.bias.view(DIM, 3)
+        weight.zero_()
+        bias.zero_()
+        weight[:, 1] = torch.cat((truth.w, truth.a), dim=1)
+        bias[:, 2] = math.log(truth.sigma - FLOOR)
+    return model
 
 
+@pytest.mark.parametrize("law", LAWS)
 @pytest.mark.parametrize("context", [0, 3])
-def test_the_bound_at_the_exact_posterior_is_the_evidence(context):
-    truth = PrincipalComponents(context)
-    x = draw(Vector(dim=DIM), 6, seed=1)
-    c = draw(Vector(dim=context), 6, seed=2) if context else None
-    model = truth.vae(exact=True)
-    expected = truth.log_prob(x, c)
-    torch.testing.assert_close(model.log_bound(x, c, noise=keyed(6)), expected, rtol=0, atol=1e-10)
-    many = 4000
-    wide = model.evidence(x[:1].expand(many, -1), c if c is None else c[:1].expand(many, -1), noise=keyed(many)).bound
-    assert (wide.mean() - expected[0]).abs() < 4 * wide.std() / math.sqrt(many)
-
-
-@pytest.mark.parametrize("context", [0, 3])
-def test_importance_weights_climb_to_the_evidence(context):
-    truth, n = PrincipalComponents(context), 200
-    x = draw(Vector(dim=DIM), n, seed=1)
-    c = draw(Vector(dim=context), n, seed=2) if context else None
-    model = truth.vae(exact=False)
-    exact = truth.log_prob(x, c).mean()
-    one, ten, many = (importance_bound(model, x, c, noise=keyed(n), draws=k) for k in (1, 10, 500))
-    assert one.value.mean() < ten.value.mean() < many.value.mean() < exact
-    assert exact - many.value.mean() < 0.01 < exact - ten.value.mean()
-    assert (many.effective < 500).all()
-    away = (many.value - truth.log_prob(x, c)) / many.error
-    assert 0.7 < away.std() < 1.3, "errors are not those of the draws"
+def test_principal_components(law, context):
+    LAWS[law](principal, context)
 
 
 def test_a_bound_of_one_draw_has_no_error():
-    model = PrincipalComponents().vae(exact=True)
+    model = principal(PrincipalComponents(), 1.0)
     x = draw(Vector(dim=DIM), 3, seed=1)
     bound = importance_bound(model, x, noise=keyed(3), draws=1)
     assert bound.error.isnan().all()
@@ -231,6 +187,5 @@ def test_it_learns_what_numbers_have_in_common():
         optimizer.step()
     x = batch().x
     gap = (truth.log_prob(x) - importance_bound(model, x, noise=keyed(n), draws=20).value).mean().item()
-    covariance = truth.w @ truth.w.T + truth.sigma**2 * torch.eye(DIM, dtype=torch.float64)
-    independent = 0.5 * (covariance.diagonal().log().sum() - covariance.logdet())
+    independent = 0.5 * (truth.covariance.diagonal().log().sum() - truth.covariance.logdet())
     assert 0 < gap < 0.3 * independent

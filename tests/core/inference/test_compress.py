@@ -122,14 +122,14 @@ def test_a_part_of_an_archive_is_an_error(coins, archive, cut):
 
 @pytest.mark.parametrize("more", [bytes(4), b"more"])
 def test_what_follows_an_archive_is_an_error(coins, archive, more):
-    with pytest.raises(ArtifactError, match="does not match its digest"):
+    with pytest.raises(ArtifactError, match=r"ends in a zero word|does not match its digest"):
         decompress(coins, archive + more)
 
 
 @pytest.mark.parametrize("n", [0, 2**32 - 1])
 def test_a_header_is_not_believed(coins, archive, n):
     claimed = archive[:5] + struct.pack("<I", n) + archive[9:]
-    with pytest.raises(ArtifactError, match=f"its header says {n} samples"):
+    with pytest.raises(ArtifactError, match=f"its header says {n}"):
         decompress(coins, claimed)
 
 
@@ -142,10 +142,11 @@ def test_what_is_no_level_is_refused(coins, value):
 
 
 def test_too_few_and_too_many_are_refused(coins, monkeypatch):
-    with pytest.raises(SpaceError, match="found 0 samples"):
+    with pytest.raises(SpaceError, match=r"expected 1 to .* samples of 10 numbers of 2 levels, found 0"):
         compress(coins, torch.zeros(0, 10).double())
-    monkeypatch.setattr(module, "LIMIT", 20)
-    with pytest.raises(SpaceError, match="found 3 samples of 10; cut it"):
+    monkeypatch.setattr(module, "LIMIT", 40)
+    assert compress(coins, torch.zeros(2, 10).double())
+    with pytest.raises(SpaceError, match=r"expected 1 to 2 samples .* found 3; write more into several archives"):
         compress(coins, torch.zeros(3, 10).double())
 
 

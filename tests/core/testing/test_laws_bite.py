@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 import pytest
 import torch
-from maquette.core.capabilities import Evidence
+from maquette.core.capabilities import Evidence, Quantised
 from maquette.core.families import FamilyConfig
 from maquette.core.layout import Layout
 from maquette.core.likelihoods.bernoulli import Bernoulli
@@ -58,6 +58,12 @@ class Affine(nn.Module):
             log_det = log_det + 0.01
         value = normal_log_density(self.encode(x, condition)) + log_det
         return value - value.mean() if self.fault == "batch-density" else value
+
+    def log_prob_estimate(self, x, condition=None, *, noise):
+        value = self.log_prob(x, condition)
+        if self.fault == "flat":
+            value = value.detach() + 0.9 * (value - value.detach())
+        return value * (1 + 0.1 * noise.normal("slack")) + (0.1 if self.fault == "biased" else 0)
 
     def sample(self, n, condition=None, *, noise):
         z = self.layout.prior(n, noise)
@@ -190,6 +196,41 @@ class CoinsConfig(AffineConfig):
         return Coins(Layout(space, condition, (Binary,)), self.fault)
 
 
+class Rounding(nn.Module):
+    """Two vectors of a sample, each rounded to one of three codes: as simple as a quantised autoencoder can be."""
+
+    def __init__(self, layout, fault):
+        super().__init__()
+        self.layout, self.fault = layout, fault
+        self.leave, self.enter = nn.Parameter(torch.eye(2)), nn.Parameter(torch.eye(2))
+        self.register_buffer("codes", torch.tensor([[0.0], [1.0], [-1.0]]))
+
+    @property
+    def books(self):
+        return [self]
+
+    def quantise(self, x, condition=None):
+        vectors = (x @ self.leave + self.layout.columns(condition, x))[:, :, None]
+        index = torch.cdist(vectors, self.codes).argmin(2)
+        codes = self.codes[index]
+        passed = {"blocked": 0.0, "twice": 2.0}.get(self.fault, 1.0) * (vectors - vectors.detach())
+        decoded = self._decoded(vectors if self.fault == "continuous" else codes + passed)
+        return Quantised(decoded, [index], [vectors], (vectors - codes).square().sum((1, 2)))
+
+    def generate(self, index, condition=None):
+        return self._decoded(self.codes[index[0]])
+
+    def _decoded(self, codes):
+        return (codes[:, :, 0] @ self.enter)[:, :, None]
+
+
+class RoundingConfig(AffineConfig):
+    model: ClassVar[type[nn.Module]] = Rounding
+
+    def build(self, space, condition=None):
+        return Rounding(Layout(space, condition), self.fault)
+
+
 class LooseCoinsConfig(CoinsConfig):
     """Says that its bound may lie below the density on the mean."""
 
@@ -200,7 +241,8 @@ COINS = Vector(dim=2, support=Binary())
 
 
 def test_honest_models_keep_all_laws():
-    owed = {(config, name) for config in (AffineConfig(), CoinsConfig()) for name in applicable(config, *where(config))}
+    honest = AffineConfig(), CoinsConfig(), RoundingConfig()
+    owed = {(config, name) for config in honest for name in applicable(config, *where(config))}
     assert {name for _, name in owed} == set(LAWS)
     for config, name in sorted(owed, key=str):
         LAWS[name].check(config, *where(config))
@@ -225,6 +267,8 @@ def where(config):
         ("normalised", CoinsConfig(fault="product")),
         ("sample-density", AffineConfig(fault="width")),
         ("sample-density", CoinsConfig(fault="again")),
+        ("estimate", AffineConfig(fault="biased")),
+        ("estimate", AffineConfig(fault="flat")),
         ("bound", CoinsConfig(fault="optimist")),
         ("bound", CoinsConfig(fault="pessimist")),
         ("bound", LooseCoinsConfig(fault="optimist")),
@@ -239,6 +283,9 @@ def where(config):
         ("inverse", AffineConfig(fault="inexact")),
         ("log-det", AffineConfig(fault="log-det")),
         ("log-det", AffineConfig(fault="backward")),
+        ("straight-through", RoundingConfig(fault="blocked")),
+        ("straight-through", RoundingConfig(fault="twice")),
+        ("straight-through", RoundingConfig(fault="continuous")),
         ("gradients", AffineConfig(fault="idle")),
         ("purity", AffineConfig(fault="state")),
         ("purity", AffineConfig(fault="counter")),
