@@ -2,7 +2,9 @@
 
 Vincent et al., "Extracting and composing robust features with denoising autoencoders", ICML 2008. Bengio et al.,
 "Generalized denoising auto-encoders as generative models", arXiv:1305.6663: if P(x | y) mends what C(y | x) spoilt as
-Bayes' rule would, the chain that alternates the two has the data's law as its stationary one.
+Bayes' rule would, the chain that alternates the two has the data's law as its stationary one. What the chain draws in
+its last step has a density: the mean of P(x | y) over all y that it may come to. Bengio, Yao & Cho, "Bounding the test
+log-likelihood of generative models", arXiv:1311.6184, bound its log by few of these y.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from .observed import Observed
 
 
 class DenoisingAutoencoder(nn.Module):
-    """P(x | y, c) = prod_i p(x_i | decoder(encoder(y, c), c)_i), and the corruption C(y | x).
+    """P(x | y, c) = prod_i p(x_i | decoder(encoder(y, c), c)_i), the corruption C(y | x), and the chain of the two.
 
     Args:
         config: what it was built from.
@@ -36,6 +38,8 @@ class DenoisingAutoencoder(nn.Module):
         encoder: inputs (B, D, K) and columns (B, C) to codes (B, L).
         decoder: codes (B, L) and columns (B, C) to parameters (B, D, P).
     """
+
+    direction: Literal["lower"] = "lower"
 
     def __init__(
         self,
@@ -66,16 +70,31 @@ class DenoisingAutoencoder(nn.Module):
 
         return step
 
-    def sample(self, n: int, condition: Tree | None = None, *, noise: Noise) -> Tree:
-        """Run n chains of `config.steps` steps; step k reads "corruption" and "numbers" under "step/k".
+    def walk(self, n: int, condition: Tree | None, noise: Noise) -> Tensor:
+        """Parameters (n, D, P) of the laws P(x | y) that the last steps of n chains draw from.
 
-        They start at numbers of the law with all parameters zero, drawn with the noise "numbers" (D, U) itself.
+        A chain has `config.steps` steps, of which step k reads "corruption" and "numbers" under "step/k". It starts at
+        numbers of the law with all parameters zero, drawn with the noise "numbers" (D, U) itself.
         """
-        require_rows(noise, n)
-        observed = self.observed
+        observed, last = self.observed, self.config.steps - 1
         like = next(self.parameters()).new_zeros(n, observed.layout.width, observed.law.parameters)
-        kernel = self.kernel(observed.columns(condition, like))
-        return observed.layout.value(chain(kernel, observed.draw_rows(like, noise), self.config.steps, noise))
+        columns = observed.columns(condition, like)
+        rows = chain(self.kernel(columns), observed.draw_rows(like, noise), last, noise)
+        return self.mend(self.spoil(rows, noise.fold(f"step/{last}")), columns)
+
+    def sample(self, n: int, condition: Tree | None = None, *, noise: Noise) -> Tree:
+        """Run n chains, which read the noise that `walk` says, and "numbers" under the last "step/k"."""
+        require_rows(noise, n)
+        return self.observed.draw(self.walk(n, condition, noise), noise.fold(f"step/{self.config.steps - 1}"))
+
+    def log_bound(self, x: Tree, condition: Tree | None = None, *, noise: Noise) -> Tensor:
+        """log P(x | y, c), (B,), nats, at the last y of a chain that `walk` says.
+
+        The mean of P(x | y, c) is the density of what chains draw. They know nothing of x, and few come near it: one is
+        far below the log-density, and where samples have many numbers `inference.importance` needs many.
+        """
+        rows = self.observed.layout.rows(x)
+        return self.observed.log_prob_rows(self.walk(len(rows), condition, noise), rows)
 
     def encode(self, x: Tree, condition: Tree | None = None) -> Tensor:
         """The code of x as it is, (B, L)."""

@@ -6,6 +6,7 @@ from maquette.core.data import Batch
 from maquette.core.errors import ConfigError
 from maquette.core.families.vae.corruption import GaussianCorruption, Mask, Redraw
 from maquette.core.families.vae.denoising import DenoisingConfig
+from maquette.core.inference.importance import importance_bound
 from maquette.core.nets.coders import ConvCoderConfig, MLPCoderConfig
 from maquette.core.noise import KeyedNoise
 from maquette.core.samplers.markov import chain
@@ -74,6 +75,15 @@ def test_a_step_of_the_chain_spoils_and_mends():
     share = torch.bincount(x[:, 0], minlength=5) / n
     expected = transition[2]
     assert ((share - expected).abs() < 4 * (expected * (1 - expected) / n).sqrt()).all()
+
+
+def test_many_chains_know_the_law_of_what_they_draw():
+    law = torch.tensor([0.4, 0.05, 0.3, 0.05, 0.2], dtype=torch.float64)
+    model, _ = bayes(law, share=0.6)
+    x = torch.arange(5)[:, None]
+    bound = importance_bound(model, x, noise=keyed(5), draws=2000)
+    assert (bound.error < 0.1).all()
+    assert ((bound.value - law.log()).abs() < 4 * bound.error).all()
 
 
 def test_walkback_calls_the_chain_back():
