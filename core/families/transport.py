@@ -35,7 +35,7 @@ class Transport(nn.Module):
 
     def velocity(self, x: Tensor, t: Tensor, condition: Tree | None = None) -> Tensor:
         """dx/dt (B, D) at rows x (B, D) and times t (B,) in [0, 1]."""
-        return self.network(x, t, self.layout.columns(condition, x))
+        return self.field(self.layout.columns(condition, x))(x, t)
 
     @property
     def account(self) -> tuple[str, ...]:

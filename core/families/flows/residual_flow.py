@@ -8,15 +8,16 @@ inverse is the fixed point of x = y - g(x). The log-determinant is a series of t
 of which training takes an unbiased estimate: a random number of terms, each weighed by one over the chance that it is
 taken (Russian roulette), with one random probe v per sample for the traces. Its gradient is that of w . J v with
 w = sum over k of (-1)^k (J^T)^k v held fixed (their Neumann series, eq. 8), which remembers one product instead of all.
-Densities themselves are exact: they take the whole Jacobian, one backward pass per number and step.
+Densities themselves are exact: they take the whole Jacobian, one product per number and step. Products J^T v are
+written out: what a backward pass would compute anew for each of them is computed once.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -36,16 +37,25 @@ from .. import families
 from .bijection import Bijection
 from .flow import Flow, FlowConfig
 
+SHARPNESS = 5.0
+"""How many times narrower than the numbers it gets a bend is at the start; one that is wider leaves a step linear."""
+
 
 class LipSwish(nn.Module):
-    """x sigmoid(b x) / 1.1 with a learned b > 0: smooth, and nowhere steeper than one."""
+    """x sigmoid(b x) / 1.1 with a learned b > 0: smooth, bent within 1 / b of zero, and nowhere steeper than one."""
 
-    def __init__(self) -> None:
+    def __init__(self, b: float) -> None:
         super().__init__()
-        self.raw = nn.Parameter(torch.full((1,), math.log(math.expm1(1.0))))  # of one axis, that it may be sharded
+        self.raw = nn.Parameter(torch.full((1,), b + math.log(-math.expm1(-b))))  # of one axis, that it may be sharded
 
     def forward(self, x: Tensor) -> Tensor:
         return x * torch.sigmoid(F.softplus(self.raw) * x) / 1.1
+
+    def slope(self, x: Tensor) -> Tensor:
+        """The derivative."""
+        bx = F.softplus(self.raw) * x
+        s = torch.sigmoid(bx)
+        return s * (1 + bx * (1 - s)) / 1.1
 
 
 class Contraction(nn.Module):
@@ -63,21 +73,44 @@ class Contraction(nn.Module):
         self.coefficient = coefficient
         widths = (layout.width, *hidden, layout.width)
         layers = [nn.Linear(a, b) for a, b in pairwise(widths)]
-        for layer in layers:  # begin as steep as they may be; from torch's own start, weights have a long way to grow
+        # begin as steep as they may be; from torch's own start, weights have a long way to grow
+        spreads = [
+            min(1.0, math.sqrt(layout.width / width)) for width in hidden
+        ]  # of hidden numbers, for x of order one
+        for layer, spread in zip(layers, (*spreads, 0.0), strict=True):
             nn.init.orthogonal_(layer.weight)
+            nn.init.normal_(layer.bias, std=spread)
         self.layers = nn.ModuleList(spectral.normalize(layer, iterations=iterations) for layer in layers)
-        self.bends = nn.ModuleList(LipSwish() for _ in hidden)
+        self.bends = nn.ModuleList(LipSwish(SHARPNESS / spread) for spread in spreads)
         # the condition moves the first layer, and may do so as much as it likes
         self.condition = nn.Linear(layout.context, hidden[0], bias=False) if layout.context else None
 
     def change(self, x: Tensor, columns: Tensor | None) -> Tensor:
         """c g at rows x (B, D) given columns (B, C)."""
-        hidden = self.layers[0](x)
+        return self.coefficient * self._hidden(x, columns)[-1]
+
+    def change_and_product(self, x: Tensor, columns: Tensor | None) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """c g at rows x (B, D), and what takes vectors v (B, D) to J^T v (B, D), with J its Jacobian there."""
+        with parametrize.cached():
+            *hidden, last = self._hidden(x, columns)
+            weights: list[Any] = [layer.weight for layer in self.layers]
+        slopes = [bend.slope(each) for bend, each in zip(self.bends, hidden, strict=True)]  # type: ignore[operator]
+
+        def product(v: Tensor) -> Tensor:
+            for weight, slope in zip(reversed(weights[1:]), reversed(slopes), strict=True):
+                v = (v @ weight) * slope
+            return self.coefficient * (v @ weights[0])
+
+        return self.coefficient * last, product
+
+    def _hidden(self, x: Tensor, columns: Tensor | None) -> list[Tensor]:
+        """What the layers make of rows, each before its bend."""
+        hidden = [self.layers[0](x)]
         if self.condition is not None:
-            hidden = hidden + self.condition(columns)
+            hidden[0] = hidden[0] + self.condition(columns)
         for bend, layer in zip(self.bends, self.layers[1:], strict=True):
-            hidden = layer(bend(hidden))
-        return self.coefficient * hidden
+            hidden.append(layer(bend(hidden[-1])))
+        return hidden
 
     def forward(self, columns: Tensor | None) -> ResidualTransform:
         return ResidualTransform(self, columns)
@@ -90,20 +123,12 @@ class ResidualTransform(Bijection):
         super().__init__()
         self.step, self.columns = step, columns
 
-    def _changed(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """x as a variable to differentiate by, and the change there."""
-        with torch.enable_grad():
-            x = x if x.requires_grad else x.detach().requires_grad_()
-            return x, self.step.change(x, self.columns)
-
     def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The exact log-determinant, D backward passes."""
-        keep = torch.is_grad_enabled()
-        x, change = self._changed(x)
+        """The exact log-determinant, D products."""
+        change, product = self.step.change_and_product(x, self.columns)
         eye = torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
-        rows = [torch.autograd.grad(change, x, e.expand_as(x), create_graph=keep, retain_graph=True)[0] for e in eye]
-        y, ladj = x + change, torch.linalg.slogdet(eye + torch.stack(rows, dim=1)).logabsdet
-        return (y, ladj) if keep else (y.detach(), ladj.detach())
+        jacobian = torch.stack([product(e.expand_as(x)) for e in eye], dim=1)
+        return x + change, torch.linalg.slogdet(eye + jacobian).logabsdet
 
     def call_and_estimate(self, x: Tensor, probe: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         """y (B, D), and an unbiased estimate of the log-determinant (B,) whose gradient is unbiased too.
@@ -113,20 +138,17 @@ class ResidualTransform(Bijection):
             probe: of unit covariance, (B, D).
             weights: one over the chance that a sample's sum reaches each term, zero where it did not, (B, K).
         """
-        keep = torch.is_grad_enabled()
-        x, change = self._changed(x)
-        power = neumann = probe
-        value = torch.zeros_like(x[:, 0])
-        for k, weight in enumerate(weights.unbind(1), start=1):
-            sign = 1 if k % 2 else -1
-            (power,) = torch.autograd.grad(change, x, power, retain_graph=True)  # (J^T)^k v
-            value = value + sign * weight * (power * probe).sum(1) / k
-            neumann = neumann - sign * weight[:, None] * power
-        if not keep:
-            return (x + change).detach(), value
-        (product,) = torch.autograd.grad(change, x, neumann.detach(), create_graph=True)
-        gradient = (product * probe).sum(1)
-        return x + change, value.detach() + gradient - gradient.detach()
+        change, product = self.step.change_and_product(x, self.columns)
+        with torch.no_grad():
+            power = neumann = probe
+            value = torch.zeros_like(x[:, 0])
+            for k, weight in enumerate(weights.unbind(1), start=1):
+                sign = 1 if k % 2 else -1
+                power = product(power)  # (J^T)^k v
+                value = value + sign * weight * (power * probe).sum(1) / k
+                neumann = neumann - sign * weight[:, None] * power
+        gradient = (product(neumann) * probe).sum(1)
+        return x + change, value + gradient - gradient.detach()
 
     def _inverse(self, y: Tensor) -> Tensor:
         """The fixed point, to rounding; without a gradient.

@@ -20,7 +20,7 @@ from maquette.core.families.flows.spline import Spline, SplineConfig, SplineTran
 from maquette.core.nets.mlp import MLPConfig
 from maquette.core.noise import KeyedNoise
 from maquette.core.spaces import Interval, Real, Torus, Vector
-from maquette.core.testing.laws import LAWS, keyed, shaken
+from maquette.core.testing.laws import LAWS, draw, keyed, shaken
 from zuko.transforms import MonotonicRQSTransform
 
 
@@ -331,14 +331,30 @@ def test_adaptive_steps_couple_a_batch(method, coupled):
     assert config.build(Vector(dim=2)).acts()[0].roles[0].objective.coupled is coupled
 
 
-def test_an_estimated_divergence_gives_the_exact_loss_on_average():
+def test_an_estimated_divergence_gives_the_exact_likelihood_on_average():
     space, n = Vector(dim=3), 4000
-    config = ContinuousConfig(network=MLPConfig(hidden=(8,)), steps=2)
+    config = ContinuousConfig(network=MLPConfig(hidden=(8,)), steps=16)
     batch = Batch(torch.tensor([[0.4, -1.0, 0.2]], dtype=torch.float64).expand(n, 3), None, torch.arange(n))
     losses = {}
     for trace in ("hutchinson", "exact"):
         model = shaken(config.model_copy(update={"trace": trace}), space, None, scale=0.5)
-        losses[trace] = model.acts()[0].roles[0].objective(batch, keyed(n)).losses.detach()
+        losses[trace] = model.acts()[0].roles[0].objective(batch, keyed(n)).metrics["nll"].detach()
     error = losses["hutchinson"].std() / math.sqrt(n)
     assert losses["exact"].std() < 1e-12 < error
     assert abs(losses["hutchinson"].mean() - losses["exact"][0]) < 4 * error
+
+
+def test_steps_that_err_are_seen_to():
+    """The error in the loss is no less than that of the steps, and falls with their fourth power."""
+    space, n = Vector(dim=2), 200
+    batch = Batch(draw(space, n, seed=1), None, torch.arange(n))
+    errors = []
+    for steps in (4, 8, 16):
+        config = ContinuousConfig(network=MLPConfig(hidden=(8,)), trace="exact", steps=steps)
+        model = shaken(config, space, None, scale=0.5)
+        metrics = model.acts()[0].roles[0].objective(batch, keyed(n)).metrics
+        with torch.no_grad():
+            away = metrics["nll"] + model.log_prob(batch.x) / 2
+        assert metrics["error"].mean() > away.abs().mean()
+        errors.append(metrics["error"].mean())
+    assert errors[0] > 8 * errors[1] > 64 * errors[2] > 0
