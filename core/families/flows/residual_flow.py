@@ -73,10 +73,9 @@ class Contraction(nn.Module):
         self.coefficient = coefficient
         widths = (layout.width, *hidden, layout.width)
         layers = [nn.Linear(a, b) for a, b in pairwise(widths)]
-        # begin as steep as they may be; from torch's own start, weights have a long way to grow
-        spreads = [
-            min(1.0, math.sqrt(layout.width / width)) for width in hidden
-        ]  # of hidden numbers, for x of order one
+        # begin as steep as they may be; from torch's own start, weights have a long way to grow. For x of order one,
+        # hidden numbers are then of these orders
+        spreads = [min(1.0, math.sqrt(layout.width / width)) for width in hidden]
         for layer, spread in zip(layers, (*spreads, 0.0), strict=True):
             nn.init.orthogonal_(layer.weight)
             nn.init.normal_(layer.bias, std=spread)
@@ -130,6 +129,7 @@ class ResidualTransform(Bijection):
         jacobian = torch.stack([product(e.expand_as(x)) for e in eye], dim=1)
         return x + change, torch.linalg.slogdet(eye + jacobian).logabsdet
 
+    @torch.compiler.disable  # K differs from call to call, and each would be compiled anew
     def call_and_estimate(self, x: Tensor, probe: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         """y (B, D), and an unbiased estimate of the log-determinant (B,) whose gradient is unbiased too.
 
@@ -180,17 +180,18 @@ class ResidualFlow(Flow):
         super().__init__(layout, steps, config.base.build(layout))
         self.config = config
 
-    def forward(self, rows: Tensor, columns: Tensor | None, noise: Noise | None = None) -> tuple[Tensor, Tensor]:
-        """Rows (B, D) and columns (B, C) to (noise (B, D), log-determinant (B,)), estimated if given noise to do so.
+    def forward(
+        self, rows: Tensor, columns: Tensor | None, draws: Sequence[tuple[Tensor, Tensor]] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Rows (B, D) and columns (B, C) to (noise (B, D), log-determinant (B,)).
 
-        Of that, step i reads "probe" (D,), normal, and "roulette" (), uniform, under the name "i".
+        The latter is estimated if there is for each step what `ResidualTransform.call_and_estimate` takes: a probe and
+        weights.
         """
-        if noise is None:
+        if draws is None:
             return super().forward(rows, columns)
         total = torch.zeros_like(rows[:, 0])
-        for number, lazy in enumerate(self.transforms):
-            own = noise.fold(str(number))
-            probe, weights = own.normal("probe", (self.layout.width,)), self._weights(own.uniform("roulette"))
+        for lazy, (probe, weights) in zip(self.transforms, draws, strict=True):
             rows, ladj = lazy(columns).call_and_estimate(rows, probe, weights)
             total = total + ladj
         return rows, total
@@ -203,9 +204,14 @@ class ResidualFlow(Flow):
         return (k <= reached[:, None]) / chance ** (k - sure).clamp(min=0).to(u.dtype)
 
     def log_prob_estimate(self, x: Tree, condition: Tree | None = None, *, noise: Noise) -> Tensor:
-        """Unbiased estimate of the log-density, shape (B,), nats, at the price of a few backward passes."""
+        """Unbiased estimate of the log-density, shape (B,), nats, at the price of a few products.
+
+        Step i reads "probe" (D,), normal, and "roulette" (), uniform, under the name "i".
+        """
         rows = self.layout.rows(x)
-        z, ladj = self(rows, self.layout.columns(condition, rows), noise)
+        own = [noise.fold(str(number)) for number in range(len(self.transforms))]
+        draws = [(each.normal("probe", (self.layout.width,)), self._weights(each.uniform("roulette"))) for each in own]
+        z, ladj = self(rows, self.layout.columns(condition, rows), draws)
         return self.base.log_prob(z) + ladj
 
     def acts(self) -> list[Act]:
@@ -214,8 +220,6 @@ class ResidualFlow(Flow):
 
 class ResidualFlowObjective(Objective):
     """Unbiased estimate of the negative log-likelihood per dimension, nats."""
-
-    double_backward = True
 
     def __init__(self, flow: ResidualFlow) -> None:
         super().__init__()
