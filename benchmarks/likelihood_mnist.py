@@ -81,7 +81,6 @@ def recipes(device: str) -> dict[str, Recipe]:
                 VAEConfig(latent=40, coder=MLPCoderConfig(hidden=(300, 300)), loss=EvidenceConfig(warmup=1000)),
                 batch=100,
                 optimizer=descent(2e-3),
-                draws=200,
             ),
             "hierarchical-vae": Recipe(
                 HierarchicalVAEConfig(levels=pyramid(1, 1), channels=24, loss=EvidenceConfig(warmup=500)),

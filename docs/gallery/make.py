@@ -63,8 +63,11 @@ TRAINING = TrainingConfig(
 )
 TRAINED_OTHERWISE: dict[str, dict[str, Any]] = {
     # codes collapse at first, and take their time to spread
-    "vae": {"steps": 4000},
+    "vae": {"steps": 8000},
     "hierarchical-vae": {"steps": 4000},
+    "vq-vae": {"steps": 3000},
+    # near the arms, a little spoilt says little of where it came from
+    "denoising-autoencoder": {"steps": 2000},
     # a field takes long to leave the linear ones
     "continuous": {"steps": 2000},
     # a student asks its teacher for every sample
@@ -106,12 +109,20 @@ SIZES: dict[str, dict[str, Any]] = {
     "recurrent": {"width": 64, "depth": 1},
     "transformer": {"width": 64, "heads": 4, "attention": "full"},
     "vae": {"coder": _MLP, "loss": {"warmup": 1500}},
-    "vq-vae": {"strides": [1], "codes": 64, "width": 8, "slots": 2, "channels": 64},
+    "vq-vae": {
+        "strides": [1],
+        "codes": 64,
+        "width": 8,
+        "slots": 2,
+        "channels": 64,
+        "commitment": 1.0,
+        "decay": 0.9,
+    },
     "denoising-autoencoder": {
         "latent": 16,
         "coder": _MLP,
-        "corruption": {"kind": "gaussian", "scale": 0.3},
-        "steps": 50,
+        "corruption": {"kind": "gaussian", "scale": 0.15},
+        "steps": 100,
     },
     "wavenet": {"features": 32},
     "spline": _AUTOREGRESSIVE,
