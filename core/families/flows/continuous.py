@@ -4,9 +4,9 @@ Grathwohl et al., "FFJORD", arXiv:1810.01367. The log-density changes along a pa
 velocity, which training takes from one random probe per sample (Hutchinson), or exactly, steadier for few numbers.
 Training differentiates through the sampler's own steps. Fixed ones keep a sample's loss its own whatever the batch, but
 they err, and a field soon learns to err in its favour: to promise densities that finer steps do not find. So what half
-as many steps find differently is added to the loss, and rough paths have their price (Finlay et al., arXiv:2002.02798).
-Steps of dopri5 are as small as they have to be, but they are chosen for a batch as a whole, which then cannot be cut.
-Densities that are asked for take these and the exact trace.
+as many steps find differently weighs heavily in the loss, and rough paths have their price (Finlay et al.,
+arXiv:2002.02798). Steps of dopri5 are as small as they have to be, but they are chosen for a batch as a whole, which
+then cannot be cut. Densities that are asked for take these and the exact trace.
 """
 
 from __future__ import annotations
@@ -34,6 +34,10 @@ from ..transport import Transport
 
 SLOWER = 1 / 16
 """Of the time that a network is given: its features have up to 8 cycles per unit, which no few steps can follow."""
+
+
+DOUBT = 10.0
+"""Weight of the error in the loss: what erring gains is a multiple of what half as many steps give away."""
 
 
 class Continuous(Transport):
@@ -78,7 +82,7 @@ class ContinuousObjective(Objective):
         error = torch.zeros_like(log_prob)
         if model.method != "dopri5":
             error = (log_prob - along(grid(1.0, 0.0, model.steps // 2))[0]).abs()
-        losses = (error - log_prob + model.config.roughness * roughness) / layout.width
+        losses = (DOUBT * error - log_prob + model.config.roughness * roughness) / layout.width
         return Losses(losses, metrics={"nll": -log_prob / layout.width, "error": error / layout.width})
 
 
