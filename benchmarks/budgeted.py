@@ -192,8 +192,8 @@ def run(
     score = partial(log_likelihood, model, space=space, batch=budget.scored)
     best = Best(lambda: score(held_out), model, pace.every, folder)
     plan = budget.training(recipe, pace.steps, max(1, pace.steps // 100)).plan(model.acts())
+    listeners = [Follower(name)]
     try:
-        listeners = [Follower(name)]
         outcome = fit(
             plan, source, folder, seed=0, device=budget.device, resume=resume, evaluator=best, listeners=listeners
         )

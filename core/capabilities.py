@@ -1,4 +1,4 @@
-"""What a model can do: protocols of one method each.
+"""What a model can do: small protocols, most of one method.
 
 There is no base class for models. A family implements the protocols that its mathematics allows, and whatever
 one can do with a model (scores, imputation, posterior sampling) is a free function on one of them.

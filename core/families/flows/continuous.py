@@ -35,7 +35,6 @@ from ..transport import Transport
 SLOWER = 1 / 16
 """Of the time that a network is given: its features have up to 8 cycles per unit, which no few steps can follow."""
 
-
 DOUBT = 10.0
 """Weight of the error in the loss: what erring gains is a multiple of what half as many steps give away."""
 
@@ -80,7 +79,7 @@ class ContinuousObjective(Objective):
         )
         log_prob, roughness = along(grid(1.0, 0.0, model.steps))
         error = torch.zeros_like(log_prob)
-        if model.method != "dopri5":
+        if not self.coupled:  # steps of a given size
             error = (log_prob - along(grid(1.0, 0.0, model.steps // 2))[0]).abs()
         losses = (DOUBT * error - log_prob + model.config.roughness * roughness) / layout.width
         return Losses(losses, metrics={"nll": -log_prob / layout.width, "error": error / layout.width})
