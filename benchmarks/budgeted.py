@@ -53,7 +53,7 @@ class Recipe:
     family: FamilyConfig
     batch: int
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    average: float = 0.995
+    ema_decay: float = 0.995
     micro_batch: int | None = None
     draws: int = 1000
     literature: str = ""
@@ -84,7 +84,7 @@ class Budget:
             batch_size=recipe.batch,
             micro_batch=recipe.micro_batch,
             optimizer=recipe.optimizer,
-            average=recipe.average,
+            ema_decay=recipe.ema_decay,
             parallel=ParallelConfig(precision="float32" if self.device == "cpu" else "bfloat16", compile=self.compile),
             checkpoint=CheckpointConfig(every=max(1, steps // 10), keep=1),
             log_every=log_every,
@@ -157,7 +157,7 @@ def measured(recipe: Recipe, budget: Budget, space: Space, source: Source, held_
     """Time a few steps, and the scoring of held-out samples."""
     torch.manual_seed(0)
     watch, model = Follower(), recipe.family.build(space)
-    plan = budget.training(recipe, 2 * TRIAL, 1).plan(model.acts())
+    plan = budget.training(recipe, 2 * TRIAL, 1).plan(model.stages())
     with tempfile.TemporaryDirectory() as folder:
         fit(plan, source, folder, seed=0, device=budget.device, listeners=[watch])
     step = statistics.median(after - before for before, after in pairwise(watch.times[TRIAL:]))
@@ -191,7 +191,7 @@ def run(
     model = recipe.family.build(space)
     score = partial(log_likelihood, model, space=space, batch=budget.scored)
     best = Best(lambda: score(held_out), model, pace.every, folder)
-    plan = budget.training(recipe, pace.steps, max(1, pace.steps // 100)).plan(model.acts())
+    plan = budget.training(recipe, pace.steps, max(1, pace.steps // 100)).plan(model.stages())
     listeners = [Follower(name)]
     try:
         outcome = fit(

@@ -25,7 +25,7 @@ from maquette.core.data import Batch, Source, TensorSource
 from maquette.core.engine.loop import fit
 from maquette.core.engine.plan import CheckpointConfig, OptimizerConfig, TrainingConfig
 from maquette.core.noise import KeyedNoise, Noise
-from maquette.core.objective import Act, Losses, Objective, Role
+from maquette.core.objective import Losses, Objective, Player, Stage
 from torch import nn
 
 DIM = 504
@@ -62,14 +62,14 @@ class Stopwatch:
         pass
 
 
-def engine(acts: list[Act], source: Source, batch: int, steps: int, device: str = "cpu") -> list[float]:
+def engine(stages: list[Stage], source: Source, batch: int, steps: int, device: str = "cpu") -> list[float]:
     """Seconds of each step of a fit."""
     options = OptimizerConfig(clip=1.0, schedule="constant")
     rare = CheckpointConfig(every=10**9)
     training = TrainingConfig(steps=steps, batch_size=batch, optimizer=options, checkpoint=rare, log_every=1)
     watch = Stopwatch()
     with tempfile.TemporaryDirectory() as folder:
-        fit(training.plan(acts), source, folder, seed=0, device=device, listeners=[watch])
+        fit(training.plan(stages), source, folder, seed=0, device=device, listeners=[watch])
     return [after - before for before, after in pairwise(watch.times)]
 
 
@@ -101,8 +101,8 @@ def main() -> None:
         for name, seconds in times.items():
             net = network(options.width, options.depth)
             if name == "engine":
-                act = Act("fit", (Role("model", Denoising(net), (net,)),))
-                steps = engine([act], TensorSource(data), options.batch, options.steps)
+                stage = Stage("fit", (Player("model", Denoising(net), (net,)),))
+                steps = engine([stage], TensorSource(data), options.batch, options.steps)
             else:
                 steps = bare(net, data, options.batch, options.steps, keyed="keyed" in name)
             seconds += steps[5:]

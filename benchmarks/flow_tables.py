@@ -133,7 +133,7 @@ def contender(name: str, dim: int, context: int) -> Contender:
         # per number, as ours, or clipping would hold them back
         return Contender(flow, lambda x, c, step: -log_prob(x, c).mean() / dim, log_prob)
     model = OURS[name].build(Vector(dim=dim), Vector(dim=context) if context else None)
-    objective = model.acts()[0].roles[0].objective  # type: ignore[operator]
+    objective = model.stages()[0].players[0].objective  # type: ignore[operator]
 
     def loss(x: Tensor, c: Tensor | None, step: int) -> Tensor:
         index = torch.arange(len(x))

@@ -25,10 +25,10 @@ from maquette.core.families.autoregressive.nade import NADEConfig
 from maquette.core.families.autoregressive.pixelcnn import PixelCNNConfig
 from maquette.core.families.autoregressive.recurrent import RecurrentConfig
 from maquette.core.families.autoregressive.transformer import TransformerConfig
-from maquette.core.families.vae.evidence import EvidenceConfig
+from maquette.core.families.vae.elbo import ELBOConfig
 from maquette.core.families.vae.hierarchical import HierarchicalVAEConfig, Level
 from maquette.core.families.vae.vae import VAEConfig
-from maquette.core.nets.coders import MLPCoderConfig
+from maquette.core.nets.encoder_decoder import MLPCoderConfig
 from maquette.core.spaces import Binary, Field
 
 FILE = "binarized_mnist_static.npz"
@@ -69,65 +69,68 @@ def recipes(device: str) -> dict[str, Recipe]:
             "nade": Recipe(NADEConfig(hidden=(200,)), batch=50, optimizer=descent(5e-3)),
             "recurrent": Recipe(RecurrentConfig(width=96, neighbours=True), batch=50, optimizer=descent(4e-3)),
             "pixelcnn": Recipe(
-                PixelCNNConfig(features=16, depth=5, kernel=5), batch=32, optimizer=descent(4e-3), average=0.99
+                PixelCNNConfig(features=16, depth=5, kernel=5), batch=32, optimizer=descent(4e-3), ema_decay=0.99
             ),
             "transformer": Recipe(
                 TransformerConfig(width=64, depth=2, heads=2, attention="strided", window=28),
                 batch=16,
                 optimizer=descent(4e-3),
-                average=0.99,
+                ema_decay=0.99,
             ),
             "vae": Recipe(
-                VAEConfig(latent=40, coder=MLPCoderConfig(hidden=(300, 300)), loss=EvidenceConfig(warmup=1000)),
+                VAEConfig(latent=40, coder=MLPCoderConfig(hidden=(300, 300)), loss=ELBOConfig(warmup=1000)),
                 batch=100,
                 optimizer=descent(2e-3),
             ),
             "hierarchical-vae": Recipe(
-                HierarchicalVAEConfig(levels=pyramid(1, 1), channels=24, loss=EvidenceConfig(warmup=500)),
+                HierarchicalVAEConfig(levels=pyramid(1, 1), channels=24, loss=ELBOConfig(warmup=500)),
                 batch=64,
                 optimizer=descent(4e-3),
-                average=0.99,
+                ema_decay=0.99,
                 draws=20,
             ),
         }
     else:
         found = {
-            "fvsbn": Recipe(FVSBNConfig(), batch=200, optimizer=descent(1e-3), average=0.999),
+            "fvsbn": Recipe(FVSBNConfig(), batch=200, optimizer=descent(1e-3), ema_decay=0.999),
             "made": Recipe(
                 MADEConfig(hidden=(2000, 2000), masks=16, order="random"),
                 batch=512,
                 optimizer=descent(1e-3, weight_decay=1e-3),
-                average=0.999,
+                ema_decay=0.999,
             ),
-            "nade": Recipe(NADEConfig(hidden=(500,)), batch=200, optimizer=descent(1e-3), average=0.999),
+            "nade": Recipe(NADEConfig(hidden=(500,)), batch=200, optimizer=descent(1e-3), ema_decay=0.999),
             "recurrent": Recipe(
-                RecurrentConfig(width=512, depth=2, neighbours=True), batch=256, optimizer=descent(2e-3), average=0.999
+                RecurrentConfig(width=512, depth=2, neighbours=True),
+                batch=256,
+                optimizer=descent(2e-3),
+                ema_decay=0.999,
             ),
             "pixelcnn": Recipe(
                 PixelCNNConfig(features=96, depth=8, kernel=5, dropout=0.2),
                 batch=128,
                 optimizer=descent(2e-3, weight_decay=1e-3),
-                average=0.999,
+                ema_decay=0.999,
             ),
             "transformer": Recipe(
                 TransformerConfig(width=256, depth=6, heads=8, dropout=0.15),
                 batch=128,
                 optimizer=descent(1.5e-3, warmup=500, weight_decay=0.05),
-                average=0.999,
+                ema_decay=0.999,
             ),
             "vae": Recipe(
-                VAEConfig(latent=40, coder=MLPCoderConfig(hidden=(500, 500)), loss=EvidenceConfig(warmup=5000)),
+                VAEConfig(latent=40, coder=MLPCoderConfig(hidden=(500, 500)), loss=ELBOConfig(warmup=5000)),
                 batch=200,
                 optimizer=descent(1e-3, weight_decay=1e-2),
-                average=0.999,
+                ema_decay=0.999,
             ),
             "hierarchical-vae": Recipe(
                 HierarchicalVAEConfig(
-                    levels=pyramid(4, 2), channels=96, depth=2, spectral=0.01, loss=EvidenceConfig(warmup=3000)
+                    levels=pyramid(4, 2), channels=96, depth=2, spectral=0.01, loss=ELBOConfig(warmup=3000)
                 ),
                 batch=256,
                 optimizer=descent(1.5e-3, warmup=500, weight_decay=1e-2),
-                average=0.999,
+                ema_decay=0.999,
             ),
         }
     return {name: replace(recipe, literature=LITERATURE.get(name, "")) for name, recipe in found.items()}

@@ -25,11 +25,11 @@ from maquette.core.families.autoregressive.pixelcnn import PixelCNNConfig
 from maquette.core.families.autoregressive.transformer import TransformerConfig
 from maquette.core.families.flows.spline import SplineConfig
 from maquette.core.families.vae.vae import VAEConfig
-from maquette.core.nets.coders import MLPCoderConfig
+from maquette.core.nets.encoder_decoder import MLPCoderConfig
 from maquette.core.noise import KeyedNoise, Recorder, TapeNoise
-from maquette.core.objective import Objective, Role
+from maquette.core.objective import Objective, Player
 from maquette.core.spaces import Binary, Field, Sequence, Space, Vector
-from maquette.core.testing.laws import draw
+from maquette.core.testing.bench import draw
 from torch import Tensor, nn
 
 IMAGE = Field(channels=1, grid=(28, 28), support=Binary())
@@ -49,7 +49,7 @@ class LoopNoise:
         recorder = Recorder(KeyedNoise(0, batch.index))
         objective(batch, recorder)
         self.shapes = {name: tensor.shape for name, tensor in recorder.tape.items()}
-        self.laws = recorder.laws
+        self.laws = recorder.distributions
         self.empty = torch.empty(len(batch), device=batch.index.device)
 
     def __call__(self) -> TapeNoise:
@@ -58,9 +58,9 @@ class LoopNoise:
         return TapeNoise({**drawn, "": self.empty})
 
 
-def bare(role: Role, data: Tensor, batch: int, steps: int) -> list[float]:
+def bare(player: Player, data: Tensor, batch: int, steps: int) -> list[float]:
     """Seconds of each step."""
-    objective, networks = role.objective, nn.ModuleList(role.networks)
+    objective, networks = player.objective, nn.ModuleList(player.networks)
     optimizer = torch.optim.AdamW(networks.parameters(), 1e-3, fused=True)
     index = torch.arange(batch, device=data.device)
     noise = LoopNoise(objective, Batch(data[:batch], None, index))
@@ -94,11 +94,11 @@ def main() -> None:
         for _ in range(options.repeats):
             for loop, seconds in times.items():
                 torch.manual_seed(0)
-                acts = config.build(space).to(options.device).acts()  # type: ignore[operator]
+                stages = config.build(space).to(options.device).stages()  # type: ignore[operator]
                 if loop == "engine":
-                    steps = engine(acts, TensorSource(data.cpu()), batch, options.steps, options.device)
+                    steps = engine(stages, TensorSource(data.cpu()), batch, options.steps, options.device)
                 else:
-                    steps = bare(acts[0].roles[0], data, batch, options.steps)
+                    steps = bare(stages[0].players[0], data, batch, options.steps)
                 seconds += steps[3:]
         own, other = (1e3 * statistics.median(times[loop]) for loop in ("engine", "bare"))
         print(

@@ -56,17 +56,17 @@ class Bounded(Protocol):
 
 
 @runtime_checkable
-class Accountable(Protocol):
+class LikelihoodNotes(Protocol):
     """Says what any figure of its likelihood has to name beside the number."""
 
     @property
-    def account(self) -> tuple[str, ...]:
+    def likelihood_notes(self) -> tuple[str, ...]:
         """A few words each: the law that codes follow, how levels became real numbers, how many models are mixed."""
         ...
 
 
 @dataclass(frozen=True)
-class Evidence:
+class ELBO:
     """The terms of an evidence lower bound, log p(x | c) >= E_q log p(x | z, c) - KL(q(z | x, c) || p(z | c)).
 
     Attributes:
@@ -75,19 +75,19 @@ class Evidence:
     """
 
     reconstruction: Tensor
-    divergence: dict[str, Tensor]
+    kl: dict[str, Tensor]
 
     @property
     def bound(self) -> Tensor:
         """The bound itself, (B,), nats."""
-        return self.reconstruction - sum(terms.sum(1) for terms in self.divergence.values())
+        return self.reconstruction - sum(terms.sum(1) for terms in self.kl.values())
 
 
 @runtime_checkable
 class Variational(Protocol):
     """Infers latent numbers, and knows what that costs and brings."""
 
-    def evidence(self, x: Tree, condition: Tree | None = None, *, noise: Noise) -> Evidence:
+    def elbo(self, x: Tree, condition: Tree | None = None, *, noise: Noise) -> ELBO:
         """Return the terms of the evidence lower bound at one draw of the latent numbers."""
         ...
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from .errors import ConfigError, did_you_mean
-from .registry import Kinds
+from .registry import ByKind
 
 _DEEPEST = 8  # levels of keys that are looked through for one that was meant
 
@@ -23,6 +23,11 @@ class Config(BaseModel):
     """Base of every config: frozen, and closed to unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+def kind_of(config: BaseModel | type[BaseModel]) -> str:
+    """The name under which a config is registered."""
+    return (config if isinstance(config, type) else type(config)).model_fields["kind"].default
 
 
 Width = Annotated[int, Field(ge=1)]
@@ -86,7 +91,7 @@ def _paths(config: type[BaseModel], value: Any) -> Iterator[str]:
 def _is_kind(model: type[BaseModel], value: Any) -> bool:
     """Whether a model is of the kind that a value names, if both name one."""
     kind = value.get("kind") if isinstance(value, Mapping) else None
-    return kind is None or "kind" not in model.model_fields or model.model_fields["kind"].default == kind
+    return kind is None or "kind" not in model.model_fields or kind_of(model) == kind
 
 
 def _fields_at(config: type[BaseModel], value: Any, path: list[str]) -> list[str]:
@@ -101,7 +106,7 @@ def _fields_at(config: type[BaseModel], value: Any, path: list[str]) -> list[str
         for model in models:
             if step in model.model_fields:
                 following += _models_of(model.model_fields[step], value)
-            elif "kind" not in model.model_fields or model.model_fields["kind"].default == step:
+            elif "kind" not in model.model_fields or kind_of(model) == step:
                 following.append(model)  # a dictionary's key, a list's index, or the tag of this very kind
         models = following
     return [name for model in models for name in model.model_fields]
@@ -110,7 +115,7 @@ def _fields_at(config: type[BaseModel], value: Any, path: list[str]) -> list[str
 def _models_of(field: FieldInfo, value: Any) -> list[type[BaseModel]]:
     """Models that may stand in a field: by the value's kind if a registry decides, else by the annotation."""
     for mark in field.metadata:
-        if isinstance(mark, Kinds) and isinstance(value, Mapping):
+        if isinstance(mark, ByKind) and isinstance(value, Mapping):
             return [mark.registry.get(value["kind"])] if value.get("kind") in mark.registry.names() else []
     return _models_in(field.annotation)
 

@@ -1,7 +1,7 @@
-"""How models of plain vectors see samples and conditions: as rows of real numbers.
+"""Samples and conditions as vectors of features: `(B, features)` and `(B, context_features)`.
 
-Families and networks that know nothing of grids or names work on `(B, width)` and `(B, context)`; this is the one
-place where values of a space become such rows and rows become values again.
+Families and networks for vectors know nothing of grids or names. This is the one place where values of a space are
+flattened for them, and where what they return becomes a value of the space again.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from .config import kind_of
 from .errors import ConfigError, SpaceError
-from .noise import Noise, require_rows
+from .noise import Noise, require_batch_size
 from .spaces import (
     Binary,
     Field,
@@ -50,16 +51,16 @@ def parts(space: Space) -> Iterator[tuple[str, Simple]]:
 
 @dataclass(frozen=True)
 class Layout:
-    """Rows of a space and of its condition.
+    """How samples are flattened to features and conditions embedded as context.
 
     Args:
         space: a vector, field or sequence of fixed length, or a product of such.
-        condition: the same; integer levels become one-hot columns, angles a cosine and a sine. None for a model without
-            condition.
-        supports: where the numbers of a sample may live.
+        condition: the same. In the context, integer levels become one-hot vectors, angles a cosine and a sine. None for
+            a model without condition.
+        supports: supports that a sample may have.
 
     Raises:
-        ConfigError: a space that cannot be laid out like this.
+        ConfigError: a space that cannot be flattened, or of another support.
     """
 
     space: Space
@@ -75,20 +76,20 @@ class Layout:
                 raise ConfigError(_refusal("conditions", name, part, CONDITIONS))
 
     @cached_property
-    def width(self) -> int:
-        """Numbers in a sample."""
+    def features(self) -> int:
+        """D, scalars in a sample."""
         return size(self.space)
 
     @cached_property
-    def context(self) -> int:
-        """Columns of a condition; 0 without one."""
+    def context_features(self) -> int:
+        """C, features of the context; 0 without a condition."""
         if self.condition is None:
             return 0
-        return sum(size(part) * _columns(support_of(part)) for _, part in parts(self.condition))
+        return sum(size(part) * _embed_dim(support_of(part)) for _, part in parts(self.condition))
 
     @cached_property
     def support(self) -> Support:
-        """Where all numbers of a sample live.
+        """The support that all parts of a sample share.
 
         Raises:
             ConfigError: parts of different supports.
@@ -99,17 +100,17 @@ class Layout:
             raise ConfigError(f"samples: this model takes parts of one support, found {kinds}; chain two families.")
         return supports[0]
 
-    def rows(self, x: Tree) -> Tensor:
-        """Samples as `(B, width)`; raises `SpaceError`."""
+    def flatten(self, x: Tree) -> Tensor:
+        """Samples as `(B, features)`; raises `SpaceError`."""
         check(self.space, x, what="x")
         return flatten(self.space, x)
 
-    def value(self, rows: Tensor) -> Tree:
-        """Inverse of `rows`."""
-        return unflatten(self.space, rows)
+    def unflatten(self, flat: Tensor) -> Tree:
+        """Inverse of `flatten`."""
+        return unflatten(self.space, flat)
 
-    def columns(self, condition: Tree | None, like: Tensor) -> Tensor | None:
-        """Conditions as `(B, context)` in the dtype of `like` (B, ...), None for a model without condition.
+    def context(self, condition: Tree | None, like: Tensor) -> Tensor | None:
+        """Conditions as `(B, context_features)` in the dtype of `like` (B, ...), None for a model without condition.
 
         Raises:
             SpaceError: a condition where there is none, none where there is one, or not one row per sample.
@@ -126,24 +127,24 @@ class Layout:
                 f"condition: expected {like.shape[0]} rows, one per sample, found {batch_size(condition)}."
             )
         values = condition if isinstance(condition, dict) else {"": condition}
-        columns = [_spread(part, values[name]).to(like.dtype) for name, part in parts(self.condition)]
-        return torch.cat(columns, dim=1)
+        embedded = [_embed(part, values[name]).to(like.dtype) for name, part in parts(self.condition)]
+        return torch.cat(embedded, dim=1)
 
-    def prior(self, n: int, noise: Noise, law: Literal["normal", "uniform"] = "normal") -> Tensor:
-        """Standard normal rows `(n, width)`, or uniform ones in (0, 1), under the name "prior".
+    def prior(self, n: int, noise: Noise, distribution: Literal["normal", "uniform"] = "normal") -> Tensor:
+        """Standard normal draws `(n, features)`, or uniform ones in (0, 1); reads the noise "prior".
 
         Raises:
-            SpaceError: noise of other rows than n.
+            SpaceError: noise of another batch size than n.
         """
-        require_rows(noise, n)
-        draw = noise.normal if law == "normal" else noise.uniform
-        return draw("prior", (self.width,))
+        require_batch_size(noise, n)
+        draw = noise.normal if distribution == "normal" else noise.uniform
+        return draw("prior", (self.features,))
 
 
-def as_weights(rows: Tensor, network: nn.Module) -> Tensor:
-    """A tensor of the batch (B, ...) in the dtype of a network's weights; integer rows have no floating one."""
+def cast_like(x: Tensor, network: nn.Module) -> Tensor:
+    """A tensor with the batch size of x (B, D) in the dtype of a network's weights: x itself where that fits."""
     dtype = next(network.parameters()).dtype
-    return rows if rows.dtype == dtype else rows[:, :1].to(dtype)
+    return x if x.dtype == dtype else x[:, :1].to(dtype)
 
 
 def _laid_out(part: Simple, supports: tuple[type[Support], ...]) -> bool:
@@ -151,8 +152,8 @@ def _laid_out(part: Simple, supports: tuple[type[Support], ...]) -> bool:
     return fixed and isinstance(support_of(part), supports)
 
 
-def _columns(support: Support) -> int:
-    """How many columns a number of a condition takes."""
+def _embed_dim(support: Support) -> int:
+    """Context features per scalar of a condition."""
     match support:
         case Levels(count=count):
             return count
@@ -162,8 +163,8 @@ def _columns(support: Support) -> int:
             return 1
 
 
-def _spread(part: Simple, value: Tensor) -> Tensor:
-    """A condition's numbers as columns (B, ...) in which those that mean the same look the same."""
+def _embed(part: Simple, value: Tensor) -> Tensor:
+    """Context features (B, ...) of a condition: one-hot levels, cosine and sine of angles, other scalars themselves."""
     match support_of(part):
         case Levels(count=count):
             value = value.unsqueeze(-1) == torch.arange(count, device=value.device)
@@ -175,7 +176,7 @@ def _spread(part: Simple, value: Tensor) -> Tensor:
 
 def _refusal(what: str, name: str, part: Simple, supports: tuple[type[Support], ...]) -> str:
     where = f'{what} "{name}"' if name else what
-    kinds = [support.model_fields["kind"].default for support in supports]
+    kinds = [kind_of(support) for support in supports]
     expected = f"a vector, field or sequence of {' or '.join(kinds)} support"
     length = "variable length and " if isinstance(part, Sequence) and part.variable else ""
     found = f"a {part.kind} of {length}{support_of(part).kind} support"

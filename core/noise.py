@@ -29,7 +29,7 @@ class Noise(Protocol):
     """A source of named random tensors, one row per sample."""
 
     @property
-    def rows(self) -> int:
+    def batch_size(self) -> int:
         """Number of samples that draws are for."""
         ...
 
@@ -46,10 +46,10 @@ class Noise(Protocol):
         ...
 
 
-def require_rows(noise: Noise, n: int) -> None:
+def require_batch_size(noise: Noise, n: int) -> None:
     """Raise `SpaceError` unless the noise is that of n samples."""
-    if noise.rows != n:
-        raise SpaceError(f"noise: expected {n} rows, one per sample, found {noise.rows}.")
+    if noise.batch_size != n:
+        raise SpaceError(f"noise: expected {n} rows, one per sample, found {noise.batch_size}.")
 
 
 def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, int]) -> tuple[Tensor, ...]:
@@ -91,7 +91,7 @@ class KeyedNoise:
     dtype: torch.dtype = torch.float32
 
     @property
-    def rows(self) -> int:
+    def batch_size(self) -> int:
         return len(self.index)
 
     def fold(self, name: str) -> KeyedNoise:
@@ -119,7 +119,7 @@ class KeyedNoise:
             # 23 bits and a half step keep both ends open in float32
             words = torch.stack(self._words(name, count), dim=-1).flatten(1)
             flat = ((words >> 9).to(torch.float32) + 0.5) * 2.0**-23
-        return flat[:, :count].reshape(self.rows, *shape).to(self.dtype)
+        return flat[:, :count].reshape(self.batch_size, *shape).to(self.dtype)
 
     def normal(self, name: str, shape: tuple[int, ...] = ()) -> Tensor:
         count = math.prod(shape)
@@ -129,7 +129,7 @@ class KeyedNoise:
         radius = torch.stack((a, c), dim=-1).to(exact).add_(0.5).mul_(2.0**-32).log_().mul_(-2).clamp_(min=0).sqrt_()
         angle = torch.stack((b, d), dim=-1).to(exact).mul_(2 * math.pi * 2.0**-32)
         flat = torch.stack((radius * angle.cos(), radius * angle.sin()), dim=-1).flatten(1)
-        return flat[:, :count].reshape(self.rows, *shape).to(self.dtype)
+        return flat[:, :count].reshape(self.batch_size, *shape).to(self.dtype)
 
 
 @dataclass
@@ -146,7 +146,7 @@ class TapeNoise:
     prefix: str = ""
 
     @property
-    def rows(self) -> int:
+    def batch_size(self) -> int:
         return next(iter(self.tensors.values())).shape[0]
 
     def fold(self, name: str) -> TapeNoise:
@@ -171,18 +171,18 @@ class Recorder:
 
     inner: Noise
     tape: dict[str, Tensor] = field(default_factory=dict)
-    laws: dict[str, str] = field(default_factory=dict)
+    distributions: dict[str, str] = field(default_factory=dict)
     prefix: str = ""
 
     @property
-    def rows(self) -> int:
-        return self.inner.rows
+    def batch_size(self) -> int:
+        return self.inner.batch_size
 
     def fold(self, name: str) -> Recorder:
-        return Recorder(self.inner.fold(name), self.tape, self.laws, f"{self.prefix}{name}/")
+        return Recorder(self.inner.fold(name), self.tape, self.distributions, f"{self.prefix}{name}/")
 
-    def _keep(self, name: str, law: str, value: Tensor) -> Tensor:
-        self.tape[self.prefix + name], self.laws[self.prefix + name] = value, law
+    def _keep(self, name: str, distribution: str, value: Tensor) -> Tensor:
+        self.tape[self.prefix + name], self.distributions[self.prefix + name] = value, distribution
         return value
 
     def normal(self, name: str, shape: tuple[int, ...] = ()) -> Tensor:

@@ -7,8 +7,9 @@ batches and accumulation are exact.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -18,7 +19,7 @@ from .data import Batch
 from .noise import Noise
 
 
-@dataclass
+@dataclass(init=False)
 class Losses:
     """What an objective returns.
 
@@ -30,16 +31,24 @@ class Losses:
     """
 
     losses: Tensor
-    weights: Tensor | None = None
-    metrics: dict[str, Tensor] = field(default_factory=dict)
-    statistics: dict[str, Tensor] = field(default_factory=dict)
+    weights: Tensor
+    metrics: dict[str, Tensor]
+    statistics: dict[str, Tensor]
 
-    def __post_init__(self) -> None:
-        if self.weights is None:
-            self.weights = torch.ones_like(self.losses)
+    def __init__(
+        self,
+        losses: Tensor,
+        weights: Tensor | None = None,
+        metrics: dict[str, Tensor] | None = None,
+        statistics: dict[str, Tensor] | None = None,
+    ) -> None:
+        self.losses = losses
+        self.weights = torch.ones_like(losses) if weights is None else weights
+        self.metrics = metrics or {}
+        self.statistics = statistics or {}
 
 
-class Objective(nn.Module):
+class Objective(nn.Module, ABC):
     """Base of every objective; `forward(batch, noise)` is the loss.
 
     Attributes:
@@ -52,15 +61,16 @@ class Objective(nn.Module):
     coupled: bool = False
     double_backward: bool = False
 
+    @abstractmethod
     def forward(self, batch: Batch, noise: Noise) -> Losses:
-        raise TypeError(f"{type(self).__name__} does not define forward(batch, noise).")
+        """Per-sample losses of a batch; changes nothing."""
 
     def update(self, statistics: dict[str, Tensor]) -> None:
         """Change state that is not a parameter, once per optimiser step, from globally summed statistics."""
 
 
 @dataclass(frozen=True)
-class Role:
+class Player:
     """One adversary, partner or lone learner in a stage of training.
 
     Attributes:
@@ -77,18 +87,18 @@ class Role:
 
 
 @dataclass(frozen=True)
-class Act:
-    """Roles that train together; acts follow one another. A VAE is one act with one role, a GAN one with two.
+class Stage:
+    """Players that train together; stages follow one another. A VAE is one stage with one player, a GAN one with two.
 
     Attributes:
         name: unique in the model; training options are addressed by it.
-        roles: who takes turns, in this order.
-        prepare: called once when the act begins (not when it is resumed): a student copies its teacher, say.
-            When an act ends, its networks keep their averaged weights if averaging was asked for.
+        players: who takes turns, in this order.
+        prepare: called once when the stage begins (not when it is resumed): a student copies its teacher, say.
+            When a stage ends, its networks keep their averaged weights if averaging was asked for.
     """
 
     name: str
-    roles: tuple[Role, ...]
+    players: tuple[Player, ...]
     prepare: Callable[[], None] | None = None
 
 
@@ -96,12 +106,12 @@ class Act:
 class Trainable(Protocol):
     """A model that can be fitted."""
 
-    def acts(self) -> Sequence[Act]:
+    def stages(self) -> Sequence[Stage]:
         """The stages of its training, in order."""
         ...
 
 
-class Adapted(Objective):
+class TransformedObjective(Objective):
     """An objective on transformed batches: codecs, augmentations and chains are put in front with this."""
 
     def __init__(self, transform: Callable[[Batch, Noise], Batch], objective: Objective) -> None:
@@ -119,22 +129,27 @@ class Adapted(Objective):
         self.objective.update(statistics)
 
 
-def adapt(acts: Sequence[Act], transform: Callable[[Batch, Noise], Batch], *, label: str = "") -> list[Act]:
-    """Put a transformation of batches in front of every role of the acts.
+def transform_batches(
+    stages: Sequence[Stage], transform: Callable[[Batch, Noise], Batch], *, label: str = ""
+) -> list[Stage]:
+    """Put a transformation of batches in front of every player of the stages.
 
-    With a label, acts are called "label/name", and one that was called "fit" bears the label alone.
+    With a label, stages are called "label/name", and one that was called "fit" bears the label alone.
     """
 
-    def name(act: Act) -> str:
+    def name(stage: Stage) -> str:
         if not label:
-            return act.name
-        return label if act.name == "fit" else f"{label}/{act.name}"
+            return stage.name
+        return label if stage.name == "fit" else f"{label}/{stage.name}"
 
     return [
-        Act(
-            name(act),
-            tuple(Role(role.name, Adapted(transform, role.objective), role.networks, role.turns) for role in act.roles),
-            act.prepare,
+        Stage(
+            name(stage),
+            tuple(
+                Player(player.name, TransformedObjective(transform, player.objective), player.networks, player.turns)
+                for player in stage.players
+            ),
+            stage.prepare,
         )
-        for act in acts
+        for stage in stages
     ]

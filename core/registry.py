@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import Annotated, Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
-from pydantic import BaseModel, BeforeValidator, GetJsonSchemaHandler, SerializeAsAny, TypeAdapter
+from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler, TypeAdapter
 from pydantic_core import CoreSchema, core_schema
 
 from .errors import ConfigError, did_you_mean
@@ -24,16 +24,16 @@ M = TypeVar("M")
 
 
 class Registry(Generic[T]):
-    """Named members of one sort.
+    """Named members of one kind.
 
     Args:
-        sort: what a member is called in messages ("family", "domain").
+        noun: what a member is called in messages ("family", "domain").
         package: package whose modules register members when imported; walked on the first look-up.
         group: entry-point group through which other distributions add theirs.
     """
 
-    def __init__(self, sort: str, *, package: str | None = None, group: str | None = None) -> None:
-        self.sort, self.package, self.group = sort, package, group
+    def __init__(self, noun: str, *, package: str | None = None, group: str | None = None) -> None:
+        self.noun, self.package, self.group = noun, package, group
         self._members: dict[str, T] = {}
         self._loaders: dict[str, Callable[[], T]] = {}
         self._filled = False
@@ -50,7 +50,7 @@ class Registry(Generic[T]):
             if present is not None and getattr(present, "__qualname__", present) != getattr(
                 member, "__qualname__", member
             ):
-                raise ConfigError(f'Two members of sort {self.sort} are called "{name}".')
+                raise ConfigError(f'Two members of the registry of {self.noun} configs are called "{name}".')
             self._members[name] = cast(T, member)
             return member
 
@@ -88,7 +88,7 @@ class Registry(Generic[T]):
         if name not in self._members:
             known = self.names()
             raise ConfigError(
-                f'There is no {self.sort} called "{name}".{did_you_mean(name, known)} Known: {", ".join(known)}.'
+                f'There is no {self.noun} called "{name}".{did_you_mean(name, known)} Known: {", ".join(known)}.'
             )
         return self._members[name]
 
@@ -98,17 +98,35 @@ class Registry(Generic[T]):
 
 
 @dataclass(frozen=True)
-class Kinds:
-    """Mark on a field type: which registry its `kind` is looked up in.
+class ByKind:
+    """Mark on a field's type: a mapping is built as the registered config that its `kind` names.
 
-    Error messages list that kind's keys, and the JSON schema all registered configs.
+    Each registry has one alias that uses it, such as
+
+        AnyFamily = Annotated[SerializeAsAny[FamilyConfig], ByKind(families)]
+
+    Error messages list the keys of the kind that was named; the JSON schema lists all registered configs.
     """
 
     registry: Registry[Any]
 
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(self._resolve, handler(source))
+
+    def _resolve(self, value: Any) -> Any:
+        if isinstance(value, BaseModel):
+            return value
+        if not isinstance(value, dict) or "kind" not in value:
+            raise ValueError(f'expected a mapping with the key "kind" that names a {self.registry.noun}')
+        try:
+            member = self.registry.get(value["kind"])
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        return member.model_validate(value)
+
     def __get_pydantic_json_schema__(self, _: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         """One definition per registry, to which fields refer, also those of its own members (a chain of chains)."""
-        name = f"any {self.registry.sort}"
+        name = f"any {self.registry.noun}"
         one = core_schema.definition_reference_schema(name)
         if self.registry in _being_described.get():
             return handler(one)
@@ -124,20 +142,3 @@ class Kinds:
 
 
 _being_described: ContextVar[frozenset[Registry[Any]]] = ContextVar("_being_described", default=frozenset())
-
-
-def by_kind(registry: Registry[type[BaseModel]]) -> Any:
-    """A pydantic field type: a config whose `kind` is looked up in the registry."""
-
-    def resolve(value: Any) -> Any:
-        if isinstance(value, BaseModel):
-            return value
-        if not isinstance(value, dict) or "kind" not in value:
-            raise ValueError(f'expected a mapping with the key "kind" that names a {registry.sort}')
-        try:
-            member = registry.get(value["kind"])
-        except ConfigError as error:
-            raise ValueError(str(error)) from None
-        return member.model_validate(value)
-
-    return Annotated[SerializeAsAny[BaseModel], BeforeValidator(resolve), Kinds(registry)]

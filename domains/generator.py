@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -14,16 +14,15 @@ from ..core import artifact
 from ..core.capabilities import capabilities
 from ..core.config import Config, parse
 from ..core.data import Batch, Source
-from ..core.families import families
+from ..core.families import AnyFamily
 from ..core.noise import Noise
-from ..core.objective import Act, Trainable, adapt
-from ..core.registry import by_kind
+from ..core.objective import Stage, Trainable, transform_batches
 from ..core.spaces import Space, Tree, batch_size
 
 Symmetry = Callable[[Batch, Noise], Batch]
 
 
-class Codec(nn.Module):
+class Codec(nn.Module, ABC):
     """Maps physical batches to values of `space` given `condition`, and back.
 
     What was fitted (scales, base laws) lies in buffers, so that it travels with the weights.
@@ -94,16 +93,16 @@ class Codec(nn.Module):
 class CodecConfig(Config):
     """Base of a domain's codec configs."""
 
+    @abstractmethod
     def build(self, description: Mapping[str, Any]) -> Codec:
         """Return the unfitted codec for data that a domain describes as plain JSON."""
-        raise TypeError(f"{type(self).__name__} does not define build(description).")
 
 
 class GeneratorConfig(Config):
     """Codec and family; a domain narrows `codec` to its own and may add symmetries."""
 
     codec: CodecConfig
-    family: by_kind(families)  # type: ignore[valid-type]
+    family: AnyFamily
 
     def build(self, description: Mapping[str, Any], source: Source | None = None) -> Generator:
         """Return a generator; the codec is fitted if `source` is given, else its buffers await loading."""
@@ -144,10 +143,10 @@ class Generator(nn.Module):
             batch = self.symmetry(batch, noise.fold("symmetry"))
         return self.codec.encode(batch, noise.fold("codec"))
 
-    def acts(self) -> Sequence[Act]:
-        """The acts of the family, each fed with augmented and encoded physical batches."""
+    def stages(self) -> Sequence[Stage]:
+        """The stages of the family, each fed with augmented and encoded physical batches."""
         assert isinstance(self.family, Trainable)
-        return adapt(self.family.acts(), self._prepare)
+        return transform_batches(self.family.stages(), self._prepare)
 
     def save(self, folder: Path, **provenance: Any) -> None:
         """Write the artefact: config, data description and weights."""

@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from .. import __version__
-from ..core.engine.signals import ASKED, answered
+from ..core.engine.signals import ASKED, interruptible
 from .failure import BAD_INPUT, FAILED, INTERRUPTED, told
 from .seeds import LARGEST_SEED
 
@@ -131,7 +131,7 @@ def fit(
     words = list(assignments or [])
     words += [f"data.options.geometry={geometry}"] if geometry else []
     words += ["tracking=none"] if no_tracking else []
-    with answered(), _screen() as screen:
+    with interruptible(), _screen() as screen:
         from .fit import fit as run_fit  # takes seconds, in which a signal may come
 
         fitted = run_fit(

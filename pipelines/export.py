@@ -199,7 +199,7 @@ def describe(model: Model, format: str, file: Path, names: Signature, found: Agr
 
 def _row(port: Port) -> dict[str, Any]:
     row: dict[str, Any] = {"name": port.name, "role": port.role, "dtype": port.dtype, "shape": ["batch", *port.shape]}
-    optional = {"law": port.law, "unit": port.unit, "seen": [list(bounds) for bounds in port.seen]}
+    optional = {"distribution": port.distribution, "unit": port.unit, "seen": [list(bounds) for bounds in port.seen]}
     return row | {key: value for key, value in optional.items() if value}
 
 

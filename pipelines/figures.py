@@ -28,25 +28,25 @@ def read_losses(run: Run) -> list[dict[str, Any]]:
 
 
 def draw_losses(rows: list[dict[str, Any]]) -> Figure:
-    """One panel per act, one curve per role and per role's loss on held-out rows."""
+    """One panel per stage, one curve per player and per player's loss on held-out rows."""
     curves: dict[str, dict[str, list[tuple[int, float]]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
-        act, step = row["act"], row["step"]
+        stage, step = row["stage"], row["step"]
         if "loss" in row:
-            curves[act][row["role"]].append((step, row["loss"]))
-        held_out = f"heldout/{act}/"
+            curves[stage][row["player"]].append((step, row["loss"]))
+        held_out = f"heldout/{stage}/"
         for name, value in row.items():
             if name.startswith(held_out):
-                curves[act][f"{name.removeprefix(held_out)}, held out"].append((step, value))
+                curves[stage][f"{name.removeprefix(held_out)}, held out"].append((step, value))
     figure = Figure(figsize=(4.8 * max(1, len(curves)), 3.2), layout="constrained")
     panels = figure.subplots(1, max(1, len(curves)), squeeze=False)[0]
-    for panel, (act, roles) in zip(panels, curves.items(), strict=False):
-        for role, points in roles.items():
+    for panel, (stage, players) in zip(panels, curves.items(), strict=False):
+        for player, points in players.items():
             steps, losses = zip(*points, strict=True)
-            panel.plot(steps, losses, linewidth=1, label=role)
-        panel.set(title=act, xlabel="optimiser step", ylabel="loss")
+            panel.plot(steps, losses, linewidth=1, label=player)
+        panel.set(title=stage, xlabel="optimiser step", ylabel="loss")
         panel.grid(alpha=0.25)
-        if len(roles) > 1:
+        if len(players) > 1:
             panel.legend(frameon=False)
     return figure
 

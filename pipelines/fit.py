@@ -13,9 +13,8 @@ import torch
 from ..core.artifact import restore
 from ..core.engine.listeners import Listener
 from ..core.engine.loop import fit as train
-from ..core.engine.parallel import World, gathered, joined
-from ..core.engine.player import DTYPES
-from ..core.engine.signals import answered
+from ..core.engine.parallel import World, full_state_dict, process_group
+from ..core.engine.signals import interruptible
 from ..core.errors import ConfigError
 from ..domains import domains
 from ..domains.generator import Generator
@@ -74,9 +73,9 @@ def fit(
     """
     screen = screen or Silent()
     with ExitStack() as stack:
-        stack.enter_context(answered())
+        stack.enter_context(interruptible())
         where, plugin, run = resolve_device(device), domains.get(domain), new_run(out)
-        world = stack.enter_context(joined(where))
+        world = stack.enter_context(process_group(where))
         config = _config(plugin, run, recipe, overrides, resume)
         world.barrier()  # all have looked at the folder before the first process writes there
         source = plugin.open(Path(data), config.data.options)
@@ -88,8 +87,8 @@ def fit(
         training, kept = _split(chosen, config.data.validation)
         torch.manual_seed(config.seed)  # initial weights are torch's own draws, alike on every rank
         generator = _build(plugin, config, source.description, training)
-        generator.to(where, DTYPES[config.training.parallel.precision])
-        plan = config.training.plan(generator.acts())
+        generator.to(where, config.training.parallel.dtype)
+        plan = config.training.plan(generator.stages())
         evaluator = HeldOutLoss(plan, kept, where, config.training.checkpoint.every) if kept else None
         ledger = Ledger(run, config, _facts(data, source, training, generator, world), where)
         listeners: list[Listener] = [ledger, _Shown(screen)]
@@ -107,7 +106,7 @@ def fit(
             evaluator=evaluator,
             listeners=listeners,
         )
-        tensors = gathered(generator)
+        tensors = full_state_dict(generator)
         if world.first:
             whole = config.generator.build(source.description)
             restore(whole, tensors, what="the fitted model")
@@ -198,8 +197,8 @@ class _Shown:
 
     def row(self, row: Mapping[str, Any]) -> None:
         if "loss" in row:  # rows of an evaluation have figures of their own
-            act = str(row["act"])
-            self.screen.progress(f"fit {act}", int(row["step"]), self.steps.get(act, 0), f"loss {row['loss']:.4g}")
+            stage = str(row["stage"])
+            self.screen.progress(f"fit {stage}", int(row["step"]), self.steps.get(stage, 0), f"loss {row['loss']:.4g}")
 
     def checkpoint(self, step: int) -> None:
         pass

@@ -34,7 +34,7 @@ class Port:
         role: "condition", "noise" or "sample".
         shape: without the batch.
         dtype: "float32" or "int64".
-        law: of a noise: "normal" (standard) or "uniform" (open interval from 0 to 1).
+        distribution: of a noise: "normal" (standard) or "uniform" (open interval from 0 to 1).
         unit: of a condition or sample; empty if it has none.
         seen: of a condition: smallest and largest value in training (nearly), for each of its numbers.
     """
@@ -43,7 +43,7 @@ class Port:
     role: str
     shape: tuple[int, ...]
     dtype: str
-    law: str = ""
+    distribution: str = ""
     unit: str = ""
     seen: tuple[tuple[float, float], ...] = ()
 
@@ -67,13 +67,13 @@ class Example:
     Attributes:
         condition: physical conditions.
         noise: what the sampler read, by name.
-        laws: the law of each noise.
+        distributions: of each noise.
         x: what the sampler made of them.
     """
 
     condition: Tree
     noise: dict[str, Tensor]
-    laws: tuple[str, ...]
+    distributions: tuple[str, ...]
     x: Tree
 
     @property
@@ -114,10 +114,10 @@ def example(generator: Generator, n: int, *, seed: int) -> Example:
     recorder = Recorder(noise)
     with torch.no_grad():
         x = generator.sample(n, condition, noise=recorder)
-    laws = tuple(recorder.laws[name] for name in recorder.tape)
+    distributions = tuple(recorder.distributions[name] for name in recorder.tape)
     # rows of a keyed draw lie apart in memory, and a compiled graph would expect its callers' to do so as well
     tape = {name: value.contiguous() for name, value in recorder.tape.items()}
-    return Example(map_tree(Tensor.contiguous, condition), tape, laws, x)
+    return Example(map_tree(Tensor.contiguous, condition), tape, distributions, x)
 
 
 def signature(generator: Generator, drawn: Example) -> Signature:
@@ -129,7 +129,8 @@ def signature(generator: Generator, drawn: Example) -> Signature:
         for name, value in _named(many, _LONE).items()
     )
     noises = (
-        _port(name, "noise", value, law=law) for (name, value), law in zip(drawn.noise.items(), drawn.laws, strict=True)
+        _port(name, "noise", value, distribution=each)
+        for (name, value), each in zip(drawn.noise.items(), drawn.distributions, strict=True)
     )
     outputs = (
         _port(name, "sample", value, unit=codec.units.get(name, ""))
@@ -167,10 +168,16 @@ def _named(value: Tree, lone: str) -> dict[str, Tensor]:
 
 
 def _port(
-    name: str, role: str, value: Tensor, *, law: str = "", unit: str = "", seen: Sequence[tuple[float, float]] = ()
+    name: str,
+    role: str,
+    value: Tensor,
+    *,
+    distribution: str = "",
+    unit: str = "",
+    seen: Sequence[tuple[float, float]] = (),
 ) -> Port:
     dtype = str(value.dtype).removeprefix("torch.")
-    return Port(name, role, tuple(value.shape[1:]), dtype, law, unit, tuple(seen))
+    return Port(name, role, tuple(value.shape[1:]), dtype, distribution, unit, tuple(seen))
 
 
 def _range(value: Tensor) -> list[tuple[float, float]]:

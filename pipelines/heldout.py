@@ -8,16 +8,15 @@ import torch
 
 from ..core.engine.evaluate import NoiseFactory
 from ..core.engine.plan import Plan
-from ..core.engine.player import DTYPES
 from ..domains.plugin import Dataset
 
 BATCH = 1000
 
 
 class HeldOutLoss:
-    """Mean loss of every role over the held-out rows, as `heldout/ACT/ROLE`.
+    """Mean loss of every player over the held-out rows, as `heldout/STAGE/PLAYER`.
 
-    All acts are looked at, whether their turn has come or not. Roles whose loss contains gradients of its own
+    All stages are looked at, whether their turn has come or not. Players whose loss contains gradients of its own
     (gradient penalties) are left out, because evaluation computes none.
 
     Args:
@@ -29,7 +28,7 @@ class HeldOutLoss:
 
     def __init__(self, plan: Plan, data: Dataset, device: torch.device, every: int) -> None:
         self.plan, self.data, self.device, self.every = plan, data, device, every
-        self.dtype = DTYPES[plan.training.parallel.precision]
+        self.dtype = plan.training.parallel.dtype
 
     def __call__(self, noise: NoiseFactory) -> Mapping[str, float]:
         sums: dict[str, float] = {}
@@ -37,11 +36,11 @@ class HeldOutLoss:
         for rows in torch.arange(len(self.data)).split(BATCH):
             batch = self.data.fetch(rows).to(self.device, self.dtype)
             for stage in self.plan.stages:
-                for role in stage.act.roles:
-                    if role.objective.double_backward:
+                for player in stage.players:
+                    if player.objective.double_backward:
                         continue
-                    losses = role.objective(batch, noise(batch.index))
-                    name = f"heldout/{stage.act.name}/{role.name}"
+                    losses = player.objective(batch, noise(batch.index))
+                    name = f"heldout/{stage.name}/{player.name}"
                     sums[name] = sums.get(name, 0.0) + float((losses.weights * losses.losses).sum())
                     weights[name] = weights.get(name, 0.0) + float(losses.weights.sum())
         return {name: total / weights[name] for name, total in sums.items()}

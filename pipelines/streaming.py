@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from ..core.data import map_tree
-from ..core.engine.parallel import World, joined
+from ..core.engine.parallel import World, process_group
 from ..core.errors import ConfigError
 from ..core.spaces import Tree
 from ..data_specs.errors import DataError
@@ -71,7 +71,7 @@ def stream(draw: Draw, n: int, target: Target, *, batch_size: int, screen: Scree
     if n < 1 or batch_size < 1:
         raise ConfigError(f"expected at least one sample and a batch of at least one, found {n} and {batch_size}.")
     target.file.parent.mkdir(parents=True, exist_ok=True)
-    with joined(timeout=_PATIENCE) as world:
+    with process_group(timeout=_PATIENCE) as world:
         if world.size == 1:
             return _write(draw, range(n), target, batch_size, screen, what)
         written = _written(target, n, world)
@@ -100,7 +100,7 @@ def _written(target: Target, n: int, world: World) -> int:
                 written = writer.written
         except DataError as error:
             refusal = error
-    written, refusal = world.decide((written, refusal))
+    written, refusal = world.broadcast((written, refusal))
     if refusal is not None:
         raise refusal
     return written

@@ -162,10 +162,14 @@ class Tracker:
 
     def _keep(self, row: Mapping[str, Any]) -> None:
         now = int(time.time() * 1000)
-        step, prefix = int(row["step"]), f"{row['act']}/{row['role']}"
+        step, prefix = int(row["step"]), f"{row['stage']}/{row['player']}"
         for name, value in row.items():
             key = f"{prefix}/{name}"
-            if name not in ("act", "role", "step") and isinstance(value, int | float) and (key, step) not in self._sent:
+            if (
+                name not in ("stage", "player", "step")
+                and isinstance(value, int | float)
+                and (key, step) not in self._sent
+            ):
                 self._sent.add((key, step))
                 self._buffer.append((key, float(value), now, step))
 

@@ -11,7 +11,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from ..core.artifact import weights_digest
-from ..core.engine.parallel import joined
+from ..core.engine.parallel import process_group
 from ..core.errors import ConfigError
 from ..core.statistics.estimate import Estimate
 from ..domains import domains
@@ -113,7 +113,7 @@ def validate(
         else recorded_training(plugin, sides["generated"], owner)
     )
     store = None
-    with joined(resolve_device("auto")) as world:
+    with process_group(resolve_device("auto")) as world:
         if world.first:
             writable(folder)
         evaluation = plugin.evaluate(

@@ -68,7 +68,7 @@ class Checkpoints:
             TrainingError: the disk is full or not writable; the checkpoints before are intact.
         """
         name = f"step-{step:08d}" + (f".{turn:02d}" if turn else "")
-        if self.world.decide(name in self.names()):
+        if self.world.broadcast(name in self.names()):
             return False
         temporary = self.folder / f".{name}.tmp"
         try:
@@ -102,7 +102,7 @@ class Checkpoints:
 
     def newest(self) -> tuple[str, dict[str, Any]] | None:
         """Name and content of the newest checkpoint, if there is one; raises `TrainingError`."""
-        name = self.world.decide(next(reversed(self.names()), None))
+        name = self.world.broadcast(next(reversed(self.names()), None))
         return None if name is None else (name, read_index(self.folder / name))
 
     def load(self, name: str, content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:

@@ -1,4 +1,4 @@
-"""A budget of minutes, shared out over the acts."""
+"""A budget of minutes, shared out over the stages."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 
 class Clock:
-    """Counts the seconds of a fit over all its resumes and says when an act's share is spent.
+    """Counts the seconds of a fit over all its resumes and says when a stage's share is spent.
 
-    Each act gets what is left of the budget in proportion to its steps among those still planned, so that a later
-    act is never starved by an earlier one.
+    Each stage gets what is left of the budget in proportion to its steps among those still planned, so that a later
+    stage is never starved by an earlier one.
 
     Args:
         minutes: the budget, or None for as long as it takes.
@@ -27,7 +27,7 @@ class Clock:
         return time.monotonic() - self._start
 
     def begin(self, steps: Sequence[int]) -> None:
-        """Set the deadline of the first of the acts that are still to come, given their planned steps."""
+        """Set the deadline of the first of the stages that are still to come, given their planned steps."""
         if self.minutes is not None:
             spent = self.spent
             self.deadline = spent + max(0.0, 60 * self.minutes - spent) * steps[0] / sum(steps)

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from .parallel import local
+from .parallel import to_local
 
 
-class Average:
+class ExponentialMovingAverage:
     """Running average of parameters, a <- d a + (1 - d) p with d = min(decay, (1 + n) / (10 + n)) after n updates.
 
     The warm-up of the decay lets the average forget the initial weights. Works on shards (DTensor) as on whole
@@ -26,8 +26,8 @@ class Average:
     def update(self, count: int) -> None:
         """Take the current parameters in; `count` is the number of updates before this one."""
         decay = min(self.decay, (1 + count) / (10 + count))
-        current = [local(parameter.detach()) for parameter in self.parameters]
-        torch._foreach_lerp_([local(tensor) for tensor in self.tensors], current, 1 - decay)  # pyright: ignore[reportPrivateImportUsage]
+        current = [to_local(parameter.detach()) for parameter in self.parameters]
+        torch._foreach_lerp_([to_local(tensor) for tensor in self.tensors], current, 1 - decay)  # pyright: ignore[reportPrivateImportUsage]
 
     @torch.no_grad()
     def adopt(self) -> None:

@@ -13,7 +13,7 @@ class Listener(Protocol):
     """
 
     def stage(self, name: str, steps: int) -> None:
-        """An act begins or is resumed; `steps` is its planned number of steps."""
+        """A stage begins or is resumed; `steps` is its planned number of steps."""
         ...
 
     def row(self, row: Mapping[str, Any]) -> None:
@@ -21,5 +21,5 @@ class Listener(Protocol):
         ...
 
     def checkpoint(self, step: int) -> None:
-        """The state after `step` steps (over all acts) is safe on disk."""
+        """The state after `step` steps (over all stages) is safe on disk."""
         ...

@@ -1,6 +1,6 @@
-"""The training loop: one path for one process, DDP and FSDP2, for one role or several.
+"""The training loop: one path for one process, DDP and FSDP2, for one player or several.
 
-A fit is a sequence of stages; in a step of a stage every role takes its turns; a turn is one optimiser step over a
+A fit is a sequence of stages; in a step of a stage every player takes its turns; a turn is one optimiser step over a
 batch of its own. Batches and noise are functions of (seed, position), so nothing but weights, optimisers and
 counters must be remembered, and a fit that is resumed goes on bit for bit as if it had never stopped.
 """
@@ -19,19 +19,19 @@ from torch import Tensor
 from ..data import Source
 from ..errors import Interrupted, TrainingError
 from ..noise import KeyedNoise
+from .batch_order import BatchOrder
 from .checkpoint import FOLDER, Checkpoints
 from .clock import Clock
-from .ema import Average
+from .ema import ExponentialMovingAverage
 from .evaluate import Evaluator, evaluating
+from .finite import NotFinite
 from .listeners import Listener
 from .losses import FILE, LossFile
-from .order import Order
-from .parallel import World, joined, peers_alive, reshard, shard
-from .plan import Plan, Stage
-from .player import DTYPES, Player, Tally, give_turn, turns_taken
+from .parallel import World, peers_alive, process_group, reshard, shard
+from .plan import Plan, ScheduledStage
 from .signals import Signals
 from .state import Position, digest, load_optimizer, model_tensors, optimizer_tensors, pack
-from .watch import NotFinite
+from .trainer import PlayerTrainer, StepSums, give_turn, turns_taken
 
 __all__ = ["Interrupted", "Outcome", "fit"]
 
@@ -41,7 +41,7 @@ class Outcome:
     """How a fit ended.
 
     Attributes:
-        steps: taken by each act; fewer than planned if the time was up.
+        steps: taken by each stage; fewer than planned if the time was up.
         minutes: spent, over all resumes.
     """
 
@@ -68,7 +68,7 @@ def fit(
     the step in hand, with its state saved.
 
     Args:
-        plan: stages of roles with their options.
+        plan: stages of players with their options.
         source: samples by global index; every process reads its share.
         folder: seen by all processes.
         seed: decides order and noise; the weights at the start are the caller's.
@@ -81,7 +81,7 @@ def fit(
         TrainingError: the plan cannot run as asked, a loss is not finite, the disk is full, another process is gone.
         Interrupted: a signal came; the state is saved.
     """
-    with joined(device) as world, peers_alive(), Signals() as signals:
+    with process_group(device) as world, peers_alive(), Signals() as signals:
         fitting = _Fit(plan, source, Path(folder), seed, torch.device(device), evaluator, listeners, world, signals)
         return fitting.run(resume)
 
@@ -107,13 +107,13 @@ class _Fit:
         self.evaluator, self.world, self.signals = evaluator, world, signals
         self.listeners = listeners if world.first else ()
         self.options = plan.training
-        self.dtype = DTYPES[plan.training.parallel.precision]
+        self.dtype = plan.training.parallel.dtype
         self.digest = digest(plan, seed, len(source))
         self.checkpoints = Checkpoints(folder, plan.training.checkpoint.keep, world)
         self.ends: dict[str, int] = {}
         for stage in plan.stages:
-            for role in stage.act.roles:
-                for module in (role.objective, *role.networks):
+            for player in stage.players:
+                for module in (player.objective, *player.networks):
                     module.to(device, self.dtype)
         self.sharded = shard(plan, world, device)
         self._compile()
@@ -122,9 +122,11 @@ class _Fit:
     def _compile(self) -> None:
         if not self.options.parallel.compile:
             return
-        roles = [role for stage in self.plan.stages for role in stage.act.roles]
-        double = {id(network) for role in roles if role.objective.double_backward for network in role.networks}
-        chosen = {id(network): network for role in roles for network in role.networks if id(network) not in double}
+        players = [player for stage in self.plan.stages for player in stage.players]
+        double = {id(network) for player in players if player.objective.double_backward for network in player.networks}
+        chosen = {
+            id(network): network for player in players for network in player.networks if id(network) not in double
+        }
         for network in chosen.values():
             network.compile()
 
@@ -162,74 +164,82 @@ class _Fit:
         self.ends = dict(content["ends"])
         return dict(content)
 
-    def _stage(self, stage: Stage, position: Position, saved: tuple[str, Mapping[str, Any]] | None) -> None:
+    def _stage(self, stage: ScheduledStage, position: Position, saved: tuple[str, Mapping[str, Any]] | None) -> None:
         """Train one stage from a position in it."""
-        act = stage.act
-        if saved is None and act.prepare is not None:
-            act.prepare()
-        players = [Player(stage, role, self.plan, self.world, self.device, self.seed) for role in act.roles]
-        own = [parameter for player in players for parameter in player.parameters]
-        average = Average(own, stage.average) if stage.average else None
+        if saved is None and stage.stage.prepare is not None:
+            stage.stage.prepare()
+        trainers = [
+            PlayerTrainer(stage, player, self.plan, self.world, self.device, self.seed) for player in stage.players
+        ]
+        own = [parameter for trainer in trainers for parameter in trainer.parameters]
+        ema = ExponentialMovingAverage(own, stage.ema_decay) if stage.ema_decay else None
         if saved is not None:
-            self._recall_stage(*saved, players, average)
+            self._recall_stage(*saved, trainers, ema)
         self.clock.begin(
             [stage.steps - position.step, *(later.steps for later in self.plan.stages[position.stage + 1 :])]
         )
         for listener in self.listeners:
-            listener.stage(act.name, stage.steps)
-        with turns_taken(players):
-            asked = self._steps(stage, position, players, average)
-        if average is not None:
-            average.adopt()
+            listener.stage(stage.name, stage.steps)
+        with turns_taken(trainers):
+            asked = self._steps(stage, position, trainers, ema)
+        if ema is not None:
+            ema.adopt()
         self._save(Position(position.stage + 1), (), None)
         if asked and position.stage + 1 < len(self.plan.stages):
-            self._interrupt(self.ends[act.name], act.name)
+            self._interrupt(self.ends[stage.name], stage.name)
 
-    def _steps(self, stage: Stage, position: Position, players: Sequence[Player], average: Average | None) -> bool:
+    def _steps(
+        self,
+        stage: ScheduledStage,
+        position: Position,
+        trainers: Sequence[PlayerTrainer],
+        ema: ExponentialMovingAverage | None,
+    ) -> bool:
         """Take the steps of a stage from a position in it, and note its last; return whether a signal came."""
-        act = stage.act
-        turns = [player for player in players for _ in range(player.role.turns)]
-        order = Order(len(self.source), stage.batch_size, self.seed)
+        turns = [trainer for trainer in trainers for _ in range(trainer.player.turns)]
+        order = BatchOrder(len(self.source), stage.batch_size, self.seed)
         step, last, asked = position.step, False, False
         while not last:
-            for turn, player in enumerate(turns):
+            for turn, trainer in enumerate(turns):
                 if turn < position.turn and step == position.step:
                     continue  # taken before the checkpoint that is resumed
-                if len(players) > 1 or step == position.step:
-                    give_turn(players, player)
+                if len(trainers) > 1 or step == position.step:
+                    give_turn(trainers, trainer)
                 draw = step * len(turns) + turn
-                number = step * player.role.turns + turns[:turn].count(player)
+                number = step * trainer.player.turns + turns[:turn].count(trainer)
                 try:
-                    player.step(self.source, order.batch(draw), number, step)
+                    trainer.step(self.source, order.batch(draw), number, step)
                 except NotFinite as fault:
                     if not fault.spoilt:
-                        self._save(Position(position.stage, step, turn), players, average)
+                        self._save(Position(position.stage, step, turn), trainers, ema)
                     raise
                 reshard(self.sharded)
-            if average is not None:
-                average.update(step)
+            if ema is not None:
+                ema.update(step)
             step += 1
             asked, over = self.world.any(self.signals.received > 0, self.world.first and self.clock.over)
             last = step == stage.steps or over
             if last or step % self.options.log_every == 0:
-                for player in players:
-                    self._log(player, step)
+                for trainer in trainers:
+                    self._log(trainer, step)
             if self.evaluator is not None and (last or step % self.evaluator.every == 0):
-                self._evaluate(self.evaluator, stage, players, average, step)
+                self._evaluate(self.evaluator, stage, trainers, ema, step)
             if not last and (asked or step % self.options.checkpoint.every == 0):
-                self._save(Position(position.stage, step), players, average)
+                self._save(Position(position.stage, step), trainers, ema)
             if asked and not last:
-                self._interrupt(step, act.name)
+                self._interrupt(step, stage.name)
 
-        for player in players:
-            player.watch.settle()
-        self.ends[act.name] = step
+        for trainer in trainers:
+            trainer.finite.raise_pending()
+        self.ends[stage.name] = step
         return asked
 
-    def _log(self, player: Player, step: int) -> None:
-        player.watch.settle()
-        act, role = player.stage.act.name, player.role.name
-        self._write({"act": act, "role": role, "step": step, **player.tally.means(), "lr": player.rate(step - 1)})
+    def _log(self, trainer: PlayerTrainer, step: int) -> None:
+        trainer.finite.raise_pending()
+        stage, player = trainer.stage.name, trainer.player.name
+        self._write(
+            {"stage": stage, "player": player, "step": step, **trainer.sums.means(), "lr": trainer.rate(step - 1)}
+        )
 
     def _write(self, row: Mapping[str, Any]) -> None:
         if self.losses is not None:
@@ -238,30 +248,39 @@ class _Fit:
                 listener.row(row)
 
     def _evaluate(
-        self, evaluator: Evaluator, stage: Stage, players: Sequence[Player], average: Average | None, step: int
+        self,
+        evaluator: Evaluator,
+        stage: ScheduledStage,
+        trainers: Sequence[PlayerTrainer],
+        ema: ExponentialMovingAverage | None,
+        step: int,
     ) -> None:
-        for player in players:
-            player.watch.settle()
+        for trainer in trainers:
+            trainer.finite.raise_pending()
 
         def noise(index: Tensor) -> KeyedNoise:
             return KeyedNoise(self.seed, index.to(self.device), "evaluate", step, self.dtype)
 
-        networks = [network for player in players for network in player.role.networks]
-        with evaluating(networks), average.swapped() if average else nullcontext():
+        networks = [network for trainer in trainers for network in trainer.player.networks]
+        with evaluating(networks), ema.swapped() if ema else nullcontext():
             figures = evaluator(noise)
         reshard(self.sharded)
-        self._write({"act": stage.act.name, "role": "evaluation", "step": step, **self.world.decide(dict(figures))})
+        self._write({"stage": stage.name, "player": "evaluation", "step": step, **self.world.broadcast(dict(figures))})
 
-    def _save(self, position: Position, players: Sequence[Player], average: Average | None) -> None:
-        for player in players:
-            player.watch.settle()
+    def _save(
+        self, position: Position, trainers: Sequence[PlayerTrainer], ema: ExponentialMovingAverage | None
+    ) -> None:
+        for trainer in trainers:
+            trainer.finite.raise_pending()
         tensors = {name: tensor.detach() for name, tensor in self.model.items()}
         packed = {
-            player.role.name: pack(player.optimizer.state_dict()["state"], f"optimizer/{player.role.name}", tensors)
-            for player in players
+            trainer.player.name: pack(
+                trainer.optimizer.state_dict()["state"], f"optimizer/{trainer.player.name}", tensors
+            )
+            for trainer in trainers
         }
-        if average is not None:
-            tensors |= {f"average/{i}": tensor for i, tensor in enumerate(average.tensors)}
+        if ema is not None:
+            tensors |= {f"ema/{i}": tensor for i, tensor in enumerate(ema.tensors)}
         if self.losses is not None:
             self.losses.sync()
         content = {
@@ -271,7 +290,7 @@ class _Fit:
             "seconds": self.clock.spent,
             "losses": self.losses.length if self.losses is not None else 0,
             "optimizers": packed,
-            "tallies": {player.role.name: player.tally.dump() for player in players},
+            "sums": {trainer.player.name: trainer.sums.dump() for trainer in trainers},
         }
         total = sum(self.ends.values()) + position.step
         if self.checkpoints.save(total, position.turn, tensors, content):
@@ -279,20 +298,26 @@ class _Fit:
                 listener.checkpoint(total)
 
     def _recall_stage(
-        self, name: str, content: Mapping[str, Any], players: Sequence[Player], average: Average | None
+        self,
+        name: str,
+        content: Mapping[str, Any],
+        trainers: Sequence[PlayerTrainer],
+        ema: ExponentialMovingAverage | None,
     ) -> None:
         """Load what belongs to the stage in hand: optimisers and averaged weights."""
-        packed = {player: content["optimizers"][player.role.name] for player in players}
-        room = {player: optimizer_tensors(packed[player], player.parameters, content["tensors"]) for player in players}
+        packed = {trainer: content["optimizers"][trainer.player.name] for trainer in trainers}
+        room = {
+            trainer: optimizer_tensors(packed[trainer], trainer.parameters, content["tensors"]) for trainer in trainers
+        }
         tensors = {key: tensor for part in room.values() for key, tensor in part.items()}
-        if average is not None:
-            tensors |= {f"average/{i}": tensor for i, tensor in enumerate(average.tensors)}
+        if ema is not None:
+            tensors |= {f"ema/{i}": tensor for i, tensor in enumerate(ema.tensors)}
         self.checkpoints.load(name, content, tensors)
-        for player in players:
-            load_optimizer(player.optimizer, packed[player], room[player])
-            player.tally = Tally.parse(content["tallies"][player.role.name])
+        for trainer in trainers:
+            load_optimizer(trainer.optimizer, packed[trainer], room[trainer])
+            trainer.sums = StepSums.parse(content["sums"][trainer.player.name])
 
-    def _interrupt(self, step: int, act: str) -> None:
+    def _interrupt(self, step: int, stage: str) -> None:
         raise Interrupted(
-            f'A signal ended the fit after step {step} of act "{act}"; its state is saved: go on with --resume.'
+            f'A signal ended the fit after step {step} of stage "{stage}"; its state is saved: go on with --resume.'
         )

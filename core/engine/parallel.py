@@ -52,7 +52,7 @@ class World:
     def first(self) -> bool:
         return self.rank == 0
 
-    def add(self, tensor: Tensor) -> Tensor:
+    def all_reduce(self, tensor: Tensor) -> Tensor:
         """Sum a tensor over all processes, in place."""
         if self.size > 1:
             dist.all_reduce(tensor)
@@ -73,7 +73,7 @@ class World:
             dist.all_gather_object(values, value)
         return values
 
-    def decide(self, value: T) -> T:
+    def broadcast(self, value: T) -> T:
         """The value that the first process holds."""
         box = [value]
         if self.size > 1:
@@ -89,7 +89,7 @@ ALONE = World()
 
 
 @contextmanager
-def joined(device: torch.device | str = "cpu", *, timeout: timedelta = timedelta(minutes=10)) -> Iterator[World]:
+def process_group(device: torch.device | str = "cpu", *, timeout: timedelta = timedelta(minutes=10)) -> Iterator[World]:
     """Join the processes that a launcher started, and yield this one's `World`; nested uses join once.
 
     A peer that is killed closes its connections and is noticed at once; `timeout` is for one that hangs.
@@ -155,17 +155,17 @@ def _units(plan: Plan) -> list[tuple[nn.Module, bool]]:
     """Networks to cut, the inner ones first as FSDP2 wants them, and whether double backward goes through them."""
     units: dict[int, tuple[nn.Module, bool]] = {}
     for stage in plan.stages:
-        double = any(role.objective.double_backward for role in stage.act.roles)
-        for role in stage.act.roles:
-            where = f'act "{stage.act.name}", role "{role.name}"'
-            if stage.optimizers[role.name].kind == "lbfgs":
+        double = any(player.objective.double_backward for player in stage.players)
+        for player in stage.players:
+            where = f'stage "{stage.name}", player "{player.name}"'
+            if stage.optimizers[player.name].kind == "lbfgs":
                 raise TrainingError(f"{where}: lbfgs needs whole gradients; use training.parallel.kind=ddp.")
-            for network in role.networks:
+            for network in player.networks:
                 inner = {id(part) for part in network.modules() if part is not network}
-                if double and any(id(other) in inner for other in role.networks):
+                if double and any(id(other) in inner for other in player.networks):
                     raise TrainingError(
-                        f"{where}: its act differentiates through gradients, and a network of it lies within another, "
-                        "which FSDP cannot unshard for that; give only the outer network to the role, or use "
+                        f"{where}: its stage differentiates through gradients and has a network within another one, "
+                        "which FSDP cannot unshard for that; give only the outer network to the player, or use "
                         "training.parallel.kind=ddp."
                     )
                 units[id(network)] = (network, double or units.get(id(network), (network, False))[1])
@@ -175,7 +175,7 @@ def _units(plan: Plan) -> list[tuple[nn.Module, bool]]:
 def replicate(objective: Objective, plan: Plan, world: World) -> nn.Module:
     """Wrap an objective so that its backward averages gradients over processes, if the plan asks for `ddp`.
 
-    Call it while the parameters of all other roles are frozen. Buffers are replicated, not broadcast: the first process
+    Call it while the parameters of all other players are frozen. Buffers are not broadcast: the first process
     must not overwrite the others' chains.
     """
     if plan.training.parallel.kind != "ddp" or world.size == 1:
@@ -184,12 +184,12 @@ def replicate(objective: Objective, plan: Plan, world: World) -> nn.Module:
         return DistributedDataParallel(objective, broadcast_buffers=False, gradient_as_bucket_view=True)
 
 
-def deferred(module: nn.Module) -> AbstractContextManager[None]:
+def no_sync(module: nn.Module) -> AbstractContextManager[None]:
     """Within this, backward adds gradients up without summing them over processes, where the layout can wait."""
     return module.no_sync() if isinstance(module, DistributedDataParallel) else nullcontext()
 
 
-def gathered(module: nn.Module) -> dict[str, Tensor]:
+def full_state_dict(module: nn.Module) -> dict[str, Tensor]:
     """Return the state of a module, every tensor whole and on the CPU.
 
     All processes must call it; where there are several, the first gets the tensors and the others nothing.
@@ -198,12 +198,12 @@ def gathered(module: nn.Module) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in state.items() if isinstance(tensor, Tensor)}
 
 
-def whole(tensor: Tensor) -> Tensor:
+def full_tensor(tensor: Tensor) -> Tensor:
     """The whole of a tensor that may be a shard."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
-def local(tensor: Tensor) -> Tensor:
+def to_local(tensor: Tensor) -> Tensor:
     """This process's part of a tensor that may be a shard; shares its memory."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 

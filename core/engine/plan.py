@@ -1,4 +1,4 @@
-"""What is to be trained: acts with their options, as a config and as the plan the loop follows."""
+"""What is to be trained: stages with their options, as a config and as the plan the loop follows."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from pydantic import Field
 
 from ..config import Config
 from ..errors import ConfigError, did_you_mean
-from ..objective import Act
+from ..objective import Player, Stage
 
 
 class OptimizerConfig(Config):
-    """How one role descends."""
+    """How one player descends."""
 
     kind: Literal["adamw", "adam", "sgd", "lbfgs"] = "adamw"
     lr: float = Field(default=1e-3, gt=0, description="peak learning rate")
@@ -30,14 +31,14 @@ class OptimizerConfig(Config):
     clip: float | None = Field(default=None, gt=0, description="largest norm of the gradient")
 
 
-class ActConfig(Config):
-    """Options of one act; what is not set is taken from `TrainingConfig`."""
+class StageConfig(Config):
+    """Options of one stage; what is not set is taken from `TrainingConfig`."""
 
     steps: int | None = Field(default=None, ge=1)
     batch_size: int | None = Field(default=None, ge=1)
     optimizer: OptimizerConfig | None = None
-    optimizers: dict[str, OptimizerConfig] = Field(default_factory=dict, description="by role, before `optimizer`")
-    average: float | None = Field(default=None, ge=0, lt=1, description="decay of the averaged weights; 0 for none")
+    optimizers: dict[str, OptimizerConfig] = Field(default_factory=dict, description="by player, before `optimizer`")
+    ema_decay: float | None = Field(default=None, ge=0, lt=1, description="decay of the averaged weights; 0 for none")
 
 
 class ParallelConfig(Config):
@@ -46,6 +47,11 @@ class ParallelConfig(Config):
     kind: Literal["ddp", "fsdp"] = "ddp"
     compile: bool = Field(default=False, description="compile networks in place (not those with double backward)")
     precision: Literal["float32", "bfloat16", "float64"] = "float32"
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of weights, data and noise; under bfloat16, only the operations that torch autocasts are in it."""
+        return torch.float64 if self.precision == "float64" else torch.float32
 
 
 class CheckpointConfig(Config):
@@ -58,61 +64,79 @@ class CheckpointConfig(Config):
 class TrainingConfig(Config):
     """How a model is fitted."""
 
-    steps: int = Field(default=1000, ge=1, description="optimiser steps of each act that does not say otherwise")
+    steps: int = Field(default=1000, ge=1, description="optimiser steps of each stage that does not say otherwise")
     batch_size: int = Field(default=256, ge=1, description="global batch: samples per step over all processes")
     micro_batch: int | None = Field(
         default=None, ge=1, description="largest number of samples per process and backward"
     )
     optimizer: OptimizerConfig = OptimizerConfig()
-    average: float = Field(default=0.0, ge=0, lt=1, description="decay of the averaged weights (EMA); 0 for none")
-    acts: dict[str, ActConfig] = Field(default_factory=dict, description="options by act")
+    ema_decay: float = Field(default=0.0, ge=0, lt=1, description="decay of the averaged weights (EMA); 0 for none")
+    stages: dict[str, StageConfig] = Field(default_factory=dict, description="options by stage")
     parallel: ParallelConfig = ParallelConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     log_every: int = Field(default=10, ge=1, description="steps between rows of the loss file")
     max_minutes: float | None = Field(
-        default=None, gt=0, description="stop early after this long; acts share it in proportion to steps"
+        default=None, gt=0, description="stop early after this long; stages share it in proportion to steps"
     )
 
-    def plan(self, acts: Sequence[Act]) -> Plan:
-        """Give each act its options; raises `ConfigError` for options of an act or role that is not there."""
-        names = [act.name for act in acts]
-        for name, options in self.acts.items():
+    def plan(self, stages: Sequence[Stage]) -> Plan:
+        """Give each stage its options; raises `ConfigError` for options of a stage or player that is not there."""
+        names = [stage.name for stage in stages]
+        for name, options in self.stages.items():
             if name not in names:
                 raise ConfigError(
-                    f'training.acts: the model has no act "{name}".{did_you_mean(name, names)} It has {names}.'
+                    f'training.stages: the model has no stage "{name}".{did_you_mean(name, names)} It has {names}.'
                 )
-            roles = [role.name for act in acts if act.name == name for role in act.roles]
-            for role in options.optimizers:
-                if role not in roles:
-                    raise ConfigError(f'training.acts.{name}.optimizers: there is no role "{role}"; it has {roles}.')
-        return Plan(tuple(self._stage(act) for act in acts), self)
+            players = [player.name for stage in stages if stage.name == name for player in stage.players]
+            for player in options.optimizers:
+                if player not in players:
+                    raise ConfigError(
+                        f'training.stages.{name}.optimizers: there is no player "{player}"; it has {players}.'
+                    )
+        return Plan(tuple(self._schedule(stage) for stage in stages), self)
 
-    def _stage(self, act: Act) -> Stage:
-        options = self.acts.get(act.name, ActConfig())
+    def _schedule(self, stage: Stage) -> ScheduledStage:
+        options = self.stages.get(stage.name, StageConfig())
         optimizer = options.optimizer or self.optimizer
-        return Stage(
-            act=act,
+        return ScheduledStage(
+            stage=stage,
             steps=options.steps or self.steps,
             batch_size=options.batch_size or self.batch_size,
-            optimizers={role.name: options.optimizers.get(role.name, optimizer) for role in act.roles},
-            average=self.average if options.average is None else options.average,
+            optimizers={player.name: options.optimizers.get(player.name, optimizer) for player in stage.players},
+            ema_decay=self.ema_decay if options.ema_decay is None else options.ema_decay,
         )
 
 
 @dataclass(frozen=True)
-class Stage:
-    """An act with everything decided."""
+class ScheduledStage:
+    """A stage with its options.
 
-    act: Act
+    Attributes:
+        stage: what the model asks for.
+        steps: planned steps.
+        batch_size: samples per step over all processes.
+        optimizers: by player.
+        ema_decay: decay of the averaged weights, 0 for none.
+    """
+
+    stage: Stage
     steps: int
     batch_size: int
     optimizers: dict[str, OptimizerConfig]
-    average: float
+    ema_decay: float
+
+    @property
+    def name(self) -> str:
+        return self.stage.name
+
+    @property
+    def players(self) -> tuple[Player, ...]:
+        return self.stage.players
 
 
 @dataclass(frozen=True)
 class Plan:
     """Stages in order, and the options they share."""
 
-    stages: tuple[Stage, ...]
+    stages: tuple[ScheduledStage, ...]
     training: TrainingConfig

@@ -50,7 +50,7 @@ class _AskedToEnd(KeyboardInterrupt):
 
 
 @contextmanager
-def answered() -> Iterator[None]:
+def interruptible() -> Iterator[None]:
     """End the part of a fit within as soon as a signal comes; it may be killed at any moment, and then goes on.
 
     Raises:

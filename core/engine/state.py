@@ -33,17 +33,17 @@ class Position:
 def model_tensors(plan: Plan) -> dict[str, Tensor]:
     """All parameters and persistent buffers that the plan's objectives and networks hold.
 
-    A tensor that several roles share is listed once, under the name of the first.
+    A tensor that several players share is listed once, under the name of the first.
     """
     named: dict[str, Tensor] = {}
     known: set[int] = set()
     for stage in plan.stages:
-        for role in stage.act.roles:
-            for place, module in enumerate((role.objective, *role.networks)):
+        for player in stage.players:
+            for place, module in enumerate((player.objective, *player.networks)):
                 for name, tensor in module.state_dict(keep_vars=True).items():
                     if isinstance(tensor, Tensor) and id(tensor) not in known:
                         known.add(id(tensor))
-                        named[f"model/{stage.act.name}/{role.name}/{place}/{name}"] = tensor
+                        named[f"model/{stage.name}/{player.name}/{place}/{name}"] = tensor
     return named
 
 
@@ -56,11 +56,11 @@ def digest(plan: Plan, seed: int, samples: int) -> str:
     training = plan.training
     stages = [
         {
-            "act": stage.act.name,
-            "roles": [(role.name, role.turns) for role in stage.act.roles],
+            "stage": stage.name,
+            "players": [(player.name, player.turns) for player in stage.players],
             "steps": stage.steps,
             "batch_size": stage.batch_size,
-            "average": stage.average,
+            "average": stage.ema_decay,
             "optimizers": {name: options.model_dump(mode="json") for name, options in stage.optimizers.items()},
         }
         for stage in plan.stages

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from abc import abstractmethod
+from typing import Annotated, ClassVar
 
+from pydantic import SerializeAsAny
 from torch import nn
 
 from ..config import Config
-from ..registry import Registry
+from ..registry import ByKind, Registry
 from ..spaces import Space
 
 
@@ -35,9 +37,9 @@ class FamilyConfig(Config):
     tolerances: ClassVar[dict[str, float]] = {}
     unbiased: ClassVar[bool] = True
 
+    @abstractmethod
     def build(self, space: Space, condition: Space | None = None) -> nn.Module:
         """Return the untrained model of samples of `space` given `condition`; raises `ConfigError`."""
-        raise TypeError(f"{type(self).__name__} does not define build(space, condition).")
 
     @classmethod
     def example(cls) -> FamilyConfig:
@@ -46,3 +48,6 @@ class FamilyConfig(Config):
 
 
 families: Registry[type[FamilyConfig]] = Registry("family", package=__name__, group="maquette.families")
+
+AnyFamily = Annotated[SerializeAsAny[FamilyConfig], ByKind(families)]
+"""Field type of a config that holds a family's config."""

@@ -17,10 +17,9 @@ from ..capabilities import capabilities
 from ..data import Batch
 from ..errors import ConfigError, did_you_mean
 from ..noise import Noise
-from ..objective import Act, adapt
-from ..registry import by_kind
+from ..objective import Stage, transform_batches
 from ..spaces import Product, Simple, Space, Tree
-from . import FamilyConfig, families
+from . import AnyFamily, FamilyConfig, families
 
 
 def _of(parts: Mapping[str, Simple]) -> Space:
@@ -34,10 +33,10 @@ class Split:
 
     first: tuple[str, ...]
     second: tuple[str, ...]
-    context: tuple[str, ...]
+    condition_parts: tuple[str, ...]
     """Names of the condition's parts; a lone condition is called "condition"."""
     labels: tuple[str, str]
-    """What the two families' acts and noise are called."""
+    """What the two families' stages and noise are called."""
 
     def take(self, x: Tree, names: Sequence[str]) -> Tree:
         """The named parts of a sample; a lone one as its tensor."""
@@ -52,7 +51,7 @@ class Split:
 
     def given(self, condition: Tree | None, a: Tree) -> Tree:
         """What the second family is conditioned on."""
-        both = self.named(condition, self.context) | self.named(a, self.first)
+        both = self.named(condition, self.condition_parts) | self.named(a, self.first)
         return next(iter(both.values())) if len(both) == 1 else both
 
 
@@ -73,11 +72,11 @@ class Chain(nn.Module):
         b = self.second.sample(n, split.given(condition, a), noise=noise.fold(two))
         return split.named(a, split.first) | split.named(b, split.second)
 
-    def acts(self) -> list[Act]:
-        """The acts of the first family, then those of the second; an act called "fit" bears the family's name."""
+    def stages(self) -> list[Stage]:
+        """The stages of the first family, then those of the second; a stage called "fit" bears the family's name."""
         one, two = self.split.labels
-        first = adapt(self.first.acts(), self._first_view, label=one)
-        return first + adapt(self.second.acts(), self._second_view, label=two)
+        first = transform_batches(self.first.stages(), self._first_view, label=one)
+        return first + transform_batches(self.second.stages(), self._second_view, label=two)
 
     def _first_view(self, batch: Batch, noise: Noise) -> Batch:
         return replace(batch, x=self.split.take(batch.x, self.split.first))
@@ -96,7 +95,7 @@ class DensityChain(Chain):
         return self.first.log_prob(a, condition) + self.second.log_prob(b, self.split.given(condition, a))
 
     @property
-    def account(self) -> tuple[str, ...]:
+    def likelihood_notes(self) -> tuple[str, ...]:
         both = zip(self.split.labels, (self.first, self.second), strict=True)
         return tuple(f"{label}: {each}" for label, model in both for each in getattr(model, "account", ()))
 
@@ -114,10 +113,10 @@ class ChainConfig(FamilyConfig):
     model: ClassVar[type[nn.Module]] = Chain
 
     kind: Literal["chain"] = "chain"
-    first: by_kind(families)  # type: ignore[valid-type]
-    second: by_kind(families)  # type: ignore[valid-type]
+    first: AnyFamily
+    second: AnyFamily
     split: tuple[str, ...] = Field(min_length=1, description="names of the parts that `first` models")
-    names: tuple[str, str] = Field(default=("first", "second"), description="what the two families' acts are called")
+    names: tuple[str, str] = Field(default=("first", "second"), description="what the two families' stages are called")
 
     @property
     def tolerance(self) -> str:  # type: ignore[override]

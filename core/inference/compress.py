@@ -59,7 +59,7 @@ def compress(model: Conditionals, x: Tree, condition: Tree | None = None) -> byt
         ModuleNotFoundError: the package `constriction` is not installed.
     """
     levels, coder = _levels(model), _constriction().stream
-    rows = model.layout.rows(x)
+    rows = model.layout.flatten(x)
     n, numbers = rows.shape
     most = _most(numbers, levels)
     if not 0 < n <= most:
@@ -98,7 +98,7 @@ def decompress(model: Conditionals, archive: bytes, condition: Tree | None = Non
         ModuleNotFoundError: the package `constriction` is not installed.
     """
     levels, coder = _levels(model), _constriction().stream
-    n, digest, words = _read(archive, model.layout.width, levels)
+    n, digest, words = _read(archive, model.layout.features, levels)
     if condition is not None and batch_size(condition) != n:
         raise SpaceError(f"condition: expected {n} rows, one per sample of the archive, found {batch_size(condition)}.")
     decoder, family = coder.stack.AnsCoder(words), coder.model.Categorical(perfect=False)
@@ -108,7 +108,7 @@ def decompress(model: Conditionals, archive: bytes, condition: Tree | None = Non
             "archive: its content does not match its digest; read it with the model, the conditions, the device and "
             "the number of threads that wrote it, or copy it again."
         )
-    return model.layout.value(rows)
+    return model.layout.unflatten(rows)
 
 
 def _walk(model: Conditionals, rows: Tensor, condition: Tree | None, code: _Code) -> Tensor:

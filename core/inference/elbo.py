@@ -49,13 +49,13 @@ def terms(
     Returns:
         "bound", "reconstruction", then the layers as the model names them; the first is the second less the others.
     """
-    found = [model.evidence(x, condition, noise=noise.fold(f"draw/{k}")) for k in range(draws)]
+    found = [model.elbo(x, condition, noise=noise.fold(f"draw/{k}")) for k in range(draws)]
     result = {
         "bound": _term(torch.stack([evidence.bound for evidence in found]).mean(0)),
         "reconstruction": _term(torch.stack([evidence.reconstruction for evidence in found]).mean(0)),
     }
-    for name in found[0].divergence:
-        groups = torch.stack([evidence.divergence[name] for evidence in found]).mean(0)
+    for name in found[0].kl:
+        groups = torch.stack([evidence.kl[name] for evidence in found]).mean(0)
         result[name] = _term(groups.sum(1), groups.mean(0))
     return result
 

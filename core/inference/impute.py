@@ -19,7 +19,7 @@ from ..data import map_tree
 from ..errors import SpaceError
 from ..layout import Layout
 from ..likelihoods import Likelihood
-from ..noise import Noise, require_rows
+from ..noise import Noise, require_batch_size
 from ..samplers.ancestral import Step
 from ..spaces import Tree
 from .stepwise import blank, steps
@@ -71,7 +71,7 @@ def impute(
     order, law, k = model.order, model.likelihood, particles
     given, known = known_numbers(model.layout, x, known)
     n, numbers = given.shape
-    require_rows(noise, n)
+    require_batch_size(noise, n)
     # everything from here on in the order of drawing
     given, known = given[:, order], known[:, order]
     lots = noise.uniform("resampling", (numbers + 1,))
@@ -100,7 +100,7 @@ def impute(
     value = torch.take_along_dim(found, chosen[..., None], 1)[:, 0]
     total = evidence + weights.logsumexp(1) - torch.log(evidence.new_tensor(k))
     exact = ~(known & ((~known).cumsum(1) > 0)).any(1)
-    return Imputation(model.layout.value(value), found, weights.softmax(1), total, least, exact)
+    return Imputation(model.layout.unflatten(value), found, weights.softmax(1), total, least, exact)
 
 
 def known_numbers(layout: Layout, x: Tree, known: Tree) -> tuple[Tensor, Tensor]:
@@ -109,7 +109,7 @@ def known_numbers(layout: Layout, x: Tree, known: Tree) -> tuple[Tensor, Tensor]
     Raises:
         SpaceError: places that are not booleans for all samples alike or for each; known numbers that are not finite.
     """
-    rows, places = layout.rows(x), layout.rows(known)
+    rows, places = layout.flatten(x), layout.flatten(known)
     if places.dtype != torch.bool or len(places) not in (1, len(rows)):
         found = f"{len(places)} of {str(places.dtype).removeprefix('torch.')}"
         raise SpaceError(f"known: expected one row of booleans, or {len(rows)} as there are samples, found {found}.")

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from ..errors import SpaceError
-from ..noise import Noise, require_rows
+from ..noise import Noise, require_batch_size
 from ..spaces import Real, Tree
 from .impute import known_numbers
 
@@ -81,23 +81,23 @@ def impute_by_chain(
         raise SpaceError(f"model: a chain through codes needs real numbers, found {layout.support.kind} ones.")
     given, places = known_numbers(layout, x, known)
     n = len(given)
-    require_rows(noise, n)
+    require_batch_size(noise, n)
 
     def density(rows: Tensor) -> Tensor:
-        return flow.log_prob(layout.value(rows), condition)
+        return flow.log_prob(layout.unflatten(rows), condition)
 
     def around(rows: Tensor) -> Tensor:
         """log q of the known places of rows (B, D), up to a constant, (B,)."""
         return -0.5 * ((rows - given) / width).square().where(places, 0.0).sum(1)
 
-    rows = given.where(places, layout.rows(flow.sample(n, condition, noise=noise.fold("start"))))
+    rows = given.where(places, layout.flatten(flow.sample(n, condition, noise=noise.fold("start"))))
     size = torch.ones_like(rows[:, :1])
     here, record = density(rows), _Record(rows, steps - steps // 2)
     for t in range(steps):
         keyed = noise.fold(f"step/{t}")
-        free = (given + width * keyed.normal("around", (layout.width,))).where(places, rows)
-        z = (1 - size.square()).sqrt() * flow.encode(layout.value(free), condition)
-        moved = layout.rows(flow.decode(z + size * _codes(flow, n, keyed.fold("move")), condition))
+        free = (given + width * keyed.normal("around", (layout.features,))).where(places, rows)
+        z = (1 - size.square()).sqrt() * flow.encode(layout.unflatten(free), condition)
+        moved = layout.flatten(flow.decode(z + size * _codes(flow, n, keyed.fold("move")), condition))
         proposed = given.where(places, moved)
         there = density(proposed)
         ratio = there + around(moved) + density(free) - here - around(free) - density(moved)
@@ -108,7 +108,9 @@ def impute_by_chain(
         else:  # one that goes on being tuned would no longer be a Markov chain
             size = (size * torch.exp(_GAIN * (accept[:, None].to(size) - _ACCEPTED))).clamp(max=1.0)
     mean, effective = record.summary(places)
-    return ChainImputation(layout.value(rows), given.where(places, mean), effective, record.accepted / record.length)
+    return ChainImputation(
+        layout.unflatten(rows), given.where(places, mean), effective, record.accepted / record.length
+    )
 
 
 def _codes(flow: Any, n: int, noise: Noise) -> Tensor:

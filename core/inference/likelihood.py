@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import torch
 
-from ..capabilities import Accountable, Bounded, Density
+from ..capabilities import Bounded, Density, LikelihoodNotes
 from ..data import Source
 from ..errors import ConfigError, SampleError
 from ..layout import parts
@@ -41,7 +41,7 @@ class LogLikelihood:
     measure: Literal["mass", "density", "mass and density"]
     numbers: int
     draws: int = 0
-    account: tuple[str, ...] = ()
+    likelihood_notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.value:.4f} +- {self.error:.4f} nats per sample ({self.what}, n = {self.n})"
@@ -50,7 +50,7 @@ class LogLikelihood:
     def what(self) -> str:
         """All that has to be known to compare the figure with another, but for its unit and n."""
         draws = f" with {self.draws} draw{'' if self.draws == 1 else 's'}" if self.draws else ""
-        return ", ".join((f"log-{self.measure} of {self.numbers} numbers", self.kind + draws, *self.account))
+        return ", ".join((f"log-{self.measure} of {self.numbers} numbers", self.kind + draws, *self.likelihood_notes))
 
 
 @torch.no_grad()
@@ -102,7 +102,7 @@ def log_likelihood(
         measure=_measure(space),
         numbers=size(space),
         draws=0 if exact else draws,
-        account=model.account if isinstance(model, Accountable) else (),
+        likelihood_notes=model.likelihood_notes if isinstance(model, LikelihoodNotes) else (),
     )
 
 

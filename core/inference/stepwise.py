@@ -17,7 +17,7 @@ def blank(model: Conditionals, n: int) -> Tensor:
     module: Any = model
     weight = next(module.parameters())
     dtype = torch.int64 if isinstance(model.layout.support, Levels) else weight.dtype
-    return torch.zeros(n, model.layout.width, dtype=dtype, device=weight.device)
+    return torch.zeros(n, model.layout.features, dtype=dtype, device=weight.device)
 
 
 def steps(model: Conditionals, n: int, condition: Tree | None = None) -> Step:
@@ -36,6 +36,6 @@ def steps(model: Conditionals, n: int, condition: Tree | None = None) -> Step:
         return model.steps(n, condition)
     order, place = model.order, model.order.argsort()
     return recomputed(
-        lambda sequence: model.conditionals(model.layout.value(sequence[:, place]), condition)[:, order],
+        lambda sequence: model.conditionals(model.layout.unflatten(sequence[:, place]), condition)[:, order],
         blank(model, n),
     )

@@ -7,14 +7,16 @@ support.
 
 from __future__ import annotations
 
-from typing import ClassVar, Protocol, runtime_checkable
+from abc import abstractmethod
+from typing import Annotated, ClassVar, Protocol, runtime_checkable
 
 import torch
+from pydantic import SerializeAsAny
 from torch import Tensor
 
-from ..config import Config
+from ..config import Config, kind_of
 from ..errors import ConfigError
-from ..registry import Registry
+from ..registry import ByKind, Registry
 from ..spaces import Binary, Interval, Levels, Real, Support
 
 SUPPORTS = (Real, Interval, Binary, Levels)
@@ -35,13 +37,13 @@ class Likelihood(Protocol):
     @property
     def parameters(self) -> int: ...
     @property
-    def columns(self) -> int: ...
+    def embed_dim(self) -> int: ...
     @property
     def uniforms(self) -> int: ...
     @property
     def discrete(self) -> bool: ...
 
-    def spread(self, x: Tensor, like: Tensor) -> Tensor:
+    def embed(self, x: Tensor, like: Tensor) -> Tensor:
         """Numbers x (...) as a network sees them, (..., K) in the dtype of `like`."""
         ...
 
@@ -58,7 +60,7 @@ class Likelihood(Protocol):
         ...
 
 
-def precise(parameters: Tensor) -> Tensor:
+def at_least_float32(parameters: Tensor) -> Tensor:
     """What a network gave, in float32 at least: autocast networks speak bfloat16, of too few digits for any law."""
     return parameters.to(torch.promote_types(parameters.dtype, torch.float32))
 
@@ -84,19 +86,21 @@ class LikelihoodConfig(Config):
     supports: ClassVar[tuple[type[Support], ...]]
     usual: ClassVar[tuple[type[Support], ...]] = ()
 
+    @abstractmethod
     def build(self, support: Support) -> Likelihood:
         """Return the law on a support; raises `ConfigError` if it is none there."""
-        raise TypeError(f"{type(self).__name__} does not define build(support).")
 
     def require(self, support: Support) -> None:
         """Raise `ConfigError` unless this is a law on `support`."""
         if not isinstance(support, self.supports):
-            kinds = [known.model_fields["kind"].default for known in self.supports]
-            kind = type(self).model_fields["kind"].default
-            raise ConfigError(f"{kind}: a law of {' or '.join(kinds)} numbers, found {support.kind} ones.")
+            kinds = [kind_of(known) for known in self.supports]
+            raise ConfigError(f"{kind_of(self)}: a law of {' or '.join(kinds)} numbers, found {support.kind} ones.")
 
 
 likelihoods: Registry[type[LikelihoodConfig]] = Registry("likelihood", package=__name__, group="maquette.likelihoods")
+
+AnyLikelihood = Annotated[SerializeAsAny[LikelihoodConfig], ByKind(likelihoods)]
+"""Field type of a config that holds a likelihood's config."""
 
 
 def likelihood_of(support: Support, config: LikelihoodConfig | None = None) -> Likelihood:

@@ -18,11 +18,11 @@ class Bernoulli:
     """p(1) = sigmoid(logit)."""
 
     parameters: int = 1
-    columns: int = 1
+    embed_dim: int = 1
     uniforms: int = 1
     discrete: bool = True
 
-    def spread(self, x: Tensor, like: Tensor) -> Tensor:
+    def embed(self, x: Tensor, like: Tensor) -> Tensor:
         return x.to(like.dtype).unsqueeze(-1)
 
     def log_prob(self, parameters: Tensor, x: Tensor) -> Tensor:

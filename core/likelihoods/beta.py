@@ -51,8 +51,8 @@ class Beta:
     unit: Unit
     uniforms: int = 2 * _GAMMA
 
-    def spread(self, x: Tensor, like: Tensor) -> Tensor:
-        return self.unit.spread(x, like)
+    def embed(self, x: Tensor, like: Tensor) -> Tensor:
+        return self.unit.embed(x, like)
 
     def shapes(self, one: Tensor, two: Tensor) -> tuple[Tensor, Tensor]:
         return one.clamp(_FLATTEST, _SHARPEST).exp(), two.clamp(_FLATTEST, _SHARPEST).exp()

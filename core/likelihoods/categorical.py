@@ -29,10 +29,10 @@ class Categorical:
         return self.count
 
     @property
-    def columns(self) -> int:
+    def embed_dim(self) -> int:
         return self.count
 
-    def spread(self, x: Tensor, like: Tensor) -> Tensor:
+    def embed(self, x: Tensor, like: Tensor) -> Tensor:
         return (x.unsqueeze(-1) == torch.arange(self.count, device=x.device)).to(like.dtype)
 
     def log_prob(self, parameters: Tensor, x: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ class Gaussian:
 
     uniforms: int = 1
 
-    def spread(self, x: Tensor, like: Tensor) -> Tensor:
+    def embed(self, x: Tensor, like: Tensor) -> Tensor:
         return x.to(like.dtype).unsqueeze(-1)
 
     def shapes(self, one: Tensor, two: Tensor) -> tuple[Tensor, Tensor]:

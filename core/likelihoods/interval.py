@@ -45,7 +45,7 @@ class Unit:
     def value(self, t: Tensor) -> Tensor:
         return (self.low + (self.high - self.low) * t).clamp(self.low, self.high)
 
-    def spread(self, x: Tensor, like: Tensor) -> Tensor:
+    def embed(self, x: Tensor, like: Tensor) -> Tensor:
         """As a network sees x: (..., 1) on [-1, 1]."""
         return (2 * self.coordinate(x.to(like.dtype)) - 1).unsqueeze(-1)
 

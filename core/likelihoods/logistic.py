@@ -33,7 +33,7 @@ class LogisticMixture:
 
     count: int
     components: int
-    columns: int = 1
+    embed_dim: int = 1
     uniforms: int = 2
     discrete: bool = True
 
@@ -41,7 +41,7 @@ class LogisticMixture:
     def parameters(self) -> int:
         return 3 * self.components
 
-    def spread(self, x: Tensor, like: Tensor) -> Tensor:
+    def embed(self, x: Tensor, like: Tensor) -> Tensor:
         return (x.to(like.dtype) * (2 / (self.count - 1)) - 1).unsqueeze(-1)
 
     def _pieces(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -51,7 +51,7 @@ class LogisticMixture:
 
     def log_prob(self, parameters: Tensor, x: Tensor) -> Tensor:
         weights, means, scales = self._pieces(parameters)
-        centered = self.spread(x, parameters) - means
+        centered = self.embed(x, parameters) - means
         half, sharpness = 1 / (self.count - 1), torch.exp(-scales)
         above, below = sharpness * (centered + half), sharpness * (centered - half)
         apart = -2 * half * sharpness  # below - above, which would cancel

@@ -33,8 +33,8 @@ class LogitNormal:
     unit: Unit
     uniforms: int = 1
 
-    def spread(self, x: Tensor, like: Tensor) -> Tensor:
-        return self.unit.spread(x, like)
+    def embed(self, x: Tensor, like: Tensor) -> Tensor:
+        return self.unit.embed(x, like)
 
     def shapes(self, one: Tensor, two: Tensor) -> tuple[Tensor, Tensor]:
         return one, _LEAST + torch.exp(two.clamp(max=_WIDEST))

@@ -18,7 +18,7 @@ class Component(Protocol):
     @property
     def uniforms(self) -> int: ...
 
-    def spread(self, x: Tensor, like: Tensor) -> Tensor:
+    def embed(self, x: Tensor, like: Tensor) -> Tensor:
         """Numbers x (...) as a network sees them, (..., 1) in the dtype of `like`."""
         ...
 
@@ -50,7 +50,7 @@ class Mixture:
 
     component: Component
     components: int
-    columns: int = 1
+    embed_dim: int = 1
     discrete: bool = False
 
     @property
@@ -61,8 +61,8 @@ class Mixture:
     def uniforms(self) -> int:
         return 1 + self.component.uniforms
 
-    def spread(self, x: Tensor, like: Tensor) -> Tensor:
-        return self.component.spread(x, like)
+    def embed(self, x: Tensor, like: Tensor) -> Tensor:
+        return self.component.embed(x, like)
 
     def _pieces(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Log weights and both shapes, each (..., K)."""

@@ -6,12 +6,14 @@ None, and starts as the zero function.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from abc import abstractmethod
+from typing import Annotated, ClassVar
 
+from pydantic import SerializeAsAny
 from torch import nn
 
 from ..config import Config
-from ..registry import Registry
+from ..registry import ByKind, Registry
 from ..spaces import Space
 
 
@@ -24,9 +26,12 @@ class NetworkConfig(Config):
 
     summary: ClassVar[str]
 
+    @abstractmethod
     def build(self, space: Space, condition: Space | None = None, *, time: bool = False) -> nn.Module:
         """Return the network for samples of `space`, fed a time in addition if `time`; raises `ConfigError`."""
-        raise TypeError(f"{type(self).__name__} does not define build(space, condition, time).")
 
 
 networks: Registry[type[NetworkConfig]] = Registry("network", package=__name__, group="maquette.networks")
+
+AnyNetwork = Annotated[SerializeAsAny[NetworkConfig], ByKind(networks)]
+"""Field type of a config that holds a backbone's config."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import ConfigError
-from .patterns import Pattern
+from .sparse_attention import Pattern
 
 
 class Rotary(nn.Module):

@@ -59,17 +59,17 @@ def normalized(x: Tensor) -> Tensor:
 class Residual(nn.Module):
     """x + W2 silu(W1 silu(norm(x)) + V c): a residual block that sees a condition; it starts as the identity."""
 
-    def __init__(self, field: Field, channels: int, context: int) -> None:
+    def __init__(self, field: Field, channels: int, context_features: int) -> None:
         super().__init__()
         self.first = Convolution(field, channels, channels)
         self.second = zero_start(Convolution(field, channels, channels))
-        self.condition = nn.Linear(context, channels, bias=False) if context else None
+        self.condition = nn.Linear(context_features, channels, bias=False) if context_features else None
 
-    def forward(self, x: Tensor, columns: Tensor | None) -> Tensor:
-        """x (B, channels, *grid) and condition columns (B, C) to (B, channels, *grid)."""
+    def forward(self, x: Tensor, context: Tensor | None) -> Tensor:
+        """x (B, channels, *grid) and context (B, C) to (B, channels, *grid)."""
         hidden = self.first(F.silu(normalized(x)))
         if self.condition is not None:
-            bias = self.condition(columns)
+            bias = self.condition(context)
             hidden = hidden + bias.reshape(*bias.shape, *(1,) * (hidden.ndim - 2))
         return x + self.second(F.silu(hidden))
 
@@ -130,26 +130,33 @@ class Analysis(nn.Module):
         inputs: channels of the field as the network sees it.
         channels: channels of all features.
         depth: residual blocks at each grid.
-        context: columns of the condition.
+        context_features: C, features of the context.
     """
 
     def __init__(
-        self, levels: Sequence[Field], strides: Sequence[int], *, inputs: int, channels: int, depth: int, context: int
+        self,
+        levels: Sequence[Field],
+        strides: Sequence[int],
+        *,
+        inputs: int,
+        channels: int,
+        depth: int,
+        context_features: int,
     ) -> None:
         super().__init__()
         self.enter = Convolution(levels[0], inputs, channels)
         self.down = nn.ModuleList(
             coarser(level, channels, channels, stride) for level, stride in zip(levels[:-1], strides, strict=True)
         )
-        self.blocks = nn.ModuleList(_blocks(level, channels, depth, context) for level in levels[1:])
+        self.blocks = nn.ModuleList(_blocks(level, channels, depth, context_features) for level in levels[1:])
 
-    def forward(self, x: Tensor, columns: Tensor | None) -> list[Tensor]:
-        """x (B, inputs, *grid) and condition columns (B, C) to one (B, channels, *coarser grid) per stride."""
+    def forward(self, x: Tensor, context: Tensor | None) -> list[Tensor]:
+        """x (B, inputs, *grid) and context (B, C) to one (B, channels, *coarser grid) per stride."""
         x, features = self.enter(x), []
         for down, blocks in zip(self.down, self.blocks, strict=True):
             x = down(x)
             for block in blocks:  # type: ignore[attr-defined]
-                x = block(x, columns)
+                x = block(x, context)
             features.append(x)
         return features
 
@@ -162,22 +169,29 @@ class Synthesis(nn.Module):
     """
 
     def __init__(
-        self, levels: Sequence[Field], strides: Sequence[int], *, channels: int, depth: int, context: int, outputs: int
+        self,
+        levels: Sequence[Field],
+        strides: Sequence[int],
+        *,
+        channels: int,
+        depth: int,
+        context_features: int,
+        outputs: int,
     ) -> None:
         super().__init__()
         pairs = list(zip(levels[:-1], strides, strict=True))[::-1]
         self.up = nn.ModuleList(finer(level, channels, channels, stride) for level, stride in pairs)
-        self.blocks = nn.ModuleList(_blocks(level, channels, depth, context) for level in levels[:0:-1])
+        self.blocks = nn.ModuleList(_blocks(level, channels, depth, context_features) for level in levels[:0:-1])
         self.leave = Convolution(levels[0], channels, outputs)
 
-    def forward(self, x: Tensor, columns: Tensor | None) -> Tensor:
-        """x (B, channels, *coarsest grid) and condition columns (B, C) to (B, outputs, *grid)."""
+    def forward(self, x: Tensor, context: Tensor | None) -> Tensor:
+        """x (B, channels, *coarsest grid) and context (B, C) to (B, outputs, *grid)."""
         for up, blocks in zip(self.up, self.blocks, strict=True):
             for block in blocks:  # type: ignore[attr-defined]
-                x = block(x, columns)
+                x = block(x, context)
             x = up(x)
         return self.leave(F.silu(normalized(x)))
 
 
-def _blocks(field: Field, channels: int, depth: int, context: int) -> nn.ModuleList:
-    return nn.ModuleList(Residual(field, channels, context) for _ in range(depth))
+def _blocks(field: Field, channels: int, depth: int, context_features: int) -> nn.ModuleList:
+    return nn.ModuleList(Residual(field, channels, context_features) for _ in range(depth))

@@ -36,15 +36,15 @@ class Conditioner(nn.Module):
     """Time and condition to one vector of features; a learned constant where there is neither.
 
     Args:
-        context: number of condition columns, 0 for none.
+        context_features: C, features of the context; 0 for none.
         width: number of features returned.
         time: whether a time is given.
     """
 
-    def __init__(self, context: int, width: int, *, time: bool = False) -> None:
+    def __init__(self, context_features: int, width: int, *, time: bool = False) -> None:
         super().__init__()
         self.time = FourierTime() if time else None
-        inputs = context + (self.time.features if self.time is not None else 0)
+        inputs = context_features + (self.time.features if self.time is not None else 0)
         self.hidden = nn.Linear(inputs, width) if inputs else None
         self.constant = None if inputs else nn.Parameter(torch.randn(width))
         self.out = nn.Linear(width, width)

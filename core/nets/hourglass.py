@@ -27,11 +27,11 @@ class Hourglass(nn.Module):
         space: of the samples.
         strides: how much coarser each level is than the one before, the first than the sample.
         where: key of the strides, to be named if they do not divide the grid.
-        columns: K, in how many columns the way up sees a number of a sample.
+        embed_dim: K, in how many numbers the way up sees a number of a sample.
         parameters: P, how many the way down gives for a number.
         channels: of all features.
         depth: residual blocks at each level on the way up.
-        context: columns of the condition.
+        context_features: C, features of the context.
 
     Attributes:
         field: samples as a field.
@@ -45,27 +45,32 @@ class Hourglass(nn.Module):
         strides: Sequence[int],
         *,
         where: str,
-        columns: int,
+        embed_dim: int,
         parameters: int,
         channels: int,
         depth: int,
-        context: int,
+        context_features: int,
     ) -> None:
         super().__init__()
         self.field = as_field(space)
         fields = pyramid(self.field, strides, where=where)
         self.fields = fields[:0:-1]
         self.analysis = Analysis(
-            fields, strides, inputs=self.field.channels * columns, channels=channels, depth=depth, context=context
+            fields,
+            strides,
+            inputs=self.field.channels * embed_dim,
+            channels=channels,
+            depth=depth,
+            context_features=context_features,
         )
         self.start = nn.Parameter(0.1 * torch.randn(channels, *fields[-1].grid))
         pairs = list(zip(fields, strides, strict=False))[::-1]
         self.finer = nn.ModuleList(finer(field, channels, channels, stride) for field, stride in pairs)
         self.leave = Convolution(self.field, channels, self.field.channels * parameters)
 
-    def up(self, inputs: Tensor, columns: Tensor | None) -> list[Tensor]:
-        """Samples (B, D, K) and condition columns (B, C) to their features at each level, (B, channels, *grid)."""
-        return self.analysis(to_channels(self.field, inputs), columns)[::-1]
+    def up(self, inputs: Tensor, context: Tensor | None) -> list[Tensor]:
+        """Samples (B, D, K) and context (B, C) to their features at each level, (B, channels, *grid)."""
+        return self.analysis(to_channels(self.field, inputs), context)[::-1]
 
     def begin(self, batch: int) -> Tensor:
         """Features of nothing in particular at the coarsest level, (batch, channels, *grid)."""

@@ -28,7 +28,7 @@ class MaskedLinear(nn.Module):
         return F.linear(x, self.masked(takes, gives), self.bias)
 
 
-def spread_reaches(least: int, most: int, units: int) -> Tensor:
+def evenly_spaced_degrees(least: int, most: int, units: int) -> Tensor:
     """Reaches (units,), int64, evenly from `least` to `most` in random order (of torch's global generator).
 
     Even, where the paper draws each unit's: a width as large as the range leaves no reach out.

@@ -29,10 +29,10 @@ class MLP(nn.Sequential):
 class MLPBackbone(nn.Module):
     """An MLP on the sample with its time features and condition laid beside it."""
 
-    def __init__(self, width: int, context: int, hidden: Sequence[int], *, time: bool) -> None:
+    def __init__(self, width: int, context_features: int, hidden: Sequence[int], *, time: bool) -> None:
         super().__init__()
         self.time = FourierTime() if time else None
-        self.net = MLP(width + context + (self.time.features if self.time is not None else 0), hidden, width)
+        self.net = MLP(width + context_features + (self.time.features if self.time is not None else 0), hidden, width)
         last = self.net[-1]
         assert isinstance(last, nn.Linear)
         zero(last)
@@ -56,4 +56,4 @@ class MLPConfig(NetworkConfig):
 
     def build(self, space: Space, condition: Space | None = None, *, time: bool = False) -> MLPBackbone:
         layout = Layout(space, condition)
-        return MLPBackbone(layout.width, layout.context, self.hidden, time=time)
+        return MLPBackbone(layout.features, layout.context_features, self.hidden, time=time)

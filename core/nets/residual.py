@@ -38,9 +38,9 @@ class ResidualMLP(nn.Module):
     """The network: (B, inputs) to (B, outputs) given time (B,) and condition (B, context).
 
     Args:
-        inputs: columns of x.
-        outputs: columns returned.
-        context: columns of the condition.
+        inputs: features of x.
+        outputs: features returned.
+        context_features: C, features of the context.
         width: width of the residual stream.
         depth: number of blocks.
         expansion: inner width of a block over `width`.
@@ -48,11 +48,11 @@ class ResidualMLP(nn.Module):
     """
 
     def __init__(
-        self, inputs: int, outputs: int, context: int, *, width: int, depth: int, expansion: float, time: bool
+        self, inputs: int, outputs: int, context_features: int, *, width: int, depth: int, expansion: float, time: bool
     ) -> None:
         super().__init__()
         self.width = width
-        self.conditioner = Conditioner(context, width, time=time)
+        self.conditioner = Conditioner(context_features, width, time=time)
         self.modulation = Modulation(width, width, 3 * depth + 2)
         self.enter = nn.Linear(inputs, width)
         self.blocks = nn.ModuleList(ResidualBlock(width, expansion) for _ in range(depth))
@@ -81,9 +81,9 @@ class ResidualConfig(NetworkConfig):
     def build(self, space: Space, condition: Space | None = None, *, time: bool = False) -> ResidualMLP:
         layout = Layout(space, condition)
         return ResidualMLP(
-            layout.width,
-            layout.width,
-            layout.context,
+            layout.features,
+            layout.features,
+            layout.context_features,
             width=self.width,
             depth=self.depth,
             expansion=self.expansion,

@@ -83,13 +83,13 @@ class Streams(nn.Module):
     Vector parts are written from the features that all streams share.
     """
 
-    def __init__(self, space: Space, context: int, config: StreamsConfig, *, time: bool) -> None:
+    def __init__(self, space: Space, context_features: int, config: StreamsConfig, *, time: bool) -> None:
         super().__init__()
         self.named = dict(parts(space))
         fields = {name: part for name, part in self.named.items() if isinstance(part, Field)}
         vectors = [part for part in self.named.values() if isinstance(part, Vector)]
         self.sizes = [size(part) for part in self.named.values()]
-        self.conditioner = Conditioner(context, config.width, time=time)
+        self.conditioner = Conditioner(context_features, config.width, time=time)
         self.survey = nn.Linear(sum(self.sizes), config.width)
         self.mix = nn.Linear(config.width, config.width)
         before = [None, *fields.values()]
@@ -130,4 +130,4 @@ class StreamsConfig(NetworkConfig):
         axes = sorted({len(part.grid) for _, part in parts(space) if isinstance(part, Field)})
         if len(axes) != 1 or axes[0] not in CONVOLUTIONS:
             raise ConfigError(f"streams: expected fields of one, two or three axes, all alike, found axes {axes}.")
-        return Streams(space, layout.context, self, time=time)
+        return Streams(space, layout.context_features, self, time=time)

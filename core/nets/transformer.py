@@ -118,12 +118,12 @@ class Block(nn.Module):
 class PatchTransformer(nn.Module):
     """The network: rows (B, D) to rows (B, D) given time (B,) and condition (B, C)."""
 
-    def __init__(self, pieces: list[Tensor], context: int, config: TransformerConfig, *, time: bool) -> None:
+    def __init__(self, pieces: list[Tensor], context_features: int, config: TransformerConfig, *, time: bool) -> None:
         super().__init__()
         self.width = width = config.width
         self.tokens = Tokens(pieces, width)
         self.positions = nn.Parameter(0.02 * torch.randn(self.tokens.count, width))
-        self.conditioner = Conditioner(context, width, time=time)
+        self.conditioner = Conditioner(context_features, width, time=time)
         self.modulation = Modulation(width, width, 6 * config.depth + 2)
         self.blocks = nn.ModuleList(Block(width, config.heads, config.expansion) for _ in range(config.depth))
 
@@ -166,7 +166,7 @@ class TransformerConfig(NetworkConfig):
             assert isinstance(part, Vector | Field)
             pieces.append(cut(part, self._patch(name, part), start))
             start += pieces[-1].numel()
-        return PatchTransformer(pieces, layout.context, self, time=time)
+        return PatchTransformer(pieces, layout.context_features, self, time=time)
 
     def _patch(self, name: str, part: Vector | Field) -> tuple[int, ...]:
         if isinstance(part, Vector):

@@ -14,30 +14,30 @@ class StrictlyLower(nn.Module):
 
     Args:
         numbers: D.
-        inputs: K, in how many columns a number is seen.
-        context: C, condition columns.
+        inputs: K, numbers in which a feature is embedded.
+        context_features: C, features of the context.
         outputs: P, of a number.
     """
 
     pairs: Tensor
 
-    def __init__(self, numbers: int, inputs: int, context: int, outputs: int) -> None:
+    def __init__(self, numbers: int, inputs: int, context_features: int, outputs: int) -> None:
         super().__init__()
         pairs = torch.tril_indices(numbers, numbers, -1)  # (number, one before it)
         self.register_buffer("pairs", pairs, persistent=False)
         self.weight = nn.Parameter(torch.zeros(pairs.shape[1], outputs, inputs))
         self.bias = nn.Parameter(torch.zeros(numbers, outputs))
-        self.condition = nn.Linear(context, numbers * outputs, bias=False) if context else None
+        self.condition = nn.Linear(context_features, numbers * outputs, bias=False) if context_features else None
 
-    def forward(self, inputs: Tensor, columns: Tensor | None) -> Tensor:
-        """Inputs (B, D, K) and condition columns (B, C) to (B, D, P)."""
+    def forward(self, inputs: Tensor, context: Tensor | None) -> Tensor:
+        """Inputs (B, D, K) and context (B, C) to (B, D, P)."""
         numbers = len(self.bias)
         weight = self.weight.new_zeros(numbers, numbers, *self.weight.shape[1:]).index_put(
             tuple(self.pairs), self.weight
         )
         out = torch.einsum("bjk,ijpk->bip", inputs, weight) + self.bias
         if self.condition is not None:
-            out = out + self.condition(columns).unflatten(1, self.bias.shape)
+            out = out + self.condition(context).unflatten(1, self.bias.shape)
         return out
 
 
@@ -46,7 +46,7 @@ class Channels(nn.Module):
 
     Args:
         numbers: C, of a place.
-        inputs: K, in how many columns a number is seen.
+        inputs: K, numbers in which a feature is embedded.
         features: F, of a place, that say what earlier places mean for it.
         outputs: P, parameters of a number's law.
     """

@@ -21,13 +21,13 @@ from ..config import parse
 from ..data import TensorSource
 from ..engine.plan import CheckpointConfig, OptimizerConfig, ParallelConfig, Plan, TrainingConfig
 from ..families import FamilyConfig, families
-from ..objective import Act, Trainable
+from ..objective import Stage, Trainable
 from ..spaces import Space
-from .laws import draw
+from .bench import draw
 from .worker import MakePlan, MakeSource
 
 STEPS = 50
-"""Steps of a fit, shared by the model's acts."""
+"""Steps of a fit, shared by the model's stages."""
 SAMPLES, BATCH = 45, 11
 """Four whole batches, and one of a single sample that leaves one of two processes without any."""
 
@@ -45,9 +45,9 @@ def _json(space: Space) -> Json:
     return space.model_dump(mode="json")
 
 
-def steps_of(acts: Sequence[Act]) -> int:
-    """Steps of each act of a fit."""
-    return math.ceil(STEPS / len(acts))
+def steps_of(stages: Sequence[Stage]) -> int:
+    """Steps of each stage of a fit."""
+    return math.ceil(STEPS / len(stages))
 
 
 def family_plan(config: Json, space: Json, condition: Json | None, parallel: ParallelConfig) -> Plan:
@@ -56,17 +56,17 @@ def family_plan(config: Json, space: Json, condition: Json | None, parallel: Par
     torch.manual_seed(1)
     model = family.build(_space.validate_python(space), _space.validate_python(condition) if condition else None)
     assert isinstance(model, Trainable)
-    acts = model.acts()
+    stages = model.stages()
     training = TrainingConfig(
-        steps=steps_of(acts),
+        steps=steps_of(stages),
         batch_size=BATCH,
         optimizer=OptimizerConfig(lr=1e-3, clip=1.0, warmup=3),
-        average=0.9,
+        ema_decay=0.9,
         log_every=1,
         checkpoint=CheckpointConfig(every=STEPS),
         parallel=parallel,
     )
-    return training.plan(acts)
+    return training.plan(stages)
 
 
 def family_source(space: Json, condition: Json | None) -> TensorSource:

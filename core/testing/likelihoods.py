@@ -21,7 +21,7 @@ from torch import Tensor
 from ..likelihoods import Discrete, Likelihood, LikelihoodConfig
 from ..likelihoods.interval import EDGE
 from ..spaces import Binary, Interval, Levels, Real, Support
-from .laws import SIGMAS, keyed
+from .bench import SIGMAS, keyed
 
 SUPPORTS: tuple[Support, ...] = (Real(), Interval(low=-1.0, high=3.0), Binary(), Levels(count=256))
 DRAWN = 20_000
@@ -153,11 +153,11 @@ def _check_finite(law: Likelihood, support: Support, x: Tensor, size: float, dty
         assert (drawn <= support.high).all()
 
 
-def check_spread(law: Likelihood, support: Support) -> None:
+def check_embed(law: Likelihood, support: Support) -> None:
     """A network sees numbers of order one, no two of them alike, in its own dtype."""
     x, _ = numbers(support, 101)
-    seen = law.spread(x, torch.zeros(1, dtype=torch.float32))
-    assert seen.shape == (len(x), law.columns)
+    seen = law.embed(x, torch.zeros(1, dtype=torch.float32))
+    assert seen.shape == (len(x), law.embed_dim)
     assert seen.dtype == torch.float32
     assert len(seen.unique(dim=0)) == len(x), "two numbers look alike"
     if not isinstance(support, Real):
@@ -172,5 +172,5 @@ LAWS: dict[str, Callable[[Likelihood, Support], None]] = {
     "draws": check_draws,
     "rows": check_rows,
     "extremes": check_extremes,
-    "spread": check_spread,
+    "embed": check_embed,
 }

@@ -22,7 +22,7 @@ from torch import Tensor
 from ..capabilities import Bounded
 from ..inference.importance import importance_bound
 from ..spaces import Space, Vector
-from .laws import SIGMAS, TOLERANCES, draw, keyed
+from .bench import SIGMAS, TOLERANCES, draw, keyed
 
 DIM, LATENT = 5, 2
 SAMPLES = 200

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..data import Batch, TensorSource
 from ..engine.plan import CheckpointConfig, OptimizerConfig, ParallelConfig, Plan, TrainingConfig
 from ..noise import KeyedNoise, Noise
-from ..objective import Act, Losses, Objective, Role
+from ..objective import Losses, Objective, Player, Stage
 
 SAMPLES = 45
 """Four batches of 11 and one of a single sample, which leaves one of two processes without any."""
@@ -27,7 +27,7 @@ def _training(parallel: ParallelConfig, micro_batch: int | None, steps: int) -> 
         batch_size=11,
         micro_batch=micro_batch,
         optimizer=OptimizerConfig(lr=1e-2, clip=1.0, warmup=3),
-        average=0.9,
+        ema_decay=0.9,
         log_every=1,
         checkpoint=CheckpointConfig(every=10),
         parallel=parallel,
@@ -68,18 +68,18 @@ class Imitation(Objective):
 
 
 def denoiser_plan(parallel: ParallelConfig, micro_batch: int | None = 3) -> Plan:
-    """Two acts of 25 steps: a network learns to denoise, then a copy of it learns to halve what it says."""
+    """Two stages of 25 steps: a network learns to denoise, then a copy of it learns to halve what it says."""
     torch.manual_seed(1)
     teacher, student = _network(3, 3), _network(3, 3)
 
     def prepare() -> None:
         student.load_state_dict(teacher.state_dict())
 
-    acts = (
-        Act("fit", (Role("model", Denoising(teacher), (teacher,)),)),
-        Act("halve", (Role("student", Imitation(teacher, student), (student,)),), prepare),
+    stages = (
+        Stage("fit", (Player("model", Denoising(teacher), (teacher,)),)),
+        Stage("halve", (Player("student", Imitation(teacher, student), (student,)),), prepare),
     )
-    return _training(parallel, micro_batch, 25).plan(acts)
+    return _training(parallel, micro_batch, 25).plan(stages)
 
 
 def denoiser_source() -> TensorSource:
@@ -118,11 +118,11 @@ class _Generator(Objective):
 
 
 def wasserstein_plan(parallel: ParallelConfig, micro_batch: int | None = None) -> Plan:
-    """One act of 50 steps with two adversaries: the critic takes two turns and differentiates through a gradient."""
+    """One stage of 50 steps with two adversaries: the critic takes two turns and differentiates through a gradient."""
     torch.manual_seed(2)
     critic, generator = _network(3, 1), _network(2, 3)
-    roles = (
-        Role("critic", _Critic(critic, generator), (critic,), turns=2),
-        Role("generator", _Generator(critic, generator), (generator,)),
+    players = (
+        Player("critic", _Critic(critic, generator), (critic,), turns=2),
+        Player("generator", _Generator(critic, generator), (generator,)),
     )
-    return _training(parallel, micro_batch, 50).plan([Act("fit", roles)])
+    return _training(parallel, micro_batch, 50).plan([Stage("fit", players)])

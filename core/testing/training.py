@@ -128,8 +128,8 @@ def assert_resume_equals_uninterrupted(
     Without a crew it is a fit of one process.
     """
     plan, source = reference(make_plan), reference(make_source)
-    whole, parts = str(folder / "whole"), str(folder / "parts")
-    jobs = [Job(plan, source, whole, kind)]
+    full_tensor, parts = str(folder / "whole"), str(folder / "parts")
+    jobs = [Job(plan, source, full_tensor, kind)]
     jobs += [Job(plan, source, parts, kind, resume=number > 0, stop=stop) for number, stop in enumerate(stops)]
     jobs += [Job(plan, source, parts, kind, resume=True)]
     if crew is None:
@@ -222,7 +222,7 @@ def _assert_close(first: Path, second: Path, rtol: float, what: str) -> None:
     for mine, other in zip(ours, theirs, strict=True):
         for name, value in mine.items():
             same = value == other[name] if isinstance(value, str) else abs(value - other[name]) <= rtol * abs(value)  # type: ignore[operator]
-            assert same, f"{what}: {name} of {mine['act']}, step {mine['step']} is {value} and {other[name]}"
+            assert same, f"{what}: {name} of {mine['stage']}, step {mine['step']} is {value} and {other[name]}"
     one, two = load_file(first / WEIGHTS), load_file(second / WEIGHTS)
     for name, tensor in one.items():
         # weights near zero are compared against the size of their tensor; masks and orders must be the same

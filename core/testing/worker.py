@@ -25,7 +25,7 @@ from safetensors.torch import save_file
 
 from ..data import Source
 from ..engine.loop import fit
-from ..engine.parallel import joined, whole
+from ..engine.parallel import full_tensor, process_group
 from ..engine.plan import ParallelConfig, Plan
 from ..engine.state import model_tensors
 from ..errors import Interrupted
@@ -47,7 +47,7 @@ class Job:
         folder: of the fit; `weights.safetensors` is written there when it ends.
         kind: layout over processes.
         resume: go on from the newest checkpoint.
-        stop: step (over all acts) after whose row the fit gets SIGTERM.
+        stop: step (over all stages) after whose row the fit gets SIGTERM.
     """
 
     plan: Reference
@@ -108,13 +108,13 @@ def run(job: Job) -> None:
     parallel = ParallelConfig.model_validate({"kind": job.kind, "precision": "float64"})
     plan: Plan = _resolve(job.plan)(parallel)
     listeners = () if job.stop is None else (_Stop(job.stop),)
-    with joined() as world:
+    with process_group() as world:
         try:
             fit(plan, _resolve(job.source)(), job.folder, seed=3, resume=job.resume, listeners=listeners)
         except Interrupted:
             if job.stop is None:
                 raise
-        weights = {name: whole(tensor.detach()).contiguous() for name, tensor in model_tensors(plan).items()}
+        weights = {name: full_tensor(tensor.detach()).contiguous() for name, tensor in model_tensors(plan).items()}
         if world.first:
             save_file(weights, Path(job.folder) / WEIGHTS)
 
@@ -122,7 +122,7 @@ def run(job: Job) -> None:
 def main() -> None:
     """Join the other processes and run jobs until the input ends."""
     torch.set_num_threads(1)
-    with joined(timeout=timedelta(seconds=60)):
+    with process_group(timeout=timedelta(seconds=60)):
         for line in sys.stdin:
             try:
                 run(Job(**json.loads(line)))

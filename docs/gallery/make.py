@@ -25,7 +25,7 @@ from maquette.core.capabilities import Density, Sampler, capabilities
 from maquette.core.config import parse
 from maquette.core.data import TensorSource
 from maquette.core.engine.loop import fit
-from maquette.core.engine.plan import ActConfig, OptimizerConfig, TrainingConfig
+from maquette.core.engine.plan import OptimizerConfig, StageConfig, TrainingConfig
 from maquette.core.families import FamilyConfig, families
 from maquette.core.layout import parts
 from maquette.core.noise import KeyedNoise
@@ -57,7 +57,7 @@ SUPPORTS: dict[str, Support] = {"real": Real(), "levels": Levels(count=LEVELS), 
 TRAINING = TrainingConfig(
     steps=1000,
     batch_size=512,
-    average=0.995,
+    ema_decay=0.995,
     log_every=500,
     optimizer=OptimizerConfig(lr=3e-3, warmup=50, clip=5.0),
 )
@@ -71,7 +71,7 @@ TRAINED_OTHERWISE: dict[str, dict[str, Any]] = {
     # a field takes long to leave the linear ones
     "continuous": {"steps": 2000},
     # a student asks its teacher for every sample
-    "distilled": {"acts": {"distill": ActConfig(steps=300, batch_size=256)}},
+    "distilled": {"stages": {"distill": StageConfig(steps=300, batch_size=256)}},
     # two players circle each other unless they forget quickly and step slowly
     "gan": {
         "steps": 1500,
@@ -203,7 +203,7 @@ def fitted(name: str, config: type[FamilyConfig], space: Space) -> Any:
     source = TensorSource(to_space(space, spirals(TRAINED_ON, SEED)))
     training = TRAINING.model_copy(update=TRAINED_OTHERWISE.get(name, {}))
     with tempfile.TemporaryDirectory() as folder:
-        fit(training.plan(model.acts()), source, folder, seed=SEED)
+        fit(training.plan(model.stages()), source, folder, seed=SEED)
     return model.eval().requires_grad_(False)
 
 

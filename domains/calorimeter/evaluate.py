@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from ...core.data import Source, Subset, TensorSource
-from ...core.engine.parallel import World, joined
+from ...core.engine.parallel import World, process_group
 from ...core.errors import SampleError, SpaceError
 from ...core.statistics.comparison import Index, halves
 from ...data_specs.calorimeter.geometry import Geometry
@@ -66,7 +66,7 @@ def evaluate(
         ConfigError: an unknown effort.
     """
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    with joined(device) as world:
+    with process_group(device) as world:
         return _evaluate(reference, generated, geometry, training, seed, progress, effort, device, world)
 
 

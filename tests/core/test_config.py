@@ -50,8 +50,8 @@ def test_a_wrong_tag_is_answered_with_the_nearest():
 
 
 def test_a_dictionary_of_configs_names_the_keys_of_its_values():
-    with pytest.raises(ConfigError, match=r'config\.acts\.fit\.stpes: there is no such key\. Did you mean "steps"\?'):
-        parse(TrainingConfig, {"acts": {"fit": {"stpes": 3}}})
+    with pytest.raises(ConfigError, match=r'config\.stages\.fit\.stpes: there is no such key\. Did you mean "steps"\?'):
+        parse(TrainingConfig, {"stages": {"fit": {"stpes": 3}}})
 
 
 @pytest.mark.parametrize(

@@ -98,9 +98,9 @@ def test_at_moves_the_step_and_the_samples():
 def test_a_recorded_tape_plays_back():
     recorder = Recorder(keyed(3))
     z, u = recorder.fold("part").normal("z", (2,)), recorder.uniform("u")
-    assert recorder.laws == {"part/z": "normal", "u": "uniform"}
+    assert recorder.distributions == {"part/z": "normal", "u": "uniform"}
     tape = TapeNoise(recorder.tape)
-    assert tape.rows == 3
+    assert tape.batch_size == 3
     assert torch.equal(tape.fold("part").normal("z", (2,)), z)
     assert torch.equal(tape.uniform("u"), u)
     with pytest.raises(KeyError, match='holds no noise named "w"'):

@@ -1,13 +1,15 @@
 """A kind resolves through the table alone, and a wrong one is answered with the nearest."""
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import pytest
 from maquette.core.config import Config, parse
 from maquette.core.errors import ConfigError
-from maquette.core.registry import Registry, by_kind
+from maquette.core.registry import ByKind, Registry
+from pydantic import SerializeAsAny
 
 shapes: Registry[type[Config]] = Registry("shape")
+AnyShape = Annotated[SerializeAsAny[Config], ByKind(shapes)]
 
 
 @shapes.register("circle")
@@ -24,7 +26,7 @@ class Square(Config):
 
 
 class Drawing(Config):
-    shape: by_kind(shapes) = Circle()
+    shape: AnyShape = Circle()
 
 
 def test_members_come_in_alphabetical_order():
@@ -66,16 +68,17 @@ def test_a_wrong_kind_is_a_sentence(shape, sentence):
 def test_the_json_schema_names_every_kind_with_its_keys():
     """Also where a kind holds others of its own registry, and where none need be given."""
     figures: Registry[type[Config]] = Registry("figure")
+    AnyFigure = Annotated[SerializeAsAny[Config], ByKind(figures)]
     figures.register("circle")(Circle)
 
     @figures.register("pair")
     class Pair(Config):
         kind: Literal["pair"] = "pair"
-        left: by_kind(figures)
-        right: by_kind(figures) | None = None
+        left: AnyFigure
+        right: AnyFigure | None = None
 
     class Page(Config):
-        figure: by_kind(figures) = Circle()
+        figure: AnyFigure = Circle()
 
     for config in (Page, Pair):
         schema = config.model_json_schema()

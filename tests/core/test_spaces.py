@@ -155,9 +155,9 @@ MIXED = Product(parts={"kind": Vector(dim=2, support=Levels(count=3)), "on": Vec
 
 def test_integer_levels_become_one_hot_columns():
     layout = Layout(Vector(dim=1), MIXED)
-    assert layout.context == 7
+    assert layout.context_features == 7
     condition = {"kind": torch.tensor([[0, 2]]), "on": torch.tensor([[1.0]])}
-    columns = layout.columns(condition, torch.zeros(1, 1, dtype=torch.float64))
+    columns = layout.context(condition, torch.zeros(1, 1, dtype=torch.float64))
     assert columns.tolist() == [[1, 0, 0, 0, 0, 1, 1]]
     assert columns.dtype == torch.float64
 
@@ -165,8 +165,8 @@ def test_integer_levels_become_one_hot_columns():
 def test_angles_become_points_on_a_circle_whatever_their_turns():
     layout = Layout(Vector(dim=1), Vector(dim=2, support=Torus(period=4.0)))
     turned = torch.tensor([[0.0, 1.0], [4.0, -7.0]], dtype=torch.float64)
-    columns = layout.columns(turned, torch.zeros(2, 1, dtype=torch.float64))
-    assert layout.context == 4
+    columns = layout.context(turned, torch.zeros(2, 1, dtype=torch.float64))
+    assert layout.context_features == 4
     torch.testing.assert_close(columns, torch.tensor(2 * [[1.0, 0, 0, 1]], dtype=torch.float64), rtol=0, atol=1e-12)
 
 
@@ -207,7 +207,7 @@ def test_a_layout_tells_the_one_support_of_its_samples():
 )
 def test_conditions_must_fit_the_model(condition, given, sentence):
     with pytest.raises(SpaceError, match=sentence):
-        Layout(Vector(dim=1), condition).columns(given, torch.zeros(2, 1))
+        Layout(Vector(dim=1), condition).context(given, torch.zeros(2, 1))
 
 
 def test_noise_must_have_a_row_per_sample():

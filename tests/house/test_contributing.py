@@ -12,7 +12,8 @@ from maquette.core.engine.loop import fit
 from maquette.core.engine.plan import OptimizerConfig, TrainingConfig
 from maquette.core.families import FamilyConfig, families
 from maquette.core.spaces import Vector
-from maquette.core.testing.laws import LAWS, applicable, cases
+from maquette.core.testing.bench import cases
+from maquette.core.testing.laws import LAWS, applicable
 
 NAME = "maquette.core.families.gaussian"
 
@@ -47,7 +48,7 @@ def test_it_finds_a_linear_gaussian(gaussian, tmp_path):
     torch.manual_seed(0)
     model = gaussian().build(Vector(dim=2), Vector(dim=2))
     training = TrainingConfig(steps=20, batch_size=2000, optimizer=OptimizerConfig(kind="lbfgs", lr=1.0))
-    fit(training.plan(model.acts()), TensorSource(x, condition), tmp_path, seed=0)
+    fit(training.plan(model.stages()), TensorSource(x, condition), tmp_path, seed=0)
     # least squares is the optimum in closed form
     columns = torch.cat((condition, torch.ones(2000, 1)), dim=1)
     best = torch.linalg.lstsq(columns, x).solution

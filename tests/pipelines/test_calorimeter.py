@@ -138,9 +138,11 @@ def test_every_recipe_runs_for_two_steps(name, tmp_path):
     if "ds2" in name:
         data = tmp_path / "ds2.h5"
         simulate("calorimeter", n=24, seed=1, out=data, overrides=["geometry=ds2"])
-    acts = resolve(CALORIMETER, name).training.acts
+    stages = resolve(CALORIMETER, name).training.stages
     words = ["data.rows=0:24", "training.steps=2", "training.batch_size=8", "training.parallel.compile=false"]
-    words += [f"training.acts.{act}.{key}={value}" for act in acts for key, value in (("steps", 2), ("batch_size", 8))]
+    words += [
+        f"training.stages.{stage}.{key}={value}" for stage in stages for key, value in (("steps", 2), ("batch_size", 8))
+    ]
     words += ["tracking=none"]
     done = fit("calorimeter", data=data, out=tmp_path / "run", recipe=name, overrides=words)
     showers = load(done.run.folder).sample(2, seed=1)

@@ -128,7 +128,7 @@ def check_sidecar(case: Case) -> None:
     assert energy["name"] == "energy"
     assert energy["unit"] == "MeV"
     assert energy["seen"][0] == pytest.approx([1000, 10_000], rel=0.02)
-    assert {port["name"]: (port["law"], port["shape"]) for port in noise} == {
+    assert {port["name"]: (port["distribution"], port["shape"]) for port in noise} == {
         "family/layers/prior": ("normal", ["batch", 6]),
         "family/voxels/prior": ("normal", ["batch", 504]),
     }

@@ -119,8 +119,8 @@ def test_after_a_kill_each_step_stands_once_and_the_model_can_be_served(start, d
 
     # rows that were sent but lie beyond the checkpoint come again after a resume
     again = Tracker(Run(folder / "run"), fit_config(), record, heard)
-    again.row({"act": "line", "role": "line", "step": 60, "loss": last["loss"]})
-    again.row({"act": "line", "role": "line", "step": 65, "loss": 0.5})
+    again.row({"stage": "line", "player": "line", "step": 60, "loss": last["loss"]})
+    again.row({"stage": "line", "player": "line", "step": 65, "loss": 0.5})
     again.checkpoint(65)
     steps = [point.step for point in client.get_metric_history(run_id, "line/line/loss")]
     assert steps == list(range(5, 66, 5))
@@ -169,7 +169,7 @@ def test_a_store_that_fails_later_is_left_alone(fitted, folder):
     tracker.run, tracker.screen, tracker.run_id, tracker.client = Run(fitted), heard, "x", Gone()
     tracker._buffer, tracker._sent, tracker._last_send = [], set(), 0.0
     for step in range(3):
-        tracker.row({"act": "a", "role": "r", "step": step, "loss": 1.0})
+        tracker.row({"stage": "a", "player": "r", "step": step, "loss": 1.0})
     tracker.checkpoint(3)
     assert Gone.calls == 1
     assert len(heard.warnings) == 1

@@ -21,7 +21,7 @@ from maquette.core.data import Batch, Source
 from maquette.core.errors import ConfigError
 from maquette.core.families import FamilyConfig, families
 from maquette.core.noise import KeyedNoise, Noise
-from maquette.core.objective import Act, Losses, Objective, Role
+from maquette.core.objective import Losses, Objective, Player, Stage
 from maquette.core.spaces import Space, Tree, Vector
 from maquette.core.statistics.estimate import Estimate
 from maquette.data_specs.errors import DataError
@@ -57,8 +57,8 @@ class Line(nn.Module):
     def sample(self, n: int, condition: Tree | None = None, *, noise: Noise) -> Tree:
         return self.net(condition) + self.width * noise.normal("x", (self.net.out_features,))
 
-    def acts(self) -> Sequence[Act]:
-        return [Act("line", (Role("line", _Score(self.net), (self.net,)),))]
+    def stages(self) -> Sequence[Stage]:
+        return [Stage("line", (Player("line", _Score(self.net), (self.net,)),))]
 
 
 @families.register("toy-line")

@@ -14,9 +14,8 @@ from typing import Any, ClassVar, Literal
 from torch import nn
 
 from ...layout import Layout
-from ...likelihoods import SUPPORTS, likelihood_of, likelihoods
+from ...likelihoods import SUPPORTS, AnyLikelihood, likelihood_of
 from ...nets.triangular import StrictlyLower
-from ...registry import by_kind
 from ...spaces import Space
 from .. import FamilyConfig, families
 from .model import Autoregressive
@@ -33,9 +32,11 @@ class FVSBNConfig(FamilyConfig):
     model: ClassVar[type[nn.Module]] = Autoregressive
 
     kind: Literal["fvsbn"] = "fvsbn"
-    likelihood: by_kind(likelihoods) | None = None  # type: ignore[valid-type]
+    likelihood: AnyLikelihood | None = None
 
     def build(self, space: Space, condition: Space | None = None) -> Autoregressive:
         layout = Layout(space, condition, SUPPORTS)
         law: Any = likelihood_of(layout.support, self.likelihood)
-        return Autoregressive(layout, law, StrictlyLower(layout.width, law.columns, layout.context, law.parameters))
+        return Autoregressive(
+            layout, law, StrictlyLower(layout.features, law.embed_dim, layout.context_features, law.parameters)
+        )

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from ...data import Batch, map_tree
 from ...layout import Layout
 from ...likelihoods import Likelihood
-from ...noise import Noise, require_rows
-from ...objective import Act, Losses, Objective, Role
+from ...noise import Noise, require_batch_size
+from ...objective import Losses, Objective, Player, Stage
 from ...samplers.ancestral import Step
 from ...spaces import Tree
 from .model import Autoregressive
@@ -30,24 +30,24 @@ class Member(nn.Module):
         super().__init__()
         self.network, self.number = network, number
 
-    def forward(self, inputs: Tensor, columns: Tensor | None) -> Tensor:
-        """Inputs (B, D, K) and condition columns (B, C) to parameters (B, D, P)."""
+    def forward(self, inputs: Tensor, context: Tensor | None) -> Tensor:
+        """Inputs (B, D, K) and context (B, C) to parameters (B, D, P)."""
         order = self.network.orders[self.number]
-        return self.network(inputs[:, order.argsort()], columns, self.number)[:, order]
+        return self.network(inputs[:, order.argsort()], context, self.number)[:, order]
 
-    def steps(self, columns: Tensor | None, like: Tensor) -> Step:
-        return self.network.steps(columns, like, self.number)
+    def steps(self, context: Tensor | None, like: Tensor) -> Step:
+        return self.network.steps(context, like, self.number)
 
 
-class Orders(nn.Module):
+class OrderEnsemble(nn.Module):
     """p(x | c) = 1/M sum_m prod_i p(x_i | numbers before i in order m, c).
 
     Args:
         layout: how samples and conditions become rows.
         likelihood: the law of each number.
         network: a module with a buffer `orders` (M, D) of places in the order of drawing; whose
-            `forward(inputs (B, D, K), columns (B, C) or None, m)` returns parameters (B, D, P), place by place of the
-            row, of which each sees only inputs before its place in order m; and whose `steps(columns, like, m)` begins
+            `forward(inputs (B, D, K), context (B, C) or None, m)` returns parameters (B, D, P), place by place of the
+            row, of which each sees only inputs before its place in order m; and whose `steps(context, like, m)` begins
             to draw in that order.
     """
 
@@ -59,7 +59,7 @@ class Orders(nn.Module):
         return len(self.network.orders)
 
     @property
-    def account(self) -> tuple[str, ...]:
+    def likelihood_notes(self) -> tuple[str, ...]:
         return (f"mixture of {len(self)} masks or orders",) if len(self) > 1 else ()
 
     def member(self, number: int) -> Autoregressive:
@@ -73,15 +73,15 @@ class Orders(nn.Module):
 
     def sample(self, n: int, condition: Tree | None = None, *, noise: Noise) -> Tree:
         """Draw n samples; reads the uniform noise "member" () and "numbers" (D, U), place by place of the row."""
-        require_rows(noise, n)
-        uniforms = noise.uniform("numbers", (self.layout.width, self.likelihood.uniforms))
-        columns = self.layout.columns(condition, uniforms)
+        require_batch_size(noise, n)
+        uniforms = noise.uniform("numbers", (self.layout.features, self.likelihood.uniforms))
+        context = self.layout.context(condition, uniforms)
         shares = self._shares(noise)
         drawn = [
-            self.member(number).draw(None if columns is None else columns[rows], uniforms[rows])
+            self.member(number).draw(None if context is None else context[rows], uniforms[rows])
             for number, rows in shares
         ]
-        return self.layout.value(_joined(drawn, [rows for _, rows in shares]))
+        return self.layout.unflatten(_joined(drawn, [rows for _, rows in shares]))
 
     def _shares(self, noise: Noise) -> list[tuple[int, Tensor]]:
         """Members with the rows (their numbers, int64) that each gets by lot; those without rows are left out."""
@@ -89,11 +89,11 @@ class Orders(nn.Module):
         shares = [(number, (lots == number).nonzero().squeeze(1)) for number in range(len(self))]
         return [(number, rows) for number, rows in shares if len(rows)]
 
-    def acts(self) -> list[Act]:
-        return [Act("fit", (Role("model", OrdersObjective(self), (self.network,)),))]
+    def stages(self) -> list[Stage]:
+        return [Stage("fit", (Player("model", OrderEnsembleObjective(self), (self.network,)),))]
 
 
-class OneOrder(Orders):
+class OneOrder(OrderEnsemble):
     """The mixture of one: it has conditionals as well."""
 
     @property
@@ -109,13 +109,13 @@ class OneOrder(Orders):
         return self.member(0).steps(n, condition)
 
 
-class OrdersObjective(Objective):
+class OrderEnsembleObjective(Objective):
     """Negative log-likelihood per number, nats, under one member by lot for every sample.
 
     Its mean is no less than the mixture's own (Jensen); the two agree where there is one member.
     """
 
-    def __init__(self, model: Orders) -> None:
+    def __init__(self, model: OrderEnsemble) -> None:
         super().__init__()
         self.model = model
 
@@ -124,7 +124,7 @@ class OrdersObjective(Objective):
         for number, rows in model._shares(noise):
             x = map_tree(lambda tensor, rows=rows: tensor[rows], batch.x)
             c = None if batch.condition is None else map_tree(lambda tensor, rows=rows: tensor[rows], batch.condition)
-            losses.append(-model.member(number).log_prob(x, c) / model.layout.width)
+            losses.append(-model.member(number).log_prob(x, c) / model.layout.features)
             order.append(rows)
         return Losses(_joined(losses, order))
 

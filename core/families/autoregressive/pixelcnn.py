@@ -17,10 +17,9 @@ from torch import Tensor, nn
 
 from ...errors import ConfigError
 from ...layout import Layout
-from ...likelihoods import SUPPORTS, Likelihood, likelihood_of, likelihoods
+from ...likelihoods import SUPPORTS, AnyLikelihood, Likelihood, likelihood_of
 from ...nets.causal import CausalConv, Memory, gate, shift
 from ...nets.triangular import Channels
-from ...registry import by_kind
 from ...samplers.ancestral import Step
 from ...spaces import Field, Space
 from .. import FamilyConfig, families
@@ -84,23 +83,23 @@ class Left(nn.Module):
 
 
 class PixelCNN(nn.Module):
-    """The network: inputs (B, D, K) in raster order and condition columns (B, C) to parameters (B, D, P).
+    """The network: inputs (B, D, K) in raster order and context (B, C) to parameters (B, D, P).
 
     Args:
         field: of two axes.
-        context: condition columns.
+        context_features: C, features of the context.
         law: of each number.
         config: sizes.
     """
 
-    def __init__(self, field: Field, context: int, law: Likelihood, config: PixelCNNConfig) -> None:
+    def __init__(self, field: Field, context_features: int, law: Likelihood, config: PixelCNNConfig) -> None:
         super().__init__()
         self.height, self.width = field.grid
-        self.numbers, self.columns, self.dropout = field.channels, law.columns, config.dropout
+        self.numbers, self.embed_dim, self.dropout = field.channels, law.embed_dim, config.dropout
         periodic = bool(field.periodic) and field.periodic[1]
         features, depth = config.features, config.depth
         self.dropped = (depth, 2, features)
-        inputs = self.numbers * self.columns + 1  # and a one, which tells the grid from its surroundings
+        inputs = self.numbers * self.embed_dim + 1  # and a one, which tells the grid from its surroundings
         self.enter_above = CausalConv(
             inputs, features, config.first // 2, axis=2, across=config.first, periodic=periodic
         )
@@ -115,26 +114,26 @@ class PixelCNN(nn.Module):
             Left(features, config.kernel, dilation, skip=skip)
             for dilation, skip in zip(dilations, self.skips, strict=True)
         )
-        self.condition = nn.Linear(context, 4 * features * depth, bias=False) if context else None
-        self.channels = Channels(self.numbers, self.columns, features, law.parameters)
+        self.condition = nn.Linear(context_features, 4 * features * depth, bias=False) if context_features else None
+        self.channels = Channels(self.numbers, self.embed_dim, features, law.parameters)
 
-    def forward(self, inputs: Tensor, columns: Tensor | None, keep: Tensor | None = None) -> Tensor:
+    def forward(self, inputs: Tensor, context: Tensor | None, keep: Tensor | None = None) -> Tensor:
         """Parameters (B, D, P); `keep` (B, *dropped) multiplies features."""
         grid = inputs.reshape(inputs.shape[0], self.height, self.width, -1).permute(0, 3, 1, 2)
         grid = torch.cat((grid, torch.ones_like(grid[:, :1])), dim=1)
-        steering = self._steering(columns, keep)
+        steering = self._steering(context, keep)
         links = self._rows(self.enter_above(shift(grid, 2)), steering)
         h = self._cells(self.enter_left(shift(grid, 3)), links, steering)
-        cells = inputs.reshape(-1, self.numbers, self.columns)
+        cells = inputs.reshape(-1, self.numbers, self.embed_dim)
         return self.channels(cells, h.permute(0, 2, 3, 1).flatten(0, 2)).reshape(*inputs.shape[:2], -1)
 
-    def steps(self, columns: Tensor | None, like: Tensor) -> Step:
+    def steps(self, context: Tensor | None, like: Tensor) -> Step:
         """Draw with the features of earlier rows and cells remembered (`Incremental`)."""
-        return self._draw(columns, like).send
+        return self._draw(context, like).send
 
-    def _draw(self, columns: Tensor | None, like: Tensor) -> Generator[Tensor, Any, None]:
-        steering = self._steering(columns, None)
-        blank = like.new_zeros(like.shape[0], self.numbers * self.columns + 1, 1, 1)
+    def _draw(self, context: Tensor | None, like: Tensor) -> Generator[Tensor, Any, None]:
+        steering = self._steering(context, None)
+        blank = like.new_zeros(like.shape[0], self.numbers * self.embed_dim + 1, 1, 1)
         row, rows = blank.expand(-1, -1, -1, self.width), Memory()
         for _ in range(self.height):
             links = self._rows(self.enter_above(row, rows), steering, rows)
@@ -142,7 +141,7 @@ class PixelCNN(nn.Module):
             for place in range(self.width):
                 here = [link[..., place : place + 1] for link in links]
                 h = self._cells(self.enter_left(cells[-1], left), here, steering, left)
-                drawn = like.new_zeros(like.shape[0], self.numbers, self.columns)
+                drawn = like.new_zeros(like.shape[0], self.numbers, self.embed_dim)
                 for number in range(self.numbers):
                     drawn[:, number] = yield self.channels(drawn, h.flatten(1))[:, number]
                 cells.append(torch.cat((drawn.flatten(1), torch.ones_like(drawn[:, 0, :1])), dim=1)[..., None, None])
@@ -171,10 +170,10 @@ class PixelCNN(nn.Module):
         """The layer of the first half that mirrors layer i, where that skips back."""
         return seen[len(self.skips) - 1 - i] if self.skips[i] else None
 
-    def _steering(self, columns: Tensor | None, keep: Tensor | None) -> list[list[Steering]]:
+    def _steering(self, context: Tensor | None, keep: Tensor | None) -> list[list[Steering]]:
         """By layer and stack."""
         depth = len(self.skips)
-        biases = None if self.condition is None else self.condition(columns).unflatten(1, (depth, 2, -1))
+        biases = None if self.condition is None else self.condition(context).unflatten(1, (depth, 2, -1))
 
         def at(layer: int, stack: int) -> Steering:
             bias, mask = (None if each is None else each[:, layer, stack, :, None, None] for each in (biases, keep))
@@ -201,7 +200,7 @@ class PixelCNNConfig(FamilyConfig):
     dilations: tuple[int, ...] = Described(default=(1,), min_length=1, description="of the layers in turn")
     skips: bool = Described(default=False, description="layers of the second half see those of the first, mirrored")
     dropout: float = Described(default=0.0, ge=0, lt=1, description="share of a layer's features dropped in training")
-    likelihood: by_kind(likelihoods) | None = None  # type: ignore[valid-type]
+    likelihood: AnyLikelihood | None = None
 
     def build(self, space: Space, condition: Space | None = None) -> Autoregressive:
         layout = Layout(space, condition, SUPPORTS)
@@ -214,7 +213,7 @@ class PixelCNNConfig(FamilyConfig):
         if min(self.dilations) < 1:
             raise ConfigError(f"pixelcnn.dilations: expected distances from 1 on, found {list(self.dilations)}.")
         law: Any = likelihood_of(layout.support, self.likelihood)
-        return Autoregressive(layout, law, PixelCNN(space, layout.context, law, self), raster(space))
+        return Autoregressive(layout, law, PixelCNN(space, layout.context_features, law, self), raster(space))
 
     @classmethod
     def example(cls) -> PixelCNNConfig:

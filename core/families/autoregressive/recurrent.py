@@ -17,9 +17,8 @@ from torch import Tensor, nn
 
 from ...errors import ConfigError
 from ...layout import Layout
-from ...likelihoods import SUPPORTS, Likelihood, likelihood_of, likelihoods
+from ...likelihoods import SUPPORTS, AnyLikelihood, Likelihood, likelihood_of
 from ...nets.embeddings import zero
-from ...registry import by_kind
 from ...samplers.ancestral import Step
 from ...spaces import Field, Space
 from .. import FamilyConfig, families
@@ -30,28 +29,30 @@ CELLS = {"lstm": nn.LSTM, "gru": nn.GRU}
 
 
 class Recurrent(nn.Module):
-    """The network: inputs (B, D, K) and condition columns (B, C) to parameters (B, D, P).
+    """The network: inputs (B, D, K) and context (B, C) to parameters (B, D, P).
 
     Args:
         numbers: D.
         back: for every number, which others it sees beside the one before it, (D, N); D stands for none.
-        context: condition columns.
+        context_features: C, features of the context.
         law: of each number.
         config: sizes.
     """
 
     back: Tensor
 
-    def __init__(self, numbers: int, back: Tensor, context: int, law: Likelihood, config: RecurrentConfig) -> None:
+    def __init__(
+        self, numbers: int, back: Tensor, context_features: int, law: Likelihood, config: RecurrentConfig
+    ) -> None:
         super().__init__()
         self.register_buffer("back", back, persistent=False)
         width = config.width
         # on one-hot columns an embedding, and drawn as one; it costs what the last layer costs for any vocabulary
-        self.enter = nn.Linear(law.columns * (1 + back.shape[1]), width, bias=False)
+        self.enter = nn.Linear(law.embed_dim * (1 + back.shape[1]), width, bias=False)
         nn.init.normal_(self.enter.weight)
         self.places = nn.Parameter(torch.zeros(numbers, width))
-        self.condition = nn.Linear(context, width, bias=False) if context else None
-        self.begin = nn.Linear(context, config.depth * width) if context else None
+        self.condition = nn.Linear(context_features, width, bias=False) if context_features else None
+        self.begin = nn.Linear(context_features, config.depth * width) if context_features else None
         self.cell: Any = CELLS[config.cell](width, width, config.depth, batch_first=True)
         if config.cell == "lstm":
             # open forget gates carry gradients far from the start (Gers et al., Neural Comput. 12 (2000) 2451)
@@ -59,36 +60,36 @@ class Recurrent(nn.Module):
                 nn.init.ones_(getattr(self.cell, f"bias_ih_l{layer}").detach()[width : 2 * width])
         self.leave = zero(nn.Linear(width, law.parameters))
 
-    def forward(self, inputs: Tensor, columns: Tensor | None) -> Tensor:
+    def forward(self, inputs: Tensor, context: Tensor | None) -> Tensor:
         """Parameters (B, D, P)."""
         # a zero column stands for what is not there: nothing before the first number, no pixel above the first row
         padded = torch.cat((inputs, torch.zeros_like(inputs[:, :1])), dim=1)
         seen = torch.cat((padded[:, -1:], inputs[:, :-1]), dim=1)
-        entered = self._enter(seen, padded[:, self.back], columns, self.places)
-        return self.leave(self.cell(entered, self._state(columns))[0])
+        entered = self._enter(seen, padded[:, self.back], context, self.places)
+        return self.leave(self.cell(entered, self._state(context))[0])
 
-    def _enter(self, seen: Tensor, back: Tensor, columns: Tensor | None, places: Tensor) -> Tensor:
+    def _enter(self, seen: Tensor, back: Tensor, context: Tensor | None, places: Tensor) -> Tensor:
         """Features (B, T, F) of T places from the numbers before (B, T, K) and those one cell back (B, T, N, K)."""
         features = self.enter(torch.cat((seen, back.flatten(2)), dim=2)) + places
-        return features if self.condition is None else features + self.condition(columns)[:, None]
+        return features if self.condition is None else features + self.condition(context)[:, None]
 
-    def _state(self, columns: Tensor | None) -> Any:
+    def _state(self, context: Tensor | None) -> Any:
         """The state before the first number; zero without a condition."""
         if self.begin is None:
             return None
-        hidden = torch.tanh(self.begin(columns)).unflatten(1, (self.cell.num_layers, -1)).transpose(0, 1).contiguous()
+        hidden = torch.tanh(self.begin(context)).unflatten(1, (self.cell.num_layers, -1)).transpose(0, 1).contiguous()
         return (hidden, torch.zeros_like(hidden)) if isinstance(self.cell, nn.LSTM) else hidden
 
-    def steps(self, columns: Tensor | None, like: Tensor) -> Step:
+    def steps(self, context: Tensor | None, like: Tensor) -> Step:
         """Draw with the state remembered."""
-        return self._draw(columns, like).send
+        return self._draw(context, like).send
 
-    def _draw(self, columns: Tensor | None, like: Tensor) -> Generator[Tensor, Any, None]:
-        state, numbers = self._state(columns), len(self.places)
+    def _draw(self, context: Tensor | None, like: Tensor) -> Generator[Tensor, Any, None]:
+        state, numbers = self._state(context), len(self.places)
         drawn = like.new_zeros(like.shape[0], numbers + 1, self.enter.in_features // (1 + self.back.shape[1]))
         for place in range(numbers):
             seen, back = drawn[:, [place - 1]], drawn[:, self.back[[place]]]
-            output, state = self.cell(self._enter(seen, back, columns, self.places[place]), state)
+            output, state = self.cell(self._enter(seen, back, context, self.places[place]), state)
             drawn[:, place] = yield self.leave(output[:, 0])
 
 
@@ -109,20 +110,20 @@ class RecurrentConfig(FamilyConfig):
     neighbours: bool = Described(
         default=False, description="see the numbers one cell back along every axis of a field, too, such as that above"
     )
-    likelihood: by_kind(likelihoods) | None = None  # type: ignore[valid-type]
+    likelihood: AnyLikelihood | None = None
 
     def build(self, space: Space, condition: Space | None = None) -> Autoregressive:
         layout = Layout(space, condition, SUPPORTS)
         law: Any = likelihood_of(layout.support, self.likelihood)
-        if layout.width < 2:
+        if layout.features < 2:
             raise ConfigError("recurrent: expected at least 2 numbers per sample, found 1; use fvsbn.")
         order = raster(space)
-        back = order.new_zeros(layout.width, 0)
+        back = order.new_zeros(layout.features, 0)
         if self.neighbours:
             if not isinstance(space, Field):
                 raise ConfigError(f"recurrent.neighbours: expected a field, found a {space.kind}; leave it out.")
             back = neighbours(space)
-        return Autoregressive(layout, law, Recurrent(layout.width, back, layout.context, law, self), order)
+        return Autoregressive(layout, law, Recurrent(layout.features, back, layout.context_features, law, self), order)
 
     @classmethod
     def example(cls) -> RecurrentConfig:

@@ -17,12 +17,11 @@ from torch import Tensor, nn
 
 from ...errors import ConfigError
 from ...layout import Layout
-from ...likelihoods import SUPPORTS, Likelihood, likelihood_of, likelihoods
+from ...likelihoods import SUPPORTS, AnyLikelihood, Likelihood, likelihood_of
 from ...nets.attention import Attention, Cache, Rotary, SwiGLU, require_heads
 from ...nets.causal import shift
 from ...nets.embeddings import zero
-from ...nets.patterns import All, Every, Last, Pattern
-from ...registry import by_kind
+from ...nets.sparse_attention import All, Every, Last, Pattern
 from ...samplers.ancestral import Step
 from ...spaces import Space
 from .. import FamilyConfig, families
@@ -51,26 +50,26 @@ class Block(nn.Module):
 
 
 class Decoder(nn.Module):
-    """The network: inputs (B, D, K) and condition columns (B, C) to parameters (B, D, P).
+    """The network: inputs (B, D, K) and context (B, C) to parameters (B, D, P).
 
     Token i is the number before i, at the place of i, and the condition; the first one has no number.
 
     Args:
         places: (D, A), where each number is on each axis of its space.
-        context: condition columns.
+        context_features: C, features of the context.
         law: of each number.
         config: sizes.
     """
 
     blocks: Any  # a list of blocks
 
-    def __init__(self, places: Tensor, context: int, law: Likelihood, config: TransformerConfig) -> None:
+    def __init__(self, places: Tensor, context_features: int, law: Likelihood, config: TransformerConfig) -> None:
         super().__init__()
         self.heads, self.tokens, self.dropout = config.heads, len(places), config.dropout
         width = config.width
         self.dropped = (config.depth, width)
-        self.enter = nn.Linear(law.columns, width, bias=False)
-        self.condition = nn.Linear(context, width, bias=False) if context else None
+        self.enter = nn.Linear(law.embed_dim, width, bias=False)
+        self.condition = nn.Linear(context_features, width, bias=False) if context_features else None
         self.places = nn.Parameter(0.02 * torch.randn(self.tokens, width))
         rotary = Rotary(places, width // config.heads)
         inner = int(config.expansion * width)
@@ -79,26 +78,26 @@ class Decoder(nn.Module):
         self.norm = nn.RMSNorm(width)
         self.leave = zero(nn.Linear(width, law.parameters))
 
-    def forward(self, inputs: Tensor, columns: Tensor | None, keep: Tensor | None = None) -> Tensor:
+    def forward(self, inputs: Tensor, context: Tensor | None, keep: Tensor | None = None) -> Tensor:
         """Parameters (B, D, P); `keep` (B, *dropped) multiplies what blocks add."""
-        tokens = self._steered(shift(self.enter(inputs), 1) + self.places, columns)
+        tokens = self._steered(shift(self.enter(inputs), 1) + self.places, context)
         masks = [None] * len(self.blocks) if keep is None else keep[:, :, None].unbind(1)
         for block, each in zip(self.blocks, masks, strict=True):
             tokens = block(tokens, each)
         return self.leave(self.norm(tokens))
 
-    def _steered(self, tokens: Tensor, columns: Tensor | None) -> Tensor:
+    def _steered(self, tokens: Tensor, context: Tensor | None) -> Tensor:
         """Tokens (B, T, width) that know the condition."""
-        return tokens if self.condition is None else tokens + self.condition(columns)[:, None]
+        return tokens if self.condition is None else tokens + self.condition(context)[:, None]
 
-    def steps(self, columns: Tensor | None, like: Tensor) -> Step:
+    def steps(self, context: Tensor | None, like: Tensor) -> Step:
         """Draw with keys and values of earlier tokens remembered (`Incremental`)."""
         features = self.places.shape[1] // self.heads
         caches = [Cache(like, self.heads, self.tokens, features) for _ in self.blocks]
 
         def step(previous: Tensor | None) -> Tensor:
             place = self.places[caches[0].filled].expand(like.shape[0], 1, -1)
-            token = self._steered(place if previous is None else place + self.enter(previous)[:, None], columns)
+            token = self._steered(place if previous is None else place + self.enter(previous)[:, None], context)
             for block, cache in zip(self.blocks, caches, strict=True):
                 token = block.following(token, cache)
             return self.leave(self.norm(token))[:, 0]
@@ -128,7 +127,7 @@ class TransformerConfig(FamilyConfig):
     )
     window: int = Described(default=128, ge=1, description="tokens that local attention sees; the stride, if strided")
     dropout: float = Described(default=0.0, ge=0, lt=1, description="share of a block's features dropped in training")
-    likelihood: by_kind(likelihoods) | None = None  # type: ignore[valid-type]
+    likelihood: AnyLikelihood | None = None
 
     def build(self, space: Space, condition: Space | None = None) -> Autoregressive:
         layout = Layout(space, condition, SUPPORTS)
@@ -138,11 +137,11 @@ class TransformerConfig(FamilyConfig):
                 f"transformer: {self.heads} heads leave an odd part of a width of {self.width} to each, "
                 "of which pairs cannot be turned; change either."
             )
-        if layout.width < 2:
+        if layout.features < 2:
             raise ConfigError("transformer: expected at least 2 numbers per sample, found 1; use fvsbn.")
         law: Any = likelihood_of(layout.support, self.likelihood)
         order = raster(space)
-        return Autoregressive(layout, law, Decoder(positions(space)[order], layout.context, law, self), order)
+        return Autoregressive(layout, law, Decoder(positions(space)[order], layout.context_features, law, self), order)
 
     def pattern(self, layer: int) -> Pattern:
         """What a block's tokens see."""

@@ -17,10 +17,9 @@ from torch.nn import functional as F
 
 from ...errors import ConfigError
 from ...layout import Layout
-from ...likelihoods import SUPPORTS, Likelihood, likelihood_of, likelihoods
+from ...likelihoods import SUPPORTS, AnyLikelihood, Likelihood, likelihood_of
 from ...nets.causal import CausalLinear, Memory, gate, shift
 from ...nets.triangular import Channels
-from ...registry import by_kind
 from ...samplers.ancestral import Step
 from ...spaces import Sequence, Space, Vector
 from .. import FamilyConfig, families
@@ -42,46 +41,50 @@ class Block(nn.Module):
 
 
 class WaveNet(nn.Module):
-    """The network: inputs (B, D, K) and condition columns (B, C) to parameters (B, D, P).
+    """The network: inputs (B, D, K) and context (B, C) to parameters (B, D, P).
 
     Args:
         length: T, places of a sequence.
         numbers: of a place, drawn in turn.
-        context: condition columns.
+        context_features: C, features of the context.
         law: of each number.
         config: sizes.
     """
 
-    def __init__(self, length: int, numbers: int, context: int, law: Likelihood, config: WaveNetConfig) -> None:
+    def __init__(
+        self, length: int, numbers: int, context_features: int, law: Likelihood, config: WaveNetConfig
+    ) -> None:
         super().__init__()
-        self.length, self.numbers, self.columns = length, numbers, law.columns
+        self.length, self.numbers, self.embed_dim = length, numbers, law.embed_dim
         features = config.features
         # a one beside the inputs tells places from what was before the first
-        self.enter = CausalLinear(numbers * law.columns + 1, features, config.kernel)
+        self.enter = CausalLinear(numbers * law.embed_dim + 1, features, config.kernel)
         self.blocks = nn.ModuleList(
             Block(features, config.kernel, config.kernel**i) for _ in range(config.stacks) for i in range(config.depth)
         )
-        self.condition = nn.Linear(context, 2 * features * len(self.blocks), bias=False) if context else None
+        self.condition = (
+            nn.Linear(context_features, 2 * features * len(self.blocks), bias=False) if context_features else None
+        )
         self.leave = nn.Linear(features, features)
-        self.channels = Channels(numbers, law.columns, features, law.parameters)
+        self.channels = Channels(numbers, law.embed_dim, features, law.parameters)
 
-    def forward(self, inputs: Tensor, columns: Tensor | None) -> Tensor:
+    def forward(self, inputs: Tensor, context: Tensor | None) -> Tensor:
         """Parameters (B, D, P)."""
-        places = inputs.reshape(inputs.shape[0], self.length, self.numbers, self.columns)
+        places = inputs.reshape(inputs.shape[0], self.length, self.numbers, self.embed_dim)
         line = torch.cat((places.flatten(2), torch.ones_like(places[:, :, 0, :1])), dim=2)
-        features = self._features(shift(line, 1), self._biases(columns), None)
+        features = self._features(shift(line, 1), self._biases(context), None)
         return self.channels(places.flatten(0, 1), features.flatten(0, 1)).reshape(*inputs.shape[:2], -1)
 
-    def steps(self, columns: Tensor | None, like: Tensor) -> Step:
+    def steps(self, context: Tensor | None, like: Tensor) -> Step:
         """Draw with the features of earlier places remembered (`Incremental`)."""
-        return self._draw(columns, like).send
+        return self._draw(context, like).send
 
-    def _draw(self, columns: Tensor | None, like: Tensor) -> Generator[Tensor, Any, None]:
-        biases, memory = self._biases(columns), Memory()
-        before = like.new_zeros(like.shape[0], self.numbers * self.columns + 1)
+    def _draw(self, context: Tensor | None, like: Tensor) -> Generator[Tensor, Any, None]:
+        biases, memory = self._biases(context), Memory()
+        before = like.new_zeros(like.shape[0], self.numbers * self.embed_dim + 1)
         for _ in range(self.length):
             features = self._features(before[:, None], biases, memory)[:, 0]
-            drawn = like.new_zeros(like.shape[0], self.numbers, self.columns)
+            drawn = like.new_zeros(like.shape[0], self.numbers, self.embed_dim)
             for number in range(self.numbers):
                 drawn[:, number] = yield self.channels(drawn, features)[:, number]
             before = torch.cat((drawn.flatten(1), torch.ones_like(before[:, :1])), dim=1)
@@ -94,11 +97,11 @@ class WaveNet(nn.Module):
             skips.append(skip)
         return self.leave(F.silu(torch.stack(skips).sum(0)))
 
-    def _biases(self, columns: Tensor | None) -> list[Tensor | float]:
+    def _biases(self, context: Tensor | None) -> list[Tensor | float]:
         """What the condition adds to each block."""
         if self.condition is None:
             return [0.0] * len(self.blocks)
-        return list(self.condition(columns)[:, None].chunk(len(self.blocks), dim=2))
+        return list(self.condition(context)[:, None].chunk(len(self.blocks), dim=2))
 
 
 @families.register("wavenet")
@@ -116,7 +119,7 @@ class WaveNetConfig(FamilyConfig):
     depth: int = Described(default=8, ge=1, description="blocks of a stack, of dilations 1, k, k^2, ...")
     stacks: int = Described(default=2, ge=1, description="stacks of blocks; each begins at dilation 1 again")
     kernel: int = Described(default=2, ge=2, description="places k that a convolution sees, with its own")
-    likelihood: by_kind(likelihoods) | None = None  # type: ignore[valid-type]
+    likelihood: AnyLikelihood | None = None
 
     def build(self, space: Space, condition: Space | None = None) -> Autoregressive:
         layout = Layout(space, condition, SUPPORTS)
@@ -126,7 +129,9 @@ class WaveNetConfig(FamilyConfig):
         if length < 2:
             raise ConfigError("wavenet: expected at least 2 places, found 1; use fvsbn.")
         law: Any = likelihood_of(layout.support, self.likelihood)
-        return Autoregressive(layout, law, WaveNet(length, layout.width // length, layout.context, law, self))
+        return Autoregressive(
+            layout, law, WaveNet(length, layout.features // length, layout.context_features, law, self)
+        )
 
     @classmethod
     def example(cls) -> WaveNetConfig:

@@ -17,19 +17,19 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from ...config import kind_of
 from ...data import Batch
 from ...errors import ConfigError
 from ...layout import Layout
 from ...noise import Noise
-from ...objective import Act, Losses, Objective, Role
-from ...registry import by_kind
+from ...objective import Losses, Objective, Player, Stage
 from ...samplers.ode import VectorField, euler
 from ...spaces import Space, Tree
-from .. import FamilyConfig, families
+from .. import AnyFamily, FamilyConfig, families
 
 
 @runtime_checkable
-class Carrier(Protocol):
+class ODESampler(Protocol):
     """A model whose sampler carries noise to data along an ODE, in steps that can be cut short."""
 
     network: nn.Module
@@ -42,11 +42,11 @@ class Carrier(Protocol):
         """Where the sampler puts standard normal rows (B, D)."""
         ...
 
-    def field(self, columns: Tensor | None) -> VectorField:
-        """The field at condition columns (B, C)."""
+    def field(self, context: Tensor | None) -> VectorField:
+        """The field given context (B, C)."""
         ...
 
-    def follow(self, x: Tensor, times: Sequence[float], columns: Tensor | None) -> Tensor:
+    def integrate(self, x: Tensor, times: Sequence[float], context: Tensor | None) -> Tensor:
         """Integrate rows x (B, D) along some of the times."""
         ...
 
@@ -57,7 +57,7 @@ class Distilled(nn.Module):
     teacher: Any
     student: Any
 
-    def __init__(self, config: DistilledConfig, layout: Layout, teacher: Carrier, student: Carrier) -> None:
+    def __init__(self, config: DistilledConfig, layout: Layout, teacher: ODESampler, student: ODESampler) -> None:
         super().__init__()
         self.config, self.layout, self.teacher, self.student = config, layout, teacher, student
 
@@ -67,9 +67,9 @@ class Distilled(nn.Module):
         knots = [round(i * (len(times) - 1) / evaluations) for i in range(evaluations + 1)]
         return [times[low : high + 1] for low, high in pairwise(knots)]
 
-    def steps(self, z: Tensor, columns: Tensor | None) -> list[Tensor]:
+    def steps(self, z: Tensor, context: Tensor | None) -> list[Tensor]:
         """Rows (B, D) after each of the student's steps."""
-        x, field, states = self.student.start(z), self.student.field(columns), []
+        x, field, states = self.student.start(z), self.student.field(context), []
         for times in self.path():
             x = euler(field, x, (times[0], times[-1]))
             states.append(x)
@@ -78,12 +78,12 @@ class Distilled(nn.Module):
     def sample(self, n: int, condition: Tree | None = None, *, noise: Noise) -> Tree:
         """Draw n samples with the student; reads the noise "prior" (D,)."""
         z = self.layout.prior(n, noise)
-        return self.layout.value(self.steps(z, self.layout.columns(condition, z))[-1])
+        return self.layout.unflatten(self.steps(z, self.layout.context(condition, z))[-1])
 
-    def acts(self) -> list[Act]:
-        """The teacher's acts, then "distill"."""
-        role = Role("model", DistillationObjective(self), (self.student.network,))
-        return [*self.teacher.acts(), Act("distill", (role,), prepare=self.enrol)]
+    def stages(self) -> list[Stage]:
+        """The teacher's stages, then "distill"."""
+        player = Player("model", DistillationObjective(self), (self.student.network,))
+        return [*self.teacher.stages(), Stage("distill", (player,), prepare=self.enrol)]
 
     @torch.no_grad()
     def enrol(self) -> None:
@@ -104,12 +104,12 @@ class DistillationObjective(Objective):
     def forward(self, batch: Batch, noise: Noise) -> Losses:
         model = self.model
         z = model.layout.prior(len(batch), noise)
-        columns = model.layout.columns(batch.condition, z)
-        states = model.steps(z, columns)
+        context = model.layout.context(batch.condition, z)
+        states = model.steps(z, context)
         with torch.no_grad():
             x, targets = model.teacher.start(z), []
             for times in model.path():
-                x = model.teacher.follow(x, times, columns)
+                x = model.teacher.integrate(x, times, context)
                 targets.append(x)
         errors = [(mine - theirs).square().mean(dim=1) for mine, theirs in zip(states, targets, strict=True)]
         return Losses(torch.stack(errors).mean(dim=0), metrics={"end": errors[-1].detach()})
@@ -126,14 +126,14 @@ class DistilledConfig(FamilyConfig):
     tolerance: ClassVar[str] = "ode"
 
     kind: Literal["distilled"] = "distilled"
-    teacher: by_kind(families)  # type: ignore[valid-type]
+    teacher: AnyFamily
     evaluations: int = Field(default=1, ge=1, description="network evaluations per sample")
 
     def build(self, space: Space, condition: Space | None = None) -> Distilled:
         teacher, student = (self.teacher.build(space, condition) for _ in range(2))
-        if not isinstance(teacher, Carrier):
+        if not isinstance(teacher, ODESampler) or not isinstance(student, ODESampler):
             raise ConfigError(
-                f'distilled.teacher: "{self.teacher.kind}" does not carry noise along an ODE; '
+                f'distilled.teacher: "{kind_of(self.teacher)}" does not carry noise along an ODE; '
                 'take "flow-matching" or "edm".'
             )
         if self.evaluations >= len(teacher.times()):

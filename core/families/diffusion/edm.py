@@ -14,11 +14,10 @@ from torch import Tensor, nn
 
 from ...data import Batch
 from ...layout import Layout
-from ...nets import NetworkConfig, networks
+from ...nets import AnyNetwork, NetworkConfig
 from ...nets.residual import ResidualConfig
 from ...noise import Noise
-from ...objective import Act, Losses, Objective, Role
-from ...registry import by_kind
+from ...objective import Losses, Objective, Player, Stage
 from ...samplers.ode import VectorField, euler, heun
 from ...spaces import Space, Tree
 from .. import FamilyConfig, families
@@ -31,17 +30,17 @@ class EDM(nn.Module):
         super().__init__()
         self.config, self.layout, self.network = config, layout, network
 
-    def precondition(self, x: Tensor, sigma: Tensor, columns: Tensor | None) -> Tensor:
-        """D(x; sigma) for rows x (B, D), noise levels sigma (B,) and condition columns (B, C), eq. 7."""
+    def precondition(self, x: Tensor, sigma: Tensor, context: Tensor | None) -> Tensor:
+        """D(x; sigma) for rows x (B, D), noise levels sigma (B,) and context (B, C), eq. 7."""
         data = self.config.sigma_data
         total = (sigma.square() + data**2).sqrt()[:, None]
         noise_level = sigma[:, None]
-        raw = self.network(x / total, sigma.log() / 4, columns)
+        raw = self.network(x / total, sigma.log() / 4, context)
         return (data / total) ** 2 * x + noise_level * data / total * raw
 
     def denoise(self, x: Tensor, sigma: Tensor, condition: Tree | None = None) -> Tensor:
         """E[clean | clean + sigma n = x] for rows x (B, D) and sigma (B,)."""
-        return self.precondition(x, sigma, self.layout.columns(condition, x))
+        return self.precondition(x, sigma, self.layout.context(condition, x))
 
     def times(self) -> list[float]:
         """Noise levels of the sampler, falling, the last one zero, eq. 5."""
@@ -54,24 +53,24 @@ class EDM(nn.Module):
         """Where the sampler puts standard normal rows (B, D)."""
         return self.config.sigma_max * z
 
-    def field(self, columns: Tensor | None) -> VectorField:
-        """dx/dsigma at condition columns (B, C), eq. 4."""
-        return lambda x, sigma: (x - self.precondition(x, sigma, columns)) / sigma[:, None]
+    def field(self, context: Tensor | None) -> VectorField:
+        """dx/dsigma given context (B, C), eq. 4."""
+        return lambda x, sigma: (x - self.precondition(x, sigma, context)) / sigma[:, None]
 
-    def follow(self, x: Tensor, times: Sequence[float], columns: Tensor | None) -> Tensor:
+    def integrate(self, x: Tensor, times: Sequence[float], context: Tensor | None) -> Tensor:
         """Integrate rows x (B, D) along some of the noise levels."""
         if times[-1] > 0:
-            return heun(self.field(columns), x, times)
+            return heun(self.field(context), x, times)
         # the slope is not defined at zero noise: a last step by Euler, as in algorithm 1
-        return euler(self.field(columns), heun(self.field(columns), x, times[:-1]), times[-2:])
+        return euler(self.field(context), heun(self.field(context), x, times[:-1]), times[-2:])
 
     def sample(self, n: int, condition: Tree | None = None, *, noise: Noise) -> Tree:
         """Draw n samples; reads the noise "prior" (D,)."""
         z = self.layout.prior(n, noise)
-        return self.layout.value(self.follow(self.start(z), self.times(), self.layout.columns(condition, z)))
+        return self.layout.unflatten(self.integrate(self.start(z), self.times(), self.layout.context(condition, z)))
 
-    def acts(self) -> list[Act]:
-        return [Act("fit", (Role("model", EDMObjective(self), (self.network,)),))]
+    def stages(self) -> list[Stage]:
+        return [Stage("fit", (Player("model", EDMObjective(self), (self.network,)),))]
 
 
 class EDMObjective(Objective):
@@ -83,10 +82,10 @@ class EDMObjective(Objective):
 
     def forward(self, batch: Batch, noise: Noise) -> Losses:
         model, config = self.model, self.model.config
-        x = model.layout.rows(batch.x)
+        x = model.layout.flatten(batch.x)
         sigma = (config.log_mean + config.log_std * noise.normal("level")).exp()
         noisy = x + sigma[:, None] * model.layout.prior(x.shape[0], noise)
-        clean = model.precondition(noisy, sigma, model.layout.columns(batch.condition, x))
+        clean = model.precondition(noisy, sigma, model.layout.context(batch.condition, x))
         weight = (sigma.square() + config.sigma_data**2) / (sigma * config.sigma_data).square()
         return Losses(weight * (clean - x).square().mean(dim=1))
 
@@ -102,7 +101,7 @@ class EDMConfig(FamilyConfig):
     tolerance: ClassVar[str] = "ode"
 
     kind: Literal["edm"] = "edm"
-    network: by_kind(networks) = ResidualConfig()  # type: ignore[valid-type]
+    network: AnyNetwork = ResidualConfig()
     sigma_data: float = Field(default=1.0, gt=0, description="standard deviation of the data, in their units")
     log_mean: float = Field(
         default=-0.5, description="mean of ln(noise level) in training; the paper's -1.2 is for sigma_data 0.5"

@@ -15,26 +15,25 @@ from torch import Tensor, nn
 
 from ...data import Batch
 from ...layout import Layout
-from ...nets import NetworkConfig, networks
+from ...nets import AnyNetwork, NetworkConfig
 from ...nets.residual import ResidualConfig
 from ...noise import Noise
-from ...objective import Act, Losses, Objective, Role
-from ...registry import by_kind
+from ...objective import Losses, Objective, Player, Stage
 from ...samplers.ode import Method
 from ...spaces import Space
 from .. import FamilyConfig, families
-from ..transport import Transport
+from ..ode import ODEModel
 
 
-class FlowMatching(Transport):
+class FlowMatching(ODEModel):
     """A velocity field that is learned by regression."""
 
     def __init__(self, config: FlowMatchingConfig, layout: Layout, network: nn.Module) -> None:
         super().__init__(layout, network, method=config.method, steps=config.steps, precision=config.precision)
         self.config = config
 
-    def acts(self) -> list[Act]:
-        return [Act("fit", (Role("model", FlowMatchingObjective(self), (self.network,)),))]
+    def stages(self) -> list[Stage]:
+        return [Stage("fit", (Player("model", FlowMatchingObjective(self), (self.network,)),))]
 
 
 class FlowMatchingObjective(Objective):
@@ -46,10 +45,10 @@ class FlowMatchingObjective(Objective):
 
     def forward(self, batch: Batch, noise: Noise) -> Losses:
         layout = self.model.layout
-        x = layout.rows(batch.x)
+        x = layout.flatten(batch.x)
         z, t = layout.prior(x.shape[0], noise), self._times(noise)
         line = torch.lerp(z, x, t[:, None])
-        error = self.model.network(line, t, layout.columns(batch.condition, x)) - (x - z)
+        error = self.model.network(line, t, layout.context(batch.condition, x)) - (x - z)
         return Losses(error.square().mean(dim=1))
 
     def _times(self, noise: Noise) -> Tensor:
@@ -69,7 +68,7 @@ class FlowMatchingConfig(FamilyConfig):
     tolerance: ClassVar[str] = "ode"
 
     kind: Literal["flow-matching"] = "flow-matching"
-    network: by_kind(networks) = ResidualConfig()  # type: ignore[valid-type]
+    network: AnyNetwork = ResidualConfig()
     times: Literal["uniform", "logit-normal"] = Field(default="uniform", description="law of the training times")
     method: Method = Field(default="midpoint", description="integrator of the sampler")
     steps: int = Field(default=10, ge=1, description="steps of the sampler; midpoint and heun evaluate twice per step")

@@ -21,7 +21,7 @@ from zuko.transforms import AutoregressiveTransform, DependentTransform
 
 from ...config import Width
 from ...layout import Layout
-from ...nets.masked import MaskedLinear, spread_reaches
+from ...nets.masked import MaskedLinear, evenly_spaced_degrees
 from ...spaces import Space
 from .. import families
 from .coupling import lone, perceptrons
@@ -30,7 +30,7 @@ from .flow import Flow, FlowConfig, Inverted
 
 
 class MaskedMLP(nn.Module):
-    """An MLP of rows (B, D), and columns (B, C) that every layer sees, to (B, D, P); starts as the zero function.
+    """An MLP of rows (B, D), and context (B, C) that every layer sees, to (B, D, P); starts as the zero function.
 
     What it says of a number depends on all numbers of the blocks before that one's, and on no other. Where a hidden
     layer has fewer units than there are blocks to tell apart, the outputs see the numbers x directly, too: bent to
@@ -38,7 +38,7 @@ class MaskedMLP(nn.Module):
 
     Args:
         blocks: the block of each number, (D,), int64 from 0 on.
-        context: C.
+        context_features: C, features of the context.
         hidden: widths.
         outputs: P.
     """
@@ -46,22 +46,22 @@ class MaskedMLP(nn.Module):
     blocks: Tensor
     hidden: Any  # a list of masked layers
 
-    def __init__(self, blocks: Tensor, context: int, hidden: Sequence[int], outputs: int) -> None:
+    def __init__(self, blocks: Tensor, context_features: int, hidden: Sequence[int], outputs: int) -> None:
         super().__init__()
         self.register_buffer("blocks", blocks)
         numbers, last = len(blocks), int(blocks.max())
-        least = 0 if context else 1  # units that see no number are of use where there is a condition
+        least = 0 if context_features else 1  # units that see no number are of use where there is a condition
         self.outputs, self.direct = outputs, any(width < last - least + 1 for width in hidden)
         for layer, width in enumerate(hidden):
-            self.register_buffer(f"reaches{layer}", spread_reaches(least, last, width))
+            self.register_buffer(f"reaches{layer}", evenly_spaced_degrees(least, last, width))
         widths = (numbers, *hidden)
-        self.hidden = nn.ModuleList(MaskedLinear(a + context, b) for a, b in pairwise(widths))
-        self.leave = MaskedLinear(widths[-1] + (numbers if self.direct else 0) + context, numbers * outputs)
+        self.hidden = nn.ModuleList(MaskedLinear(a + context_features, b) for a, b in pairwise(widths))
+        self.leave = MaskedLinear(widths[-1] + (numbers if self.direct else 0) + context_features, numbers * outputs)
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)
 
-    def forward(self, rows: Tensor, columns: Tensor | None) -> Tensor:
-        free = rows[..., :0] if columns is None else columns
+    def forward(self, rows: Tensor, context: Tensor | None) -> Tensor:
+        free = rows[..., :0] if context is None else context
         none, numbers = self.blocks.new_zeros(free.shape[-1]), self.blocks + 1
         x, reach = rows, numbers
         for layer, masked in enumerate(self.hidden):
@@ -77,14 +77,14 @@ class MaskedMLP(nn.Module):
 class Autoregression(nn.Module):
     """Lazy autoregressive transform of rows (B, D): numbers of one block are bent as those of the blocks before say."""
 
-    def __init__(self, blocks: Tensor, context: int, hidden: Sequence[int], elementwise: Elementwise) -> None:
+    def __init__(self, blocks: Tensor, context_features: int, hidden: Sequence[int], elementwise: Elementwise) -> None:
         super().__init__()
-        self.network = MaskedMLP(blocks, context, hidden, elementwise.size)
+        self.network = MaskedMLP(blocks, context_features, hidden, elementwise.size)
         self.elementwise, self.passes = elementwise, int(blocks.max()) + 1
 
-    def forward(self, columns: Tensor | None) -> Transform:
+    def forward(self, context: Tensor | None) -> Transform:
         def meta(x: Tensor) -> Transform:
-            return DependentTransform(self.elementwise(self.network(x, columns).transpose(-1, -2)), 1)
+            return DependentTransform(self.elementwise(self.network(x, context).transpose(-1, -2)), 1)
 
         return AutoregressiveTransform(meta, self.passes)
 
@@ -98,12 +98,12 @@ def autoregressions(
         hidden: widths of each network's hidden layers; the networks start as the zero function.
         passes: passes of the inverse; one per number if None.
     """
-    if layout.width == 1:
+    if layout.features == 1:
         return [lone(layout, elementwise, perceptrons(layout, hidden)) for elementwise in bijections]
-    order = torch.arange(layout.width)
-    together = -(-layout.width // min(passes or layout.width, layout.width))
+    order = torch.arange(layout.features)
+    together = -(-layout.features // min(passes or layout.features, layout.features))
     return [
-        Autoregression((order.flip(0) if i % 2 else order) // together, layout.context, hidden, elementwise)
+        Autoregression((order.flip(0) if i % 2 else order) // together, layout.context_features, hidden, elementwise)
         for i, elementwise in enumerate(bijections)
     ]
 

@@ -65,8 +65,8 @@ class Around(nn.Module):
         self.network, self.angles = network, angles
 
     def forward(self, inputs: Tensor) -> Tensor:
-        angles, columns = inputs[..., : self.angles], inputs[..., self.angles :]
-        return self.network(torch.cat((angles.cos(), angles.sin(), columns), dim=-1))
+        angles, context = inputs[..., : self.angles], inputs[..., self.angles :]
+        return self.network(torch.cat((angles.cos(), angles.sin(), context), dim=-1))
 
 
 class WindingTransform(Bijection):
@@ -91,7 +91,7 @@ class Winding(nn.Module):
         super().__init__()
         self.period = period
 
-    def forward(self, columns: Tensor | None) -> Transform:
+    def forward(self, context: Tensor | None) -> Transform:
         return WindingTransform(self.period)
 
 
@@ -117,7 +117,7 @@ class CircularSplineConfig(FamilyConfig):
         def around(stays: int, outputs: int) -> nn.Module:
             return Around(perceptron(2 * stays, outputs), stays)
 
-        if layout.width == 1:
+        if layout.features == 1:
             bent = [lone(layout, circular, perceptron) for _ in range(self.transforms)]
         else:
             bent = couplings(layout, self.transforms, circular, around, kind=self.kind)

@@ -20,17 +20,16 @@ from torch import Tensor, nn
 
 from ...data import Batch
 from ...layout import Layout
-from ...nets import NetworkConfig, networks
+from ...nets import AnyNetwork, NetworkConfig
 from ...nets.mlp import MLPConfig
 from ...nets.residual import ResidualConfig
 from ...noise import Noise
-from ...objective import Act, Losses, Objective, Role
-from ...registry import by_kind
+from ...objective import Losses, Objective, Player, Stage
 from ...samplers.likelihood import exact_divergence, hutchinson, log_prob_and_roughness
 from ...samplers.ode import INTEGRATORS, Method, VectorField, grid
 from ...spaces import Space
 from .. import FamilyConfig, families
-from ..transport import Transport
+from ..ode import ODEModel
 
 SLOWER = 1 / 16
 """Of the time that a network is given: its features have up to 8 cycles per unit, which no few steps can follow."""
@@ -39,18 +38,18 @@ DOUBT = 10.0
 """Weight of the error in the loss: what erring gains is a multiple of what half as many steps give away."""
 
 
-class Continuous(Transport):
+class Continuous(ODEModel):
     """A velocity field that is learned by maximum likelihood."""
 
     def __init__(self, config: ContinuousConfig, layout: Layout, network: nn.Module) -> None:
         super().__init__(layout, network, method=config.method, steps=config.steps, precision=config.precision)
         self.config = config
 
-    def field(self, columns: Tensor | None) -> VectorField:
-        return lambda x, t: self.network(x, SLOWER * t, columns)
+    def field(self, context: Tensor | None) -> VectorField:
+        return lambda x, t: self.network(x, SLOWER * t, context)
 
-    def acts(self) -> list[Act]:
-        return [Act("fit", (Role("model", ContinuousObjective(self), (self.network,)),))]
+    def stages(self) -> list[Stage]:
+        return [Stage("fit", (Player("model", ContinuousObjective(self), (self.network,)),))]
 
 
 class ContinuousObjective(Objective):
@@ -68,21 +67,21 @@ class ContinuousObjective(Objective):
 
     def forward(self, batch: Batch, noise: Noise) -> Losses:
         model, layout = self.model, self.model.layout
-        rows = layout.rows(batch.x)
+        rows = layout.flatten(batch.x)
         exact = model.config.trace == "exact"
         along = partial(
             log_prob_and_roughness,
-            model.field(layout.columns(batch.condition, rows)),
+            model.field(layout.context(batch.condition, rows)),
             rows,
-            divergence=exact_divergence if exact else hutchinson(noise.normal("probe", (layout.width,))),
+            divergence=exact_divergence if exact else hutchinson(noise.normal("probe", (layout.features,))),
             integrate=INTEGRATORS[model.method],
         )
         log_prob, roughness = along(grid(1.0, 0.0, model.steps))
         error = torch.zeros_like(log_prob)
         if not self.coupled:  # steps of a given size
             error = (log_prob - along(grid(1.0, 0.0, model.steps // 2))[0]).abs()
-        losses = (DOUBT * error - log_prob + model.config.roughness * roughness) / layout.width
-        return Losses(losses, metrics={"nll": -log_prob / layout.width, "error": error / layout.width})
+        losses = (DOUBT * error - log_prob + model.config.roughness * roughness) / layout.features
+        return Losses(losses, metrics={"nll": -log_prob / layout.features, "error": error / layout.features})
 
 
 @families.register("continuous")
@@ -97,7 +96,7 @@ class ContinuousConfig(FamilyConfig):
     tolerances: ClassVar[dict[str, float]] = {"inverse": 1e-5}
 
     kind: Literal["continuous"] = "continuous"
-    network: by_kind(networks) = ResidualConfig()  # type: ignore[valid-type]
+    network: AnyNetwork = ResidualConfig()
     trace: Literal["hutchinson", "exact"] = Field(
         default="hutchinson",
         description="divergence in training: by one probe per sample, or exact, at a pass per number",

@@ -69,9 +69,9 @@ class Coupling(nn.Module):
         super().__init__()
         self.network, self.elementwise, self.cut, self.first = network, elementwise, cut, first
 
-    def forward(self, columns: Tensor | None) -> Transform:
+    def forward(self, context: Tensor | None) -> Transform:
         def meta(stays: Tensor) -> Transform:
-            inputs = stays if columns is None else torch.cat((stays, columns), dim=-1)
+            inputs = stays if context is None else torch.cat((stays, context), dim=-1)
             return self.elementwise(self.network(inputs).unflatten(-1, (self.elementwise.size, -1)))
 
         return HalfCouplingTransform(meta, self.cut, first=self.first)
@@ -86,7 +86,7 @@ class Permutation(nn.Module):
         super().__init__()
         self.register_buffer("order", order)
 
-    def forward(self, columns: Tensor | None) -> Transform:
+    def forward(self, context: Tensor | None) -> Transform:
         return PermutationTransform(self.order)  # type: ignore[arg-type]
 
 
@@ -98,7 +98,7 @@ def perceptrons(layout: Layout, hidden: Sequence[int]) -> Networks:
     """MLPs with these hidden layers."""
 
     def network(stays: int, outputs: int) -> nn.Module:
-        mlp = MLP(stays + layout.context, hidden, outputs)
+        mlp = MLP(stays + layout.context_features, hidden, outputs)
         last = mlp[-1]
         assert isinstance(last, nn.Linear)
         zero(last)
@@ -119,21 +119,21 @@ def couplings(
     Raises:
         ConfigError: fewer than two numbers, or an odd count; the message names the family's `kind`.
     """
-    if layout.width < 2:
+    if layout.features < 2:
         raise ConfigError(
             f"{kind}: a coupling needs at least 2 numbers per sample, found 1; use an autoregressive scheme."
         )
     if count % 2:
         raise ConfigError(f"{kind}: couplings come in pairs, found {count}; choose an even number.")
-    cut, places = layout.width // 2, torch.arange(layout.width)
+    cut, places = layout.features // 2, torch.arange(layout.features)
     transforms: list[nn.Module] = []
     for _ in range(count // 2):
-        order = torch.randperm(layout.width)
+        order = torch.randperm(layout.features)
         places = places[order]
         transforms.append(Permutation(order))
         for first in (False, True):
-            bent = cut if first else layout.width - cut
-            network = networks(layout.width - bent, elementwise.size * bent)
+            bent = cut if first else layout.features - cut
+            network = networks(layout.features - bent, elementwise.size * bent)
             transforms.append(Coupling(network, elementwise, cut, first=first))
     return [*transforms, Permutation(places.argsort())] if restore else transforms
 
@@ -143,7 +143,7 @@ def lone(layout: Layout, elementwise: Elementwise, networks: Networks) -> nn.Mod
 
     It is a coupling in which nothing stays.
     """
-    if not layout.context:
+    if not layout.context_features:
         return Alone(layout, elementwise)
     return Coupling(networks(0, elementwise.size), elementwise, 0, first=False)
 

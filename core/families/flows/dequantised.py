@@ -23,10 +23,9 @@ from ...data import Batch
 from ...errors import ConfigError
 from ...layout import Layout, parts
 from ...noise import Noise
-from ...objective import Act, Losses, Objective, Role
-from ...registry import by_kind
+from ...objective import Losses, Objective, Player, Stage
 from ...spaces import Binary, Levels, Product, Real, Simple, Space, Tree, Vector, size, support_of
-from .. import FamilyConfig, families
+from .. import AnyFamily, FamilyConfig, families
 from .coupling import CouplingConfig, couplings, perceptrons
 from .elementwise import Affine
 from .flow import Flow
@@ -51,7 +50,7 @@ class UniformDequantiser(nn.Module):
 
     def __init__(self, layout: Layout) -> None:
         super().__init__()
-        self.numbers = layout.width
+        self.numbers = layout.features
         self.description = f"uniform dequantisation of {_range(layout)} levels"
 
     def draw(self, seen: Tensor, noise: Noise) -> tuple[Tensor, Tensor, Tensor]:
@@ -115,31 +114,31 @@ class Dequantised(nn.Module):
         self.register_buffer("counts", torch.cat(counts), persistent=False)
 
     @property
-    def account(self) -> tuple[str, ...]:
-        return (*self.flow.account, cast(Dequantiser, self.dequantiser).description)
+    def likelihood_notes(self) -> tuple[str, ...]:
+        return (*self.flow.likelihood_notes, cast(Dequantiser, self.dequantiser).description)
 
-    def forward(self, rows: Tensor, columns: Tensor | None, noise: Noise) -> Tensor:
-        """`log_bound` of rows (B, D) of floating numbers, and condition columns (B, C)."""
+    def forward(self, rows: Tensor, context: Tensor | None, noise: Noise) -> Tensor:
+        """`log_bound` of rows (B, D) of floating numbers, and context (B, C)."""
         seen = 2 * rows / (self.counts - 1) - 1
-        seen = seen if columns is None else torch.cat((seen, columns), dim=1)
+        seen = seen if context is None else torch.cat((seen, context), dim=1)
         u, rest, log_q = cast(Dequantiser, self.dequantiser).draw(seen, noise)
         below, above = rows + u, self.counts - 1 - rows + rest  # add up to n; neither rounds to zero
         slope = (self.counts.to(rows.dtype).log() - below.log() - above.log()).sum(1)
-        return self.flow.log_density(below.log() - above.log(), columns) + slope - log_q
+        return self.flow.log_density(below.log() - above.log(), context) + slope - log_q
 
     def _floating(self, rows: Tensor) -> Tensor:
         return rows.to(next(self.parameters()).dtype)
 
     def log_bound(self, x: Tree, condition: Tree | None = None, *, noise: Noise) -> Tensor:
         """Lower bound on the log-mass with one draw of u, shape (B,), nats; reads the noise "dequantise" (D,)."""
-        rows = self._floating(self.layout.rows(x))
-        return self(rows, self.layout.columns(condition, rows), noise)
+        rows = self._floating(self.layout.flatten(x))
+        return self(rows, self.layout.context(condition, rows), noise)
 
     def sample(self, n: int, condition: Tree | None = None, *, noise: Noise) -> Tree:
         """Draw n samples; reads the noise that the flow reads."""
-        rows = self.flow.layout.rows(self.flow.sample(n, condition, noise=noise))
+        rows = self.flow.layout.flatten(self.flow.sample(n, condition, noise=noise))
         levels = torch.minimum((torch.sigmoid(rows) * self.counts).floor(), self.counts - 1)
-        value = self.layout.value(levels)
+        value = self.layout.unflatten(levels)
         named = value if isinstance(value, dict) else {"": value}
         typed = {
             name: named[name].long() if isinstance(support_of(part), Levels) else named[name]
@@ -147,8 +146,8 @@ class Dequantised(nn.Module):
         }
         return typed if isinstance(value, dict) else typed[""]
 
-    def acts(self) -> list[Act]:
-        return [Act("fit", (Role("model", DequantisedObjective(self), (self,)),))]
+    def stages(self) -> list[Stage]:
+        return [Stage("fit", (Player("model", DequantisedObjective(self), (self,)),))]
 
 
 class DequantisedObjective(Objective):
@@ -159,7 +158,7 @@ class DequantisedObjective(Objective):
         self.model = model
 
     def forward(self, batch: Batch, noise: Noise) -> Losses:
-        return Losses(-self.model.log_bound(batch.x, batch.condition, noise=noise) / self.model.layout.width)
+        return Losses(-self.model.log_bound(batch.x, batch.condition, noise=noise) / self.model.layout.features)
 
 
 def _levels(part: Simple) -> int:
@@ -197,10 +196,10 @@ class VariationalConfig(Config):
     hidden: tuple[Width, ...] = Described(default=(64, 64), description="widths of each network's hidden layers")
 
     def build(self, layout: Layout) -> VariationalDequantiser:
-        rows = Layout(Vector(dim=layout.width), Vector(dim=layout.width + layout.context))
+        rows = Layout(Vector(dim=layout.features), Vector(dim=layout.features + layout.context_features))
         networks = perceptrons(rows, self.hidden)
         transforms = couplings(rows, self.transforms, Affine(), networks, kind="dequantised.noise")
-        return VariationalDequantiser(layout, torch.arange(layout.width), transforms)
+        return VariationalDequantiser(layout, torch.arange(layout.features), transforms)
 
 
 @families.register("dequantised")
@@ -214,7 +213,7 @@ class DequantisedConfig(FamilyConfig):
     model: ClassVar[type[nn.Module]] = Dequantised
 
     kind: Literal["dequantised"] = "dequantised"
-    flow: by_kind(families)  # type: ignore[valid-type]
+    flow: AnyFamily
     noise: Annotated[UniformConfig | VariationalConfig, Described(discriminator="kind")] = UniformConfig()
 
     def build(self, space: Space, condition: Space | None = None) -> Dequantised:

@@ -73,15 +73,15 @@ class Affine:
 class Amortised(nn.Module):
     """Numbers of some shape that are linear in the condition: (*shape,) without one, else (B, *shape)."""
 
-    def __init__(self, start: Tensor, context: int) -> None:
+    def __init__(self, start: Tensor, context_features: int) -> None:
         super().__init__()
         self.constant = nn.Parameter(start)
-        self.slope = nn.Parameter(torch.zeros(*start.shape, context))
+        self.slope = nn.Parameter(torch.zeros(*start.shape, context_features))
 
-    def forward(self, columns: Tensor | None) -> Tensor:
-        if columns is None:
+    def forward(self, context: Tensor | None) -> Tensor:
+        if context is None:
             return self.constant
-        return self.constant + torch.tensordot(columns, self.slope, dims=([-1], [-1]))  # type: ignore[arg-type]
+        return self.constant + torch.tensordot(context, self.slope, dims=([-1], [-1]))  # type: ignore[arg-type]
 
 
 class Alone(nn.Module):
@@ -90,7 +90,7 @@ class Alone(nn.Module):
     def __init__(self, layout: Layout, elementwise: Elementwise) -> None:
         super().__init__()
         self.elementwise = elementwise
-        self.amortised = Amortised(torch.zeros(elementwise.size, layout.width), layout.context)
+        self.amortised = Amortised(torch.zeros(elementwise.size, layout.features), layout.context_features)
 
-    def forward(self, columns: Tensor | None) -> Transform:
-        return Summed(self.elementwise(self.amortised(columns)))
+    def forward(self, context: Tensor | None) -> Transform:
+        return Summed(self.elementwise(self.amortised(context)))

@@ -13,7 +13,7 @@ from torch.distributions import Transform
 from ...data import Batch
 from ...layout import Layout
 from ...noise import Noise
-from ...objective import Act, Losses, Objective, Role
+from ...objective import Losses, Objective, Player, Stage
 from ...spaces import Tree
 from .. import FamilyConfig
 from .bases import Base, BaseConfig, Normal, NormalConfig
@@ -25,7 +25,7 @@ class Flow(nn.Module):
 
     Args:
         layout: how samples and conditions become rows.
-        transforms: modules whose `forward(columns)` returns a transform of rows from data towards noise (the
+        transforms: modules whose `forward(context)` returns a transform of rows from data towards noise (the
             convention of zuko's lazy transforms).
         base: law of the noise; independent standard normals if not given.
     """
@@ -42,48 +42,48 @@ class Flow(nn.Module):
         return cast(Base, self._base)
 
     @property
-    def account(self) -> tuple[str, ...]:
+    def likelihood_notes(self) -> tuple[str, ...]:
         return (self.base.description,)
 
-    def forward(self, rows: Tensor, columns: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Rows (B, D) and condition columns (B, C) to (noise (B, D), log-determinant (B,))."""
+    def forward(self, rows: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Rows (B, D) and context (B, C) to (noise (B, D), log-determinant (B,))."""
         total = torch.zeros_like(rows[:, 0])
         for lazy in self.transforms:
-            rows, ladj = lazy(columns).call_and_ladj(rows)
+            rows, ladj = lazy(context).call_and_ladj(rows)
             total = total + ladj
         return rows, total
 
-    def inverse(self, z: Tensor, columns: Tensor | None) -> Tensor:
-        """Noise (B, D) and condition columns (B, C) to rows (B, D)."""
+    def inverse(self, z: Tensor, context: Tensor | None) -> Tensor:
+        """Noise (B, D) and context (B, C) to rows (B, D)."""
         for lazy in reversed(self.transforms):
-            z = lazy(columns).inv(z)
+            z = lazy(context).inv(z)
         return z
 
-    def log_density(self, rows: Tensor, columns: Tensor | None) -> Tensor:
-        """`log_prob` of rows (B, D) and condition columns (B, C)."""
-        z, ladj = self(rows, columns)
+    def log_density(self, rows: Tensor, context: Tensor | None) -> Tensor:
+        """`log_prob` of rows (B, D) and context (B, C)."""
+        z, ladj = self(rows, context)
         return self.base.log_prob(z) + ladj
 
     def log_prob(self, x: Tree, condition: Tree | None = None) -> Tensor:
         """Exact log-density, shape (B,), nats."""
-        rows = self.layout.rows(x)
-        return self.log_density(rows, self.layout.columns(condition, rows))
+        rows = self.layout.flatten(x)
+        return self.log_density(rows, self.layout.context(condition, rows))
 
     def encode(self, x: Tree, condition: Tree | None = None) -> Tensor:
         """The noise (B, D) of x."""
-        rows = self.layout.rows(x)
-        return self(rows, self.layout.columns(condition, rows))[0]
+        rows = self.layout.flatten(x)
+        return self(rows, self.layout.context(condition, rows))[0]
 
     def decode(self, z: Tensor, condition: Tree | None = None) -> Tree:
         """The sample whose noise is z (B, D)."""
-        return self.layout.value(self.inverse(z, self.layout.columns(condition, z)))
+        return self.layout.unflatten(self.inverse(z, self.layout.context(condition, z)))
 
     def sample(self, n: int, condition: Tree | None = None, *, noise: Noise) -> Tree:
         """Draw n samples; reads the noise "prior" (D,)."""
         return self.decode(self.base.draw(n, noise), condition)
 
-    def acts(self) -> list[Act]:
-        return [Act("fit", (Role("model", FlowObjective(self), (self,)),))]
+    def stages(self) -> list[Stage]:
+        return [Stage("fit", (Player("model", FlowObjective(self), (self,)),))]
 
 
 class FlowObjective(Objective):
@@ -95,8 +95,8 @@ class FlowObjective(Objective):
 
     def forward(self, batch: Batch, noise: Noise) -> Losses:
         layout = self.flow.layout
-        rows = layout.rows(batch.x)
-        return Losses(-self.flow.log_density(rows, layout.columns(batch.condition, rows)) / layout.width)
+        rows = layout.flatten(batch.x)
+        return Losses(-self.flow.log_density(rows, layout.context(batch.condition, rows)) / layout.features)
 
 
 class Inverted(nn.Module):
@@ -106,8 +106,8 @@ class Inverted(nn.Module):
         super().__init__()
         self.lazy = lazy
 
-    def forward(self, columns: Tensor | None) -> Transform:
-        return Reversed(self.lazy(columns))
+    def forward(self, context: Tensor | None) -> Transform:
+        return Reversed(self.lazy(context))
 
 
 class FlowConfig(FamilyConfig):

@@ -141,7 +141,7 @@ class FlowPlusPlusConfig(FamilyConfig):
         def network(grid: Field, inputs: int, outputs: int, *, seen: int = 0) -> nn.Module:
             cells = torch.Size(grid.grid).numel()
             attending = partial(Attending, cells, self.width, self.heads)
-            sizes = {"width": self.width, "depth": self.depth, "context": layout.context}
+            sizes = {"width": self.width, "depth": self.depth, "context_features": layout.context_features}
             return ImageNetwork(grid, inputs + seen, outputs, **sizes, between=attending)
 
         order, squeezed = squeeze(field, kind=self.kind)

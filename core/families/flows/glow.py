@@ -43,7 +43,7 @@ class ActNorm(nn.Module):
         self.log_scale = nn.Parameter(torch.zeros(channels))
         self.shift = nn.Parameter(torch.zeros(channels))
 
-    def forward(self, columns: Tensor | None) -> Transform:
+    def forward(self, context: Tensor | None) -> Transform:
         shift, log_scale = (each.repeat_interleave(self.cells) for each in (self.shift, self.log_scale))
         return Summed(AffineTransform(shift, log_scale))
 
@@ -70,8 +70,8 @@ class Beginning(nn.Module):
         super().__init__()
         self.lazy, self.count = lazy, count
 
-    def forward(self, columns: Tensor | None) -> Transform:
-        return BeginningTransform(self.lazy(columns), self.count)
+    def forward(self, context: Tensor | None) -> Transform:
+        return BeginningTransform(self.lazy(context), self.count)
 
 
 class ImageNetwork(nn.Module):
@@ -81,7 +81,7 @@ class ImageNetwork(nn.Module):
         grid: its cells and which of its axes wrap; its channels do not matter.
         width: channels within.
         depth: residual blocks.
-        context: columns C of the condition.
+        context_features: C, features of the context.
         between: makes a module (B, width, *grid) to the same, to stand after each block.
     """
 
@@ -93,24 +93,24 @@ class ImageNetwork(nn.Module):
         *,
         width: int,
         depth: int,
-        context: int,
+        context_features: int,
         between: Callable[[], nn.Module] = nn.Identity,
     ) -> None:
         super().__init__()
         self.shape = (inputs, *grid.grid)
-        self.context = context
+        self.context_features = context_features
         self.enter = Convolution(grid, inputs, width)
-        self.blocks = nn.ModuleList(Residual(grid, width, context) for _ in range(depth))
+        self.blocks = nn.ModuleList(Residual(grid, width, context_features) for _ in range(depth))
         self.between = nn.ModuleList(between() for _ in range(depth))
         self.leave = zero_start(Convolution(grid, width, outputs))
 
     def forward(self, rows: Tensor) -> Tensor:
         """(B, inputs * cells + C) to (B, outputs * cells)."""
-        count = rows.shape[1] - self.context
-        columns = rows[:, count:] if self.context else None
+        count = rows.shape[1] - self.context_features
+        context = rows[:, count:] if self.context_features else None
         hidden = self.enter(rows[:, :count].unflatten(1, self.shape))
         for block, between in zip(self.blocks, self.between, strict=True):
-            hidden = between(block(hidden, columns))
+            hidden = between(block(hidden, context))
         return self.leave(F.silu(normalized(hidden))).flatten(1)
 
 
@@ -213,7 +213,9 @@ class GlowConfig(FlowConfig):
         field = require_field(self.kind, space)
 
         def network(grid: Field, inputs: int, outputs: int) -> nn.Module:
-            return ImageNetwork(grid, inputs, outputs, width=self.width, depth=self.depth, context=layout.context)
+            return ImageNetwork(
+                grid, inputs, outputs, width=self.width, depth=self.depth, context_features=layout.context_features
+            )
 
         # over a field that is nearly the truth already, the flow starts as the identity
         start = torch.eye if self.ordered else rotation

@@ -76,7 +76,7 @@ class Mixing(nn.Module):
         c = len(self.order)
         return tuple(torch.tril_indices(c, c, diagonal, device=self.order.device))  # type: ignore[return-value]
 
-    def forward(self, columns: Tensor | None) -> Transform:
+    def forward(self, context: Tensor | None) -> Transform:
         empty, places = torch.diag_embed(torch.zeros_like(self.log_scale)), self._triangle(-1)
         lower = empty.index_put(places, self.lower) + torch.diag_embed(torch.ones_like(self.log_scale))
         upper = empty.index_put(places, self.upper).T + torch.diag_embed(self.signs * self.log_scale.exp())
@@ -94,5 +94,5 @@ class LinearConfig(FlowConfig):
 
     def build(self, space: Space, condition: Space | None = None) -> Flow:
         layout = Layout(space, condition)
-        transforms = [Mixing(torch.eye(layout.width)), Alone(layout, Additive())]
+        transforms = [Mixing(torch.eye(layout.features)), Alone(layout, Additive())]
         return Flow(layout, transforms, self.base.build(layout))

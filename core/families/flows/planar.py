@@ -100,14 +100,14 @@ class Step(nn.Module):
 
     def __init__(self, layout: Layout, shape: Literal["planar", "radial"]) -> None:
         super().__init__()
-        d = layout.width
+        d = layout.features
         where = torch.randn(d) / (math.sqrt(d) if shape == "planar" else 1.0)
         self.transform = PlanarTransform if shape == "planar" else RadialTransform
         rest = torch.zeros(d + 1) if shape == "planar" else torch.tensor([_UNIT, 0.0])
-        self.amortised = Amortised(torch.cat((where, rest)), layout.context)
+        self.amortised = Amortised(torch.cat((where, rest)), layout.context_features)
 
-    def forward(self, columns: Tensor | None) -> Transform:
-        return self.transform(self.amortised(columns))
+    def forward(self, context: Tensor | None) -> Transform:
+        return self.transform(self.amortised(context))
 
 
 @families.register("planar")

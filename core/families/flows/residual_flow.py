@@ -31,7 +31,7 @@ from ...errors import SampleError
 from ...layout import Layout
 from ...nets import spectral
 from ...noise import Noise
-from ...objective import Act, Losses, Objective, Role
+from ...objective import Losses, Objective, Player, Stage
 from ...spaces import Space, Tree
 from .. import families
 from .bijection import Bijection
@@ -71,27 +71,27 @@ class Contraction(nn.Module):
     def __init__(self, layout: Layout, hidden: Sequence[int], coefficient: float, iterations: int) -> None:
         super().__init__()
         self.coefficient = coefficient
-        widths = (layout.width, *hidden, layout.width)
+        widths = (layout.features, *hidden, layout.features)
         layers = [nn.Linear(a, b) for a, b in pairwise(widths)]
         # begin as steep as they may be; from torch's own start, weights have a long way to grow. For x of order one,
         # hidden numbers are then of these orders
-        spreads = [min(1.0, math.sqrt(layout.width / width)) for width in hidden]
+        spreads = [min(1.0, math.sqrt(layout.features / width)) for width in hidden]
         for layer, spread in zip(layers, (*spreads, 0.0), strict=True):
             nn.init.orthogonal_(layer.weight)
             nn.init.normal_(layer.bias, std=spread)
         self.layers = nn.ModuleList(spectral.normalize(layer, iterations=iterations) for layer in layers)
         self.bends = nn.ModuleList(LipSwish(SHARPNESS / spread) for spread in spreads)
         # the condition moves the first layer, and may do so as much as it likes
-        self.condition = nn.Linear(layout.context, hidden[0], bias=False) if layout.context else None
+        self.condition = nn.Linear(layout.context_features, hidden[0], bias=False) if layout.context_features else None
 
-    def change(self, x: Tensor, columns: Tensor | None) -> Tensor:
-        """c g at rows x (B, D) given columns (B, C)."""
-        return self.coefficient * self._hidden(x, columns)[-1]
+    def change(self, x: Tensor, context: Tensor | None) -> Tensor:
+        """c g at rows x (B, D) given context (B, C)."""
+        return self.coefficient * self._hidden(x, context)[-1]
 
-    def change_and_product(self, x: Tensor, columns: Tensor | None) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    def change_and_product(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         """c g at rows x (B, D), and what takes vectors v (B, D) to J^T v (B, D), with J its Jacobian there."""
         with parametrize.cached():
-            *hidden, last = self._hidden(x, columns)
+            *hidden, last = self._hidden(x, context)
             weights: list[Any] = [layer.weight for layer in self.layers]
         slopes = [bend.slope(each) for bend, each in zip(self.bends, hidden, strict=True)]  # type: ignore[operator]
 
@@ -102,29 +102,29 @@ class Contraction(nn.Module):
 
         return self.coefficient * last, product
 
-    def _hidden(self, x: Tensor, columns: Tensor | None) -> list[Tensor]:
+    def _hidden(self, x: Tensor, context: Tensor | None) -> list[Tensor]:
         """What the layers make of rows, each before its bend."""
         hidden = [self.layers[0](x)]
         if self.condition is not None:
-            hidden[0] = hidden[0] + self.condition(columns)
+            hidden[0] = hidden[0] + self.condition(context)
         for bend, layer in zip(self.bends, self.layers[1:], strict=True):
             hidden.append(layer(bend(hidden[-1])))
         return hidden
 
-    def forward(self, columns: Tensor | None) -> ResidualTransform:
-        return ResidualTransform(self, columns)
+    def forward(self, context: Tensor | None) -> ResidualTransform:
+        return ResidualTransform(self, context)
 
 
 class ResidualTransform(Bijection):
-    """A residual step of rows (B, D) given columns (B, C)."""
+    """A residual step of rows (B, D) given context (B, C)."""
 
-    def __init__(self, step: Contraction, columns: Tensor | None) -> None:
+    def __init__(self, step: Contraction, context: Tensor | None) -> None:
         super().__init__()
-        self.step, self.columns = step, columns
+        self.step, self.context = step, context
 
     def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The exact log-determinant, D products."""
-        change, product = self.step.change_and_product(x, self.columns)
+        change, product = self.step.change_and_product(x, self.context)
         eye = torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
         jacobian = torch.stack([product(e.expand_as(x)) for e in eye], dim=1)
         return x + change, torch.linalg.slogdet(eye + jacobian).logabsdet
@@ -138,7 +138,7 @@ class ResidualTransform(Bijection):
             probe: of unit covariance, (B, D).
             weights: one over the chance that a sample's sum reaches each term, zero where it did not, (B, K).
         """
-        change, product = self.step.change_and_product(x, self.columns)
+        change, product = self.step.change_and_product(x, self.context)
         with torch.no_grad():
             power = neumann = probe
             value = torch.zeros_like(x[:, 0])
@@ -164,7 +164,7 @@ class ResidualTransform(Bijection):
         x = y
         with torch.no_grad(), parametrize.cached():
             for _ in range(math.ceil(math.log(eps * (1 - c)) / math.log(c))):
-                before, x = x, y - self.step.change(x, self.columns)
+                before, x = x, y - self.step.change(x, self.context)
                 if ((x - before).abs() <= 100 * eps * y.abs().clamp(min=1)).all():
                     break
         if not x.isfinite().all():
@@ -181,18 +181,18 @@ class ResidualFlow(Flow):
         self.config = config
 
     def forward(
-        self, rows: Tensor, columns: Tensor | None, draws: Sequence[tuple[Tensor, Tensor]] | None = None
+        self, rows: Tensor, context: Tensor | None, draws: Sequence[tuple[Tensor, Tensor]] | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Rows (B, D) and columns (B, C) to (noise (B, D), log-determinant (B,)).
+        """Rows (B, D) and context (B, C) to (noise (B, D), log-determinant (B,)).
 
         The latter is estimated if there is for each step what `ResidualTransform.call_and_estimate` takes: a probe and
         weights.
         """
         if draws is None:
-            return super().forward(rows, columns)
+            return super().forward(rows, context)
         total = torch.zeros_like(rows[:, 0])
         for lazy, (probe, weights) in zip(self.transforms, draws, strict=True):
-            rows, ladj = lazy(columns).call_and_estimate(rows, probe, weights)
+            rows, ladj = lazy(context).call_and_estimate(rows, probe, weights)
             total = total + ladj
         return rows, total
 
@@ -208,14 +208,16 @@ class ResidualFlow(Flow):
 
         Step i reads "probe" (D,), normal, and "roulette" (), uniform, under the name "i".
         """
-        rows = self.layout.rows(x)
+        rows = self.layout.flatten(x)
         own = [noise.fold(str(number)) for number in range(len(self.transforms))]
-        draws = [(each.normal("probe", (self.layout.width,)), self._weights(each.uniform("roulette"))) for each in own]
-        z, ladj = self(rows, self.layout.columns(condition, rows), draws)
+        draws = [
+            (each.normal("probe", (self.layout.features,)), self._weights(each.uniform("roulette"))) for each in own
+        ]
+        z, ladj = self(rows, self.layout.context(condition, rows), draws)
         return self.base.log_prob(z) + ladj
 
-    def acts(self) -> list[Act]:
-        return [Act("fit", (Role("model", ResidualFlowObjective(self), (self,)),))]
+    def stages(self) -> list[Stage]:
+        return [Stage("fit", (Player("model", ResidualFlowObjective(self), (self,)),))]
 
 
 class ResidualFlowObjective(Objective):
@@ -226,7 +228,7 @@ class ResidualFlowObjective(Objective):
         self.flow = flow
 
     def forward(self, batch: Batch, noise: Noise) -> Losses:
-        return Losses(-self.flow.log_prob_estimate(batch.x, batch.condition, noise=noise) / self.flow.layout.width)
+        return Losses(-self.flow.log_prob_estimate(batch.x, batch.condition, noise=noise) / self.flow.layout.features)
 
 
 @families.register("residual-flow")

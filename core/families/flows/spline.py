@@ -114,7 +114,7 @@ class Rescaled(nn.Module):
         super().__init__()
         self.low, self.high, self.bound = low, high, bound
 
-    def forward(self, columns: Tensor | None) -> Transform:
+    def forward(self, context: Tensor | None) -> Transform:
         return Scaling(self.low, self.high, -self.bound, self.bound)
 
 

@@ -14,12 +14,11 @@ from torch import Tensor, nn
 
 from ...data import Batch
 from ...layout import Layout
-from ...nets import NetworkConfig, networks
+from ...nets import AnyNetwork, NetworkConfig
 from ...nets.residual import ResidualConfig
 from ...nets.spectral import normalize
 from ...noise import Noise
-from ...objective import Act, Losses, Objective, Role
-from ...registry import by_kind
+from ...objective import Losses, Objective, Player, Stage
 from ...spaces import Space, Tree
 from .. import FamilyConfig, families
 from .losses import Loss, NonSaturating
@@ -54,11 +53,11 @@ class GAN(nn.Module):
     def sample(self, n: int, condition: Tree | None = None, *, noise: Noise) -> Tree:
         """Draw n samples; reads the noise "prior" (D,)."""
         z = self.layout.prior(n, noise)
-        return self.layout.value(self.generator(z, None, self.layout.columns(condition, z)))
+        return self.layout.unflatten(self.generator(z, None, self.layout.context(condition, z)))
 
-    def acts(self) -> list[Act]:
-        critic = Role("critic", CriticObjective(self), (self.critic,), self.config.critic_turns)
-        return [Act("fit", (critic, Role("generator", GeneratorObjective(self), (self.generator,))))]
+    def stages(self) -> list[Stage]:
+        critic = Player("critic", CriticObjective(self), (self.critic,), self.config.critic_turns)
+        return [Stage("fit", (critic, Player("generator", GeneratorObjective(self), (self.generator,))))]
 
 
 class CriticObjective(Objective):
@@ -71,14 +70,14 @@ class CriticObjective(Objective):
 
     def forward(self, batch: Batch, noise: Noise) -> Losses:
         layout, critic = self.model.layout, self.model.critic
-        real = layout.rows(batch.x)
-        columns = layout.columns(batch.condition, real)
+        real = layout.flatten(batch.x)
+        context = layout.context(batch.condition, real)
         with torch.no_grad():
-            fake = self.model.generator(layout.prior(real.shape[0], noise), None, columns)
-        real_score, fake_score = critic(real, columns), critic(fake, columns)
+            fake = self.model.generator(layout.prior(real.shape[0], noise), None, context)
+        real_score, fake_score = critic(real, context), critic(fake, context)
         losses = self.loss.critic(real_score, fake_score)
         metrics = {"real": real_score.detach(), "fake": fake_score.detach()}
-        penalty = self.loss.penalty(lambda x: critic(x, columns), real, fake, noise)
+        penalty = self.loss.penalty(lambda x: critic(x, context), real, fake, noise)
         if penalty is not None:
             losses, metrics["penalty"] = losses + penalty, penalty.detach()
         return Losses(losses, metrics=metrics)
@@ -105,8 +104,8 @@ class GeneratorObjective(Objective):
     def forward(self, batch: Batch, noise: Noise) -> Losses:
         layout = self.model.layout
         z = layout.prior(len(batch), noise)
-        columns = layout.columns(batch.condition, z)
-        score = self.model.critic(self.model.generator(z, None, columns), columns)
+        context = layout.context(batch.condition, z)
+        score = self.model.critic(self.model.generator(z, None, context), context)
         return Losses(self.model.config.loss.generator(score))
 
 
@@ -120,8 +119,8 @@ class GANConfig(FamilyConfig):
     model: ClassVar[type[nn.Module]] = GAN
 
     kind: Literal["gan"] = "gan"
-    generator: by_kind(networks) = ResidualConfig()  # type: ignore[valid-type]
-    critic: by_kind(networks) = ResidualConfig()  # type: ignore[valid-type]
+    generator: AnyNetwork = ResidualConfig()
+    critic: AnyNetwork = ResidualConfig()
     loss: Loss = NonSaturating()
     spectral: bool = Field(default=False, description="spectral normalisation of the critic")
     diversity: bool = Field(default=False, description="the critic sees the spread of its batch; couples samples")
@@ -131,7 +130,7 @@ class GANConfig(FamilyConfig):
         layout = Layout(space, condition)
         generator_config: NetworkConfig = self.generator
         critic_config: NetworkConfig = self.critic
-        critic = Critic(critic_config.build(space, condition), layout.width, diversity=self.diversity)
+        critic = Critic(critic_config.build(space, condition), layout.features, diversity=self.diversity)
         if self.spectral:
             normalize(critic)
         return GAN(self, layout, generator_config.build(space, condition), critic)

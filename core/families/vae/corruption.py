@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from ...config import Config
+from ...config import Config, kind_of
 from ...errors import ConfigError
 from ...noise import Noise
 from ...spaces import Binary, Interval, Levels, Real, Support
@@ -75,6 +75,6 @@ def corruption_of(support: Support, config: Corruption | None) -> Corruption:
     if config is None:
         return Redraw() if isinstance(support, Binary | Levels) else GaussianCorruption()
     if not isinstance(support, config.supports):
-        kinds = " or ".join(known.model_fields["kind"].default for known in config.supports)
+        kinds = " or ".join(kind_of(known) for known in config.supports)
         raise ConfigError(f"corruption: {config.kind} spoils {kinds} numbers, found {support.kind} ones; take mask.")
     return config

@@ -16,16 +16,15 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ...data import Batch
-from ...likelihoods import likelihoods
-from ...nets.coders import CoderConfig, MLPCoderConfig, coders
-from ...noise import Noise, require_rows
-from ...objective import Act, Losses, Objective, Role
-from ...registry import by_kind
+from ...likelihoods import AnyLikelihood
+from ...nets.encoder_decoder import AnyCoder, CoderConfig, MLPCoderConfig
+from ...noise import Noise, require_batch_size
+from ...objective import Losses, Objective, Player, Stage
 from ...samplers.markov import Kernel, chain
 from ...spaces import Space, Tree
 from .. import FamilyConfig, families
 from .corruption import Corruption, corruption_of
-from .observed import Observed
+from .observation import ObservationModel
 
 
 class DenoisingAutoencoder(nn.Module):
@@ -35,8 +34,8 @@ class DenoisingAutoencoder(nn.Module):
         config: what it was built from.
         observed: the samples' side.
         corruption: C.
-        encoder: inputs (B, D, K) and columns (B, C) to codes (B, L).
-        decoder: codes (B, L) and columns (B, C) to parameters (B, D, P).
+        encoder: inputs (B, D, K) and context (B, C) to codes (B, L).
+        decoder: codes (B, L) and context (B, C) to parameters (B, D, P).
     """
 
     direction: Literal["lower"] = "lower"
@@ -44,7 +43,7 @@ class DenoisingAutoencoder(nn.Module):
     def __init__(
         self,
         config: DenoisingConfig,
-        observed: Observed,
+        observed: ObservationModel,
         corruption: Corruption,
         encoder: nn.Module,
         decoder: nn.Module,
@@ -57,16 +56,16 @@ class DenoisingAutoencoder(nn.Module):
         """Draw y (B, D) from C(y | x) at rows x (B, D); reads the noise "corruption"."""
         return self.corruption.apply(rows, self.observed.layout.support, noise)
 
-    def mend(self, rows: Tensor, columns: Tensor | None) -> Tensor:
-        """Parameters (B, D, P) of P(x | y) at rows y (B, D) and condition columns (B, C)."""
-        inputs = self.observed.spread(rows, self.encoder)
-        return self.decoder(self.encoder(inputs, columns), columns)
+    def mend(self, rows: Tensor, context: Tensor | None) -> Tensor:
+        """Parameters (B, D, P) of P(x | y) at rows y (B, D) and context (B, C)."""
+        inputs = self.observed.embed(rows, self.encoder)
+        return self.decoder(self.encoder(inputs, context), context)
 
-    def kernel(self, columns: Tensor | None) -> Kernel:
+    def kernel(self, context: Tensor | None) -> Kernel:
         """One step of the chain, from rows to rows."""
 
         def step(rows: Tensor, noise: Noise) -> Tensor:
-            return self.observed.draw_rows(self.mend(self.spoil(rows, noise), columns), noise)
+            return self.observed.draw_rows(self.mend(self.spoil(rows, noise), context), noise)
 
         return step
 
@@ -77,14 +76,14 @@ class DenoisingAutoencoder(nn.Module):
         numbers of the law with all parameters zero, drawn with the noise "numbers" (D, U) itself.
         """
         observed, last = self.observed, self.config.steps - 1
-        like = next(self.parameters()).new_zeros(n, observed.layout.width, observed.law.parameters)
-        columns = observed.columns(condition, like)
-        rows = chain(self.kernel(columns), observed.draw_rows(like, noise), last, noise)
-        return self.mend(self.spoil(rows, noise.fold(f"step/{last}")), columns)
+        like = next(self.parameters()).new_zeros(n, observed.layout.features, observed.law.parameters)
+        context = observed.context(condition, like)
+        rows = chain(self.kernel(context), observed.draw_rows(like, noise), last, noise)
+        return self.mend(self.spoil(rows, noise.fold(f"step/{last}")), context)
 
     def sample(self, n: int, condition: Tree | None = None, *, noise: Noise) -> Tree:
         """Run n chains, which read the noise that `walk` says, and "numbers" under the last "step/k"."""
-        require_rows(noise, n)
+        require_batch_size(noise, n)
         return self.observed.draw(self.walk(n, condition, noise), noise.fold(f"step/{self.config.steps - 1}"))
 
     def log_bound(self, x: Tree, condition: Tree | None = None, *, noise: Noise) -> Tensor:
@@ -93,20 +92,20 @@ class DenoisingAutoencoder(nn.Module):
         The mean of P(x | y, c) is the density of what chains draw. They know nothing of x, and few come near it: one is
         far below the log-density, and where samples have many numbers `inference.importance` needs many.
         """
-        rows = self.observed.layout.rows(x)
+        rows = self.observed.layout.flatten(x)
         return self.observed.log_prob_rows(self.walk(len(rows), condition, noise), rows)
 
     def encode(self, x: Tree, condition: Tree | None = None) -> Tensor:
         """The code of x as it is, (B, L)."""
         inputs = self.observed.inputs(x, self.encoder)
-        return self.encoder(inputs, self.observed.columns(condition, inputs))
+        return self.encoder(inputs, self.observed.context(condition, inputs))
 
     def decode(self, z: Tensor, condition: Tree | None = None) -> Tree:
         """The mean of the samples whose code is z (B, L)."""
-        return self.observed.mean(self.decoder(z, self.observed.columns(condition, z)))
+        return self.observed.mean(self.decoder(z, self.observed.context(condition, z)))
 
-    def acts(self) -> list[Act]:
-        return [Act("fit", (Role("model", DenoisingObjective(self), (self.encoder, self.decoder)),))]
+    def stages(self) -> list[Stage]:
+        return [Stage("fit", (Player("model", DenoisingObjective(self), (self.encoder, self.decoder)),))]
 
 
 class DenoisingObjective(Objective):
@@ -122,13 +121,13 @@ class DenoisingObjective(Objective):
 
     def forward(self, batch: Batch, noise: Noise) -> Losses:
         model, observed = self.model, self.model.observed
-        target = rows = observed.layout.rows(batch.x)
-        columns = observed.columns(batch.condition, observed.spread(target, model.encoder))
+        target = rows = observed.layout.flatten(batch.x)
+        context = observed.context(batch.condition, observed.embed(target, model.encoder))
         losses = []
         for k in range(model.config.walkback):
             here = noise.fold(f"step/{k}")
-            parameters = model.mend(model.spoil(rows, here), columns)
-            losses.append(-observed.log_prob_rows(parameters, target) / observed.layout.width)
+            parameters = model.mend(model.spoil(rows, here), context)
+            losses.append(-observed.log_prob_rows(parameters, target) / observed.layout.features)
             if k + 1 < model.config.walkback:
                 rows = observed.draw_rows(parameters.detach(), here)
         return Losses(torch.stack(losses).mean(0), metrics={"first": losses[0].detach()})
@@ -146,8 +145,8 @@ class DenoisingConfig(FamilyConfig):
 
     kind: Literal["denoising-autoencoder"] = "denoising-autoencoder"
     latent: int = Field(default=64, ge=1, description="numbers in a code")
-    coder: by_kind(coders) = MLPCoderConfig()  # type: ignore[valid-type]
-    likelihood: by_kind(likelihoods) | None = None  # type: ignore[valid-type]
+    coder: AnyCoder = MLPCoderConfig()
+    likelihood: AnyLikelihood | None = None
     corruption: Corruption | None = Field(
         default=None, description="how samples are spoilt; by default real numbers by Gaussian noise, others redrawn"
     )
@@ -157,12 +156,12 @@ class DenoisingConfig(FamilyConfig):
     steps: int = Field(default=50, ge=1, description="steps of the chain to a sample")
 
     def build(self, space: Space, condition: Space | None = None) -> DenoisingAutoencoder:
-        observed = Observed.of(space, condition, self.likelihood)
+        observed = ObservationModel.of(space, condition, self.likelihood)
         corruption = corruption_of(observed.layout.support, self.corruption)
         coder: CoderConfig = self.coder
-        law, context = observed.law, observed.layout.context
-        encoder = coder.encoder(space, law.columns, context, self.latent)
-        decoder = coder.decoder(space, self.latent, context, law.parameters)
+        law, context_features = observed.law, observed.layout.context_features
+        encoder = coder.encoder(space, law.embed_dim, context_features, self.latent)
+        decoder = coder.decoder(space, self.latent, context_features, law.parameters)
         return DenoisingAutoencoder(self, observed, corruption, encoder, decoder)
 
     @classmethod

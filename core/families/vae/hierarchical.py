@@ -17,22 +17,21 @@ import torch
 from pydantic import Field as Described
 from torch import Tensor, nn
 
-from ...capabilities import Evidence
+from ...capabilities import ELBO
 from ...config import Config
 from ...data import Batch
 from ...errors import ConfigError, SpaceError
-from ...likelihoods import likelihoods
+from ...likelihoods import AnyLikelihood
 from ...nets.conv import Convolution, Residual, Stride, normalized, zero_start
 from ...nets.hourglass import Hourglass
 from ...nets.spectral import SpectralPenalty
-from ...noise import Noise, require_rows
-from ...objective import Act, Role
-from ...registry import by_kind
+from ...noise import Noise, require_batch_size
+from ...objective import Player, Stage
 from ...spaces import Field, Space, Tree
 from .. import FamilyConfig, families
-from .evidence import EvidenceConfig, EvidenceObjective
-from .gaussian import Diagonal
-from .observed import Observed
+from .elbo import ELBOConfig, ELBOObjective
+from .gaussian import DiagonalNormal
+from .observation import ObservationModel
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class Descent:
 
     parameters: Tensor
     codes: Tensor
-    divergence: Tensor
+    kl: Tensor
     log_ratio: Tensor
     roughness: Tensor
 
@@ -57,31 +56,31 @@ class Descent:
 class Group(nn.Module):
     """Latent channels at one place of the way down, and what they add to its features."""
 
-    def __init__(self, field: Field, channels: int, latent: int, context: int) -> None:
+    def __init__(self, field: Field, channels: int, latent: int, context_features: int) -> None:
         super().__init__()
         self.prior = zero_start(Convolution(field, channels, 2 * latent))  # at first, standard normal
         self.posterior = zero_start(Convolution(field, 2 * channels, 2 * latent))  # at first, the prior
         self.enter = Convolution(field, latent, channels)
-        self.block = Residual(field, channels, context)
+        self.block = Residual(field, channels, context_features)
 
-    def laws(self, features: Tensor, seen: Tensor | None) -> tuple[Diagonal, Diagonal]:
+    def laws(self, features: Tensor, seen: Tensor | None) -> tuple[DiagonalNormal, DiagonalNormal]:
         """Prior, and posterior given the features (B, channels, *grid) of the sample; the prior twice without."""
-        prior = Diagonal.of(self.prior(normalized(features)))
+        prior = DiagonalNormal.of(self.prior(normalized(features)))
         if seen is None:
             return prior, prior
         both = torch.cat((normalized(features), normalized(seen)), dim=1)
-        return prior, prior.moved(Diagonal.of(self.posterior(both)))
+        return prior, prior.moved(DiagonalNormal.of(self.posterior(both)))
 
-    def forward(self, features: Tensor, z: Tensor, columns: Tensor | None) -> Tensor:
+    def forward(self, features: Tensor, z: Tensor, context: Tensor | None) -> Tensor:
         """Features (B, channels, *grid) after z (B, latent, *grid) was drawn."""
-        return self.block(features + self.enter(z), columns)
+        return self.block(features + self.enter(z), context)
 
 
 class Ladder(nn.Module):
     """The network: the way up, and the way down with its groups."""
 
     def __init__(
-        self, space: Space, config: HierarchicalVAEConfig, columns: int, context: int, parameters: int
+        self, space: Space, config: HierarchicalVAEConfig, embed_dim: int, context_features: int, parameters: int
     ) -> None:
         super().__init__()
         channels = config.channels
@@ -89,19 +88,20 @@ class Ladder(nn.Module):
             space,
             [level.stride for level in config.levels],
             where="levels.stride",
-            columns=columns,
+            embed_dim=embed_dim,
             parameters=parameters,
             channels=channels,
             depth=config.depth,
-            context=context,
+            context_features=context_features,
         )
         downwards = list(zip(self.ways.fields, config.levels[::-1], strict=True))
         self.groups = nn.ModuleList(
-            nn.ModuleList(Group(field, channels, level.latent, context) for _ in range(level.groups))
+            nn.ModuleList(Group(field, channels, level.latent, context_features) for _ in range(level.groups))
             for field, level in downwards
         )
         self.blocks = nn.ModuleList(
-            nn.ModuleList(Residual(field, channels, context) for _ in range(config.depth)) for field, _ in downwards
+            nn.ModuleList(Residual(field, channels, context_features) for _ in range(config.depth))
+            for field, _ in downwards
         )
         self.shapes = [(level.latent, *field.grid) for field, level in downwards for _ in range(level.groups)]
         self.penalty = SpectralPenalty(self) if config.spectral else None
@@ -119,7 +119,7 @@ class Ladder(nn.Module):
     def forward(
         self,
         inputs: Tensor | None,
-        columns: Tensor | None,
+        context: Tensor | None,
         units: Tensor,
         codes: Tensor | None = None,
         *,
@@ -134,7 +134,7 @@ class Ladder(nn.Module):
             codes: if given, (B, L), what is taken as drawn instead.
             penalised: whether to find the roughness, if it has a price.
         """
-        seen = None if inputs is None else self.ways.up(inputs, columns)
+        seen = None if inputs is None else self.ways.up(inputs, context)
         features = self.ways.begin(units.shape[0])
         sources = iter(self._cut(units if codes is None else codes))
         drawn: list[Tensor] = []
@@ -145,11 +145,11 @@ class Ladder(nn.Module):
                 prior, posterior = group.laws(features, None if seen is None else seen[depth])
                 z = posterior.at(next(sources)) if codes is None else next(sources)
                 drawn.append(z.flatten(1))
-                divergences.append(posterior.divergence(prior).flatten(1).sum(1))
+                divergences.append(posterior.kl(prior).flatten(1).sum(1))
                 log_ratio = log_ratio + (prior.log_prob(z) - posterior.log_prob(z)).flatten(1).sum(1)
-                features = group(features, z, columns)
+                features = group(features, z, context)
             for block in blocks:  # type: ignore[attr-defined]
-                features = block(features, columns)
+                features = block(features, context)
             features = refine(features)
         parameters = self.ways.end(features)
         roughness = self.penalty() if penalised and self.penalty is not None else log_ratio.new_zeros(())
@@ -161,7 +161,7 @@ class HierarchicalVAE(nn.Module):
 
     direction: Literal["lower"] = "lower"
 
-    def __init__(self, config: HierarchicalVAEConfig, observed: Observed, ladder: Ladder) -> None:
+    def __init__(self, config: HierarchicalVAEConfig, observed: ObservationModel, ladder: Ladder) -> None:
         super().__init__()
         self.config, self.observed, self.ladder = config, observed, ladder
 
@@ -171,15 +171,15 @@ class HierarchicalVAE(nn.Module):
     def infer(self, x: Tree, condition: Tree | None, units: Tensor, *, penalised: bool = False) -> Descent:
         """A pass down along the posterior of x."""
         inputs = self.observed.inputs(x, self)
-        return self.ladder(inputs, self.observed.columns(condition, inputs), units, penalised=penalised)
+        return self.ladder(inputs, self.observed.context(condition, inputs), units, penalised=penalised)
 
-    def terms(self, x: Tree, condition: Tree | None, noise: Noise) -> tuple[Evidence, Tensor]:
+    def terms(self, x: Tree, condition: Tree | None, noise: Noise) -> tuple[ELBO, Tensor]:
         """Terms of the bound, and the roughness ()."""
         found = self.infer(x, condition, self._units("posterior", noise), penalised=True)
-        layers = {f"divergence/{g}": terms[:, None] for g, terms in enumerate(found.divergence.unbind(1))}
-        return Evidence(self.observed.log_prob(found.parameters, x), layers), found.roughness
+        layers = {f"divergence/{g}": terms[:, None] for g, terms in enumerate(found.kl.unbind(1))}
+        return ELBO(self.observed.log_prob(found.parameters, x), layers), found.roughness
 
-    def evidence(self, x: Tree, condition: Tree | None = None, *, noise: Noise) -> Evidence:
+    def elbo(self, x: Tree, condition: Tree | None = None, *, noise: Noise) -> ELBO:
         """Terms of the bound, the coarsest group first; reads the noise "posterior" (L,)."""
         return self.terms(x, condition, noise)[0]
 
@@ -190,9 +190,9 @@ class HierarchicalVAE(nn.Module):
 
     def sample(self, n: int, condition: Tree | None = None, *, noise: Noise) -> Tree:
         """Draw n samples; reads the noise "prior" (L,) and "numbers" (D, U)."""
-        require_rows(noise, n)
+        require_batch_size(noise, n)
         units = self._units("prior", noise)
-        found = self.ladder(None, self.observed.columns(condition, units), units)
+        found = self.ladder(None, self.observed.context(condition, units), units)
         return self.observed.draw(found.parameters, noise)
 
     def encode(self, x: Tree, condition: Tree | None = None) -> Tensor:
@@ -204,21 +204,21 @@ class HierarchicalVAE(nn.Module):
         """The mean of the samples whose latent numbers are z (B, L); raises `SpaceError`."""
         if z.ndim != 2 or z.shape[1] != self.ladder.latent:
             raise SpaceError(f"z: expected shape (B, {self.ladder.latent}), found {tuple(z.shape)}.")
-        return self.observed.mean(self.ladder(None, self.observed.columns(condition, z), z, z).parameters)
+        return self.observed.mean(self.ladder(None, self.observed.context(condition, z), z, z).parameters)
 
-    def acts(self) -> list[Act]:
-        return [Act("fit", (Role("model", HierarchicalObjective(self), (self.ladder,)),))]
+    def stages(self) -> list[Stage]:
+        return [Stage("fit", (Player("model", HierarchicalObjective(self), (self.ladder,)),))]
 
 
-class HierarchicalObjective(EvidenceObjective):
+class HierarchicalObjective(ELBOObjective):
     """The weighted bound, and the price of roughness."""
 
     model: HierarchicalVAE
 
     def __init__(self, model: HierarchicalVAE) -> None:
-        super().__init__(model, model.config.loss, len(model.ladder.shapes), model.observed.layout.width)
+        super().__init__(model, model.config.loss, len(model.ladder.shapes), model.observed.layout.features)
 
-    def evidence(self, batch: Batch, noise: Noise) -> tuple[Evidence, Tensor | float]:
+    def elbo(self, batch: Batch, noise: Noise) -> tuple[ELBO, Tensor | float]:
         evidence, roughness = self.model.terms(batch.x, batch.condition, noise)
         return evidence, self.model.config.spectral * roughness
 
@@ -249,16 +249,16 @@ class HierarchicalVAEConfig(FamilyConfig):
     )
     channels: int = Described(default=64, ge=1, description="channels of all features")
     depth: int = Described(default=1, ge=1, description="residual blocks at each level, on the way up and down")
-    likelihood: by_kind(likelihoods) | None = None  # type: ignore[valid-type]
-    loss: EvidenceConfig = EvidenceConfig()
+    likelihood: AnyLikelihood | None = None
+    loss: ELBOConfig = ELBOConfig()
     spectral: float = Described(default=0.0, ge=0, description="price of the layers' largest singular values, nats")
 
     def build(self, space: Space, condition: Space | None = None) -> HierarchicalVAE:
         if not any(level.groups for level in self.levels):
             raise ConfigError("hierarchical-vae.levels: no level has groups of latent numbers; give one at least 1.")
-        observed = Observed.of(space, condition, self.likelihood)
-        law, context = observed.law, observed.layout.context
-        return HierarchicalVAE(self, observed, Ladder(space, self, law.columns, context, law.parameters))
+        observed = ObservationModel.of(space, condition, self.likelihood)
+        law, context_features = observed.law, observed.layout.context_features
+        return HierarchicalVAE(self, observed, Ladder(space, self, law.embed_dim, context_features, law.parameters))
 
     @classmethod
     def example(cls) -> HierarchicalVAEConfig:

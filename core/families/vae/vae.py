@@ -12,17 +12,16 @@ from typing import ClassVar, Literal
 from pydantic import Field
 from torch import Tensor, nn
 
-from ...capabilities import Evidence
-from ...likelihoods import likelihoods
-from ...nets.coders import CoderConfig, MLPCoderConfig, coders
-from ...noise import Noise, require_rows
-from ...objective import Act, Role
-from ...registry import by_kind
+from ...capabilities import ELBO
+from ...likelihoods import AnyLikelihood
+from ...nets.encoder_decoder import AnyCoder, CoderConfig, MLPCoderConfig
+from ...noise import Noise, require_batch_size
+from ...objective import Player, Stage
 from ...spaces import Space, Tree
 from .. import FamilyConfig, families
-from .evidence import EvidenceConfig, EvidenceObjective
-from .gaussian import Diagonal
-from .observed import Observed
+from .elbo import ELBOConfig, ELBOObjective
+from .gaussian import DiagonalNormal
+from .observation import ObservationModel
 
 
 class VAE(nn.Module):
@@ -31,45 +30,45 @@ class VAE(nn.Module):
     Args:
         config: what it was built from.
         observed: the samples' side.
-        encoder: inputs (B, D, K) and columns (B, C) to means and log scales (B, 2L).
-        decoder: codes (B, L) and columns (B, C) to parameters (B, D, P).
+        encoder: inputs (B, D, K) and context (B, C) to means and log scales (B, 2L).
+        decoder: codes (B, L) and context (B, C) to parameters (B, D, P).
     """
 
     direction: Literal["lower"] = "lower"
 
-    def __init__(self, config: VAEConfig, observed: Observed, encoder: nn.Module, decoder: nn.Module) -> None:
+    def __init__(self, config: VAEConfig, observed: ObservationModel, encoder: nn.Module, decoder: nn.Module) -> None:
         super().__init__()
         self.config, self.observed, self.encoder, self.decoder = config, observed, encoder, decoder
 
-    def posterior(self, x: Tree, condition: Tree | None = None) -> Diagonal:
+    def posterior(self, x: Tree, condition: Tree | None = None) -> DiagonalNormal:
         """The law q(z | x, c) of the code, (B, L)."""
         inputs = self.observed.inputs(x, self.encoder)
-        return Diagonal.of(self.encoder(inputs, self.observed.columns(condition, inputs)))
+        return DiagonalNormal.of(self.encoder(inputs, self.observed.context(condition, inputs)))
 
     def generate(self, z: Tensor, condition: Tree | None = None) -> Tensor:
         """Parameters (B, D, P) of the numbers whose code is z (B, L)."""
-        return self.decoder(z, self.observed.columns(condition, z))
+        return self.decoder(z, self.observed.context(condition, z))
 
-    def _draw(self, posterior: Diagonal, noise: Noise) -> Tensor:
+    def _draw(self, posterior: DiagonalNormal, noise: Noise) -> Tensor:
         return posterior.at(noise.normal("posterior", (self.config.latent,)))
 
-    def evidence(self, x: Tree, condition: Tree | None = None, *, noise: Noise) -> Evidence:
+    def elbo(self, x: Tree, condition: Tree | None = None, *, noise: Noise) -> ELBO:
         """Terms of the bound; the divergence is exact, (B, L); reads the noise "posterior" (L,)."""
         posterior = self.posterior(x, condition)
         z = self._draw(posterior, noise)
         reconstruction = self.observed.log_prob(self.generate(z, condition), x)
-        return Evidence(reconstruction, {"divergence": posterior.divergence(Diagonal.standard(z))})
+        return ELBO(reconstruction, {"divergence": posterior.kl(DiagonalNormal.standard(z))})
 
     def log_bound(self, x: Tree, condition: Tree | None = None, *, noise: Noise) -> Tensor:
         """log p(x, z | c) - log q(z | x, c) at one draw, (B,), nats: an importance weight; reads "posterior" (L,)."""
         posterior = self.posterior(x, condition)
         z = self._draw(posterior, noise)
-        ratio = Diagonal.standard(z).log_prob(z) - posterior.log_prob(z)
+        ratio = DiagonalNormal.standard(z).log_prob(z) - posterior.log_prob(z)
         return self.observed.log_prob(self.generate(z, condition), x) + ratio.sum(1)
 
     def sample(self, n: int, condition: Tree | None = None, *, noise: Noise) -> Tree:
         """Draw n samples; reads the noise "prior" (L,) and "numbers" (D, U)."""
-        require_rows(noise, n)
+        require_batch_size(noise, n)
         return self.observed.draw(self.generate(noise.normal("prior", (self.config.latent,)), condition), noise)
 
     def encode(self, x: Tree, condition: Tree | None = None) -> Tensor:
@@ -80,9 +79,9 @@ class VAE(nn.Module):
         """The mean of the samples whose code is z (B, L)."""
         return self.observed.mean(self.generate(z, condition))
 
-    def acts(self) -> list[Act]:
-        objective = EvidenceObjective(self, self.config.loss, self.config.latent, self.observed.layout.width)
-        return [Act("fit", (Role("model", objective, (self.encoder, self.decoder)),))]
+    def stages(self) -> list[Stage]:
+        objective = ELBOObjective(self, self.config.loss, self.config.latent, self.observed.layout.features)
+        return [Stage("fit", (Player("model", objective, (self.encoder, self.decoder)),))]
 
 
 @families.register("vae")
@@ -97,16 +96,16 @@ class VAEConfig(FamilyConfig):
 
     kind: Literal["vae"] = "vae"
     latent: int = Field(default=32, ge=1, description="numbers in a code")
-    coder: by_kind(coders) = MLPCoderConfig()  # type: ignore[valid-type]
-    likelihood: by_kind(likelihoods) | None = None  # type: ignore[valid-type]
-    loss: EvidenceConfig = EvidenceConfig()
+    coder: AnyCoder = MLPCoderConfig()
+    likelihood: AnyLikelihood | None = None
+    loss: ELBOConfig = ELBOConfig()
 
     def build(self, space: Space, condition: Space | None = None) -> VAE:
-        observed = Observed.of(space, condition, self.likelihood)
+        observed = ObservationModel.of(space, condition, self.likelihood)
         coder: CoderConfig = self.coder
-        law, context = observed.law, observed.layout.context
-        encoder = coder.encoder(space, law.columns, context, 2 * self.latent)
-        return VAE(self, observed, encoder, coder.decoder(space, self.latent, context, law.parameters))
+        law, context_features = observed.law, observed.layout.context_features
+        encoder = coder.encoder(space, law.embed_dim, context_features, 2 * self.latent)
+        return VAE(self, observed, encoder, coder.decoder(space, self.latent, context_features, law.parameters))
 
     @classmethod
     def example(cls) -> VAEConfig:

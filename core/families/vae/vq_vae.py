@@ -1,7 +1,7 @@
 """VQ-VAE: an autoencoder whose codes are numbers of entries in a codebook, and a model of these numbers.
 
 Van den Oord, Vinyals & Kavukcuoglu, arXiv:1711.00937, with one level of codes; with two, Razavi, van den Oord &
-Vinyals, "VQ-VAE-2", arXiv:1906.00446: the coarser codes are found first, and the finer ones given them. The first act
+Vinyals, "VQ-VAE-2", arXiv:1906.00446: the coarser codes are found first, and the finer ones given them. The first stage
 fits the autoencoder, each of the following a prior to the codes of one level given those above it: any family of
 discrete numbers with a density.
 """
@@ -19,18 +19,20 @@ from pydantic import Field as Described
 from torch import Tensor, nn
 
 from ...capabilities import Quantised, capabilities
+from ...config import kind_of
 from ...data import Batch
 from ...errors import ConfigError, SpaceError
-from ...likelihoods import likelihoods, precise
+from ...likelihoods import AnyLikelihood, at_least_float32
 from ...nets.conv import Convolution, Residual, Stride, normalized
 from ...nets.hourglass import Hourglass
-from ...noise import Noise, require_rows
-from ...objective import Act, Losses, Objective, Role, adapt
-from ...registry import by_kind
+from ...noise import Noise, require_batch_size
+from ...objective import Losses, Objective, Player, Stage, transform_batches
 from ...spaces import Field, Levels, Product, Real, Simple, Space, Support, Tree, Vector, size
-from .. import FamilyConfig, families
+from .. import AnyFamily, FamilyConfig, families
+from ..autoregressive.fvsbn import FVSBNConfig
+from ..autoregressive.transformer import TransformerConfig
 from .codebook import Codebook
-from .observed import Observed
+from .observation import ObservationModel
 
 
 def straight_through(z: Tensor, code: Tensor) -> Tensor:
@@ -41,52 +43,54 @@ def straight_through(z: Tensor, code: Tensor) -> Tensor:
 class CodeLevel(nn.Module):
     """Codes on one grid: where they come from, their book, and what they add to the features of the way down."""
 
-    def __init__(self, field: Field, config: VQVAEConfig, context: int) -> None:
+    def __init__(self, field: Field, config: VQVAEConfig, context_features: int) -> None:
         super().__init__()
         width = config.slots * config.width
         self.slots = config.slots
         self.leave = Convolution(field, 2 * config.channels, width)
         self.book = Codebook(config.codes, config.width, decay=config.decay, revive=config.revive)
         self.enter = Convolution(field, width, config.channels)
-        self.blocks = nn.ModuleList(Residual(field, config.channels, context) for _ in range(config.depth))
+        self.blocks = nn.ModuleList(Residual(field, config.channels, context_features) for _ in range(config.depth))
 
     def vectors(self, seen: Tensor, features: Tensor) -> Tensor:
         """Features of the sample and of the way down, (B, channels, *grid), to (B, slots, *grid, d)."""
         z = self.leave(torch.cat((normalized(seen), normalized(features)), dim=1))
-        return precise(z).unflatten(1, (self.slots, -1)).movedim(2, -1)
+        return at_least_float32(z).unflatten(1, (self.slots, -1)).movedim(2, -1)
 
-    def forward(self, features: Tensor, vectors: Tensor, columns: Tensor | None) -> Tensor:
+    def forward(self, features: Tensor, vectors: Tensor, context: Tensor | None) -> Tensor:
         """Features (B, channels, *grid) after vectors (B, slots, *grid, d) were found."""
         features = features + self.enter(vectors.movedim(-1, 2).flatten(1, 2))
         for block in self.blocks:
-            features = block(features, columns)
+            features = block(features, context)
         return features
 
 
 class Tower(nn.Module):
     """The network: the way up, and the way down with its codes."""
 
-    def __init__(self, space: Space, config: VQVAEConfig, columns: int, context: int, parameters: int) -> None:
+    def __init__(
+        self, space: Space, config: VQVAEConfig, embed_dim: int, context_features: int, parameters: int
+    ) -> None:
         super().__init__()
         self.ways = Hourglass(
             space,
             config.strides,
             where="vq-vae.strides",
-            columns=columns,
+            embed_dim=embed_dim,
             parameters=parameters,
             channels=config.channels,
             depth=config.depth,
-            context=context,
+            context_features=context_features,
         )
-        self.levels = nn.ModuleList(CodeLevel(field, config, context) for field in self.ways.fields)
+        self.levels = nn.ModuleList(CodeLevel(field, config, context_features) for field in self.ways.fields)
         self.shapes = [(config.slots, *field.grid) for field in self.ways.fields]
 
     def forward(
-        self, inputs: Tensor | None, columns: Tensor | None, index: Sequence[Tensor] | None = None
+        self, inputs: Tensor | None, context: Tensor | None, index: Sequence[Tensor] | None = None
     ) -> Quantised:
         """Find the codes of samples (B, D, K), or take the given ones, each (B, slots, *grid), and decode them."""
-        seen = [] if inputs is None else self.ways.up(inputs, columns)
-        batch = (inputs if index is None else index[0]).shape[0]  # type: ignore[union-attr]
+        seen = [] if inputs is None else self.ways.up(inputs, context)
+        batch = index[0].shape[0] if index is not None else len(seen[0])
         features = self.ways.begin(batch)
         indices, found, distance = [], [], features.new_zeros(batch)
         for k, (level, refine) in enumerate(zip(self.levels, self.ways.finer, strict=True)):
@@ -101,7 +105,7 @@ class Tower(nn.Module):
             else:
                 indices.append(index[k])
                 codes = level.book.embed(index[k])
-            features = refine(level(features, codes, columns))
+            features = refine(level(features, codes, context))
         return Quantised(self.ways.end(features), indices, found, distance)
 
 
@@ -118,7 +122,9 @@ class VQVAE(nn.Module):
     direction: Literal["lower"] = "lower"
     priors: Any
 
-    def __init__(self, config: VQVAEConfig, observed: Observed, tower: Tower, priors: Sequence[nn.Module]) -> None:
+    def __init__(
+        self, config: VQVAEConfig, observed: ObservationModel, tower: Tower, priors: Sequence[nn.Module]
+    ) -> None:
         super().__init__()
         self.config, self.observed, self.tower, self.priors = config, observed, tower, nn.ModuleList(priors)
 
@@ -130,12 +136,12 @@ class VQVAE(nn.Module):
     def quantise(self, x: Tree, condition: Tree | None = None) -> Quantised:
         """Find the codes of samples, and decode them."""
         inputs = self.observed.inputs(x, self)
-        return self.tower(inputs, self.observed.columns(condition, inputs))
+        return self.tower(inputs, self.observed.context(condition, inputs))
 
     def generate(self, index: Sequence[Tensor], condition: Tree | None = None) -> Tensor:
         """Parameters (B, D, P) of the numbers whose codes are `index`, each (B, slots, *grid)."""
         like = self.books[0].codes.new_zeros(index[0].shape[0], 1)
-        return self.tower(None, self.observed.columns(condition, like), index).parameters
+        return self.tower(None, self.observed.context(condition, like), index).parameters
 
     def given(self, condition: Tree | None, above: Sequence[Tensor]) -> Tree | None:
         """What the prior of a level is conditioned on: the condition, and the codes of the levels above as vectors."""
@@ -147,7 +153,7 @@ class VQVAE(nn.Module):
 
     def sample(self, n: int, condition: Tree | None = None, *, noise: Noise) -> Tree:
         """Draw n samples; each prior reads its noise under "prior/0", ..., the decoder "numbers" (D, U)."""
-        require_rows(noise, n)
+        require_batch_size(noise, n)
         index: list[Tensor] = []
         for level, prior in enumerate(self.priors):
             index.append(prior.sample(n, self.given(condition, index), noise=noise.fold(f"prior/{level}")))
@@ -176,12 +182,12 @@ class VQVAE(nn.Module):
         pieces = zip(z.split(sizes, dim=1), self.tower.shapes, strict=True)
         return self.observed.mean(self.generate([piece.unflatten(1, shape) for piece, shape in pieces], condition))
 
-    def acts(self) -> list[Act]:
-        """The autoencoder's act "codes", then those of each prior, labelled "prior/0" and so on."""
-        acts = [Act("codes", (Role("model", VQObjective(self), (self.tower,)),))]
+    def stages(self) -> list[Stage]:
+        """The autoencoder's stage "codes", then those of each prior, labelled "prior/0" and so on."""
+        stages = [Stage("codes", (Player("model", VQObjective(self), (self.tower,)),))]
         for level, prior in enumerate(self.priors):
-            acts += adapt(prior.acts(), partial(self._view, level), label=_label(level))
-        return acts
+            stages += transform_batches(prior.stages(), partial(self._view, level), label=_label(level))
+        return stages
 
     def _view(self, level: int, batch: Batch, noise: Noise) -> Batch:
         """Codes of a level as samples, those above it among the conditions."""
@@ -203,7 +209,7 @@ class VQObjective(Objective):
         model = self.model
         found = model.quantise(batch.x, batch.condition)
         reconstruction = model.observed.log_prob(found.parameters, batch.x)
-        losses = (model.config.commitment * found.distance - reconstruction) / model.observed.layout.width
+        losses = (model.config.commitment * found.distance - reconstruction) / model.observed.layout.features
         alive = torch.cat([~book.dead for book in model.books]).to(losses.dtype).mean()
         metrics = {"reconstruction": reconstruction, "distance": found.distance, "alive": alive.expand(len(losses))}
         statistics = {
@@ -269,13 +275,13 @@ class VQVAEConfig(FamilyConfig):
         lt=1,
         description="codes used less than this, relative to the mean, move to where there are more",
     )
-    prior: by_kind(families) = Described(default={"kind": "transformer"}, description="family of the codes' priors")  # type: ignore[valid-type]
-    likelihood: by_kind(likelihoods) | None = None  # type: ignore[valid-type]
+    prior: AnyFamily = Described(default=TransformerConfig(), description="family of the codes' priors")
+    likelihood: AnyLikelihood | None = None
 
     def build(self, space: Space, condition: Space | None = None) -> VQVAE:
-        observed = Observed.of(space, condition, self.likelihood)
-        law, context = observed.law, observed.layout.context
-        tower = Tower(space, self, law.columns, context, law.parameters)
+        observed = ObservationModel.of(space, condition, self.likelihood)
+        law, context_features = observed.law, observed.layout.context_features
+        tower = Tower(space, self, law.embed_dim, context_features, law.parameters)
         levels = [_part(shape, Levels(count=self.codes), tower.ways.field) for shape in tower.shapes]
         above = [_part((self.width * slots, *grid), Real(), tower.ways.field) for slots, *grid in tower.shapes]
         priors = [
@@ -295,14 +301,14 @@ class VQVAEConfig(FamilyConfig):
             ) from None
         if not {"density", "sample"} <= {*capabilities(prior)}:
             raise ConfigError(
-                f'vq-vae.prior: "{self.prior.kind}" cannot both draw codes and say how likely they are; '
+                f'vq-vae.prior: "{kind_of(self.prior)}" cannot both draw codes and say how likely they are; '
                 'take an autoregressive family such as "transformer".'
             )
         return prior
 
     @classmethod
     def example(cls) -> VQVAEConfig:
-        return cls(strides=(1, 2), codes=4, width=2, slots=2, channels=6, prior={"kind": "fvsbn"})
+        return cls(strides=(1, 2), codes=4, width=2, slots=2, channels=6, prior=FVSBNConfig())
 
 
 def _with(condition: Space | None, parts: dict[str, Simple]) -> Space | None:

@@ -18,10 +18,10 @@ from typing import Any
 import torch
 from maquette.core.engine import checkpoint, losses, storage
 from maquette.core.engine.loop import fit
-from maquette.core.engine.parallel import whole
+from maquette.core.engine.parallel import full_tensor
 from maquette.core.engine.plan import CheckpointConfig, ParallelConfig, Plan
-from maquette.core.engine.player import Player
 from maquette.core.engine.state import model_tensors
+from maquette.core.engine.trainer import PlayerTrainer
 from maquette.core.testing.toys import denoiser_plan, denoiser_source
 from safetensors.torch import save_file
 
@@ -58,7 +58,7 @@ def after_renaming(old: Path, new: Path) -> None:
 
 
 MOMENTS: dict[str, tuple[Any, str, Callable[..., Any]]] = {
-    "before a step": (Player, "step", die),
+    "before a step": (PlayerTrainer, "step", die),
     "within a row": (losses.LossFile, "write", after_half_a_row),
     "within the tensors": (storage, "save_file", after_half_the_tensors),
     "before a flush": (storage, "sync", die),
@@ -93,7 +93,7 @@ def plan() -> Plan:
 def attempt(folder: Path) -> None:
     here = plan()
     fit(here, denoiser_source(), folder, seed=3, resume=True)
-    save_file({name: whole(tensor.detach()) for name, tensor in model_tensors(here).items()}, folder / "weights")
+    save_file({name: full_tensor(tensor.detach()) for name, tensor in model_tensors(here).items()}, folder / "weights")
 
 
 def main(folder: Path, attempts: list[tuple[str, int]]) -> None:

@@ -1,11 +1,11 @@
-"""The laws of training hold for the engine's own toys: one player, several acts, and two adversaries."""
+"""The laws of training hold for the engine's own toys: one trainer, several stages, and two adversaries."""
 
 from pathlib import Path
 
 import pytest
 import torch
 from maquette.core.engine.plan import ParallelConfig, Plan, TrainingConfig
-from maquette.core.objective import Act, Role
+from maquette.core.objective import Player, Stage
 from maquette.core.testing.toys import Denoising, denoiser_plan, denoiser_source, wasserstein_plan
 from maquette.core.testing.training import (
     KINDS,
@@ -57,7 +57,7 @@ def shuffled_plan(parallel: ParallelConfig) -> Plan:
     torch.manual_seed(1)
     network = Shuffled()
     training = TrainingConfig(steps=15, batch_size=11, log_every=1, parallel=parallel)
-    return training.plan([Act("fit", (Role("model", Denoising(network), (network,)),))])
+    return training.plan([Stage("fit", (Player("model", Denoising(network), (network,)),))])
 
 
 def test_resume_is_exact_on_three_processes_where_the_order_of_sums_tells(tmp_path: Path) -> None:

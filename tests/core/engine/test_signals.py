@@ -6,7 +6,7 @@ import signal
 import pytest
 from maquette.core.engine.loop import fit
 from maquette.core.engine.plan import ParallelConfig
-from maquette.core.engine.signals import ASKED, Signals, answered
+from maquette.core.engine.signals import ASKED, Signals, interruptible
 from maquette.core.errors import Interrupted
 from maquette.core.testing.toys import denoiser_plan, denoiser_source
 
@@ -26,7 +26,7 @@ def test_around_the_loop_the_work_ends_at_once(number):
         except Exception:  # what guards a tracker or a cache must not swallow it
             after.append("swallowed")
 
-    with pytest.raises(Interrupted, match="go on with --resume"), answered():
+    with pytest.raises(Interrupted, match="go on with --resume"), interruptible():
         work()
     assert after == []
     assert [signal.getsignal(one) for one in ASKED] == before
@@ -42,7 +42,7 @@ def test_asking_again_does_not_disturb_the_leaving():
             ask(signal.SIGUSR1)
             left.append("in order")
 
-    with pytest.raises(Interrupted), answered(), answered():
+    with pytest.raises(Interrupted), interruptible(), interruptible():
         work()
     assert left == ["in order"]
 
@@ -53,28 +53,28 @@ def test_in_the_loop_a_flag_is_set_and_what_was_not_heeded_is_passed_on():
             ask(signal.SIGUSR1)
             assert signals.received == signal.SIGUSR1
 
-    with pytest.raises(Interrupted), answered():
+    with pytest.raises(Interrupted), interruptible():
         work()
     work()  # nobody to pass it on to
 
 
 def test_a_signal_in_the_very_last_step_ends_the_work_after_it(tmp_path):
     plan = denoiser_plan(ParallelConfig())
-    end = (plan.stages[-1].act.name, plan.stages[-1].steps)
+    end = (plan.stages[-1].stage.name, plan.stages[-1].steps)
 
     class AtTheEnd:
         def stage(self, name, steps):
             pass
 
         def row(self, row):
-            if (row["act"], row["step"]) == end:
+            if (row["stage"], row["step"]) == end:
                 ask(signal.SIGTERM)
 
         def checkpoint(self, step):
             pass
 
     words = {"source": denoiser_source(), "folder": tmp_path, "seed": 3}
-    with pytest.raises(Interrupted), answered():
+    with pytest.raises(Interrupted), interruptible():
         fit(plan, **words, listeners=[AtTheEnd()])
     losses = (tmp_path / "losses.jsonl").read_bytes()
     fit(denoiser_plan(ParallelConfig()), **words, resume=True)

@@ -9,17 +9,17 @@ import pytest
 import torch
 from maquette.core.data import Batch, TensorSource
 from maquette.core.engine import clock, optimizers
-from maquette.core.engine.ema import Average
+from maquette.core.engine.ema import ExponentialMovingAverage
 from maquette.core.engine.evaluate import NoiseFactory
+from maquette.core.engine.finite import FiniteCheck, NotFinite
 from maquette.core.engine.loop import fit
-from maquette.core.engine.order import Order, share
+from maquette.core.engine.batch_order import BatchOrder, split_batch
 from maquette.core.engine.parallel import World, shard
 from maquette.core.engine.plan import OptimizerConfig, ParallelConfig, Plan, TrainingConfig
-from maquette.core.engine.player import Player
-from maquette.core.engine.watch import NotFinite, Watch
+from maquette.core.engine.trainer import PlayerTrainer
 from maquette.core.errors import ConfigError, TrainingError
 from maquette.core.noise import Noise
-from maquette.core.objective import Act, Losses, Objective, Role
+from maquette.core.objective import Losses, Objective, Player, Stage
 from maquette.core.testing.toys import denoiser_plan, denoiser_source, wasserstein_plan
 from torch import Tensor, nn
 
@@ -49,8 +49,8 @@ def line_source(n: int = 40) -> TensorSource:
 
 def line_plan(network: nn.Module, *, coupled: bool = False, **options: Any) -> Plan:
     options = {"steps": 1, "batch_size": 40, "log_every": 1, "parallel": FLOAT64, **options}
-    role = Role("model", Weighted(network, coupled=coupled), (network,))
-    return TrainingConfig(**options).plan([Act("fit", (role,))])
+    player = Player("model", Weighted(network, coupled=coupled), (network,))
+    return TrainingConfig(**options).plan([Stage("fit", (player,))])
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:
@@ -58,20 +58,20 @@ def rows(folder: Path) -> list[dict[str, Any]]:
 
 
 def test_every_epoch_holds_every_sample_once_in_an_order_of_its_own() -> None:
-    order = Order(23, 5, seed=1)
+    order = BatchOrder(23, 5, seed=1)
     epochs = [torch.cat([order.batch(5 * epoch + slot) for slot in range(5)]) for epoch in range(3)]
     assert [len(order.batch(slot)) for slot in range(5)] == [5, 5, 5, 5, 3]
     assert all(torch.equal(epoch.sort().values, torch.arange(23)) for epoch in epochs)
     assert not torch.equal(epochs[0], epochs[1])
-    assert torch.equal(Order(23, 5, seed=1).batch(7), epochs[1][10:15])
-    assert not torch.equal(Order(23, 5, seed=2).batch(7), epochs[1][10:15])
+    assert torch.equal(BatchOrder(23, 5, seed=1).batch(7), epochs[1][10:15])
+    assert not torch.equal(BatchOrder(23, 5, seed=2).batch(7), epochs[1][10:15])
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 8])
 @pytest.mark.parametrize("micro", [None, 1, 2, 5])
 @pytest.mark.parametrize("n", [1, 2, 7, 11])
 def test_processes_share_a_batch_without_loss_in_equally_many_pieces(n: int, size: int, micro: int | None) -> None:
-    shares = [share(torch.arange(n), rank, size, micro) for rank in range(size)]
+    shares = [split_batch(torch.arange(n), rank, size, micro) for rank in range(size)]
     counted = [piece for pieces in shares for piece, counts in pieces if counts]
     assert torch.equal(torch.cat(counted), torch.arange(n))
     assert len({len(pieces) for pieces in shares}) == 1
@@ -143,18 +143,18 @@ def test_learning_rate_is_a_function_of_the_step() -> None:
 
 def test_average_follows_its_recursion_and_is_lent_and_given_back() -> None:
     weight = nn.Parameter(torch.tensor([1.0], dtype=torch.float64))
-    average, expected = Average([weight], 0.5), 1.0
+    ema_decay, expected = ExponentialMovingAverage([weight], 0.5), 1.0
     for count in range(30):
         with torch.no_grad():
             weight.fill_(count)
-        average.update(count)
+        ema_decay.update(count)
         decay = min(0.5, (1 + count) / (10 + count))
         expected = decay * expected + (1 - decay) * count
-    assert average.tensors[0].item() == pytest.approx(expected)
-    with average.swapped():
+    assert ema_decay.tensors[0].item() == pytest.approx(expected)
+    with ema_decay.swapped():
         assert weight.item() == pytest.approx(expected)
     assert weight.item() == 29.0
-    average.adopt()
+    ema_decay.adopt()
     assert weight.item() == pytest.approx(expected)
 
 
@@ -177,7 +177,7 @@ class Recording:
 def test_an_act_ends_with_its_averaged_weights(tmp_path: Path) -> None:
     network = nn.Linear(3, 1).double()
     recording = Recording(network)
-    plan = line_plan(network, steps=30, average=0.6, optimizer=OptimizerConfig(lr=0.1))
+    plan = line_plan(network, steps=30, ema_decay=0.6, optimizer=OptimizerConfig(lr=0.1))
     fit(plan, line_source(), tmp_path, seed=0, listeners=[recording])
     expected = recording.weights[0]
     for count, weight in enumerate(recording.weights[1:]):
@@ -206,18 +206,18 @@ def test_evaluation_sees_averaged_weights_and_noise_of_its_own_and_changes_nothi
         torch.manual_seed(0)
         network = nn.Linear(3, 1)
         evaluator = Peek(network) if name == "with" else None
-        plan = line_plan(network, steps=10, average=0.9, optimizer=OptimizerConfig(lr=0.1))
+        plan = line_plan(network, steps=10, ema_decay=0.9, optimizer=OptimizerConfig(lr=0.1))
         fit(plan, line_source(), tmp_path / name, seed=0, evaluator=evaluator)
-        results[name] = [row for row in rows(tmp_path / name) if row["role"] == "model"], network.weight.clone()
+        results[name] = [row for row in rows(tmp_path / name) if row["player"] == "model"], network.weight.clone()
         if evaluator is not None:
             assert evaluator.modes == [(False, False)] * 3
             assert network.training
     assert results["with"][0] == results["without"][0]
     assert torch.equal(results["with"][1], results["without"][1])
-    figures = [row for row in rows(tmp_path / "with") if row["role"] == "evaluation"]
+    figures = [row for row in rows(tmp_path / "with") if row["player"] == "evaluation"]
     assert [row["step"] for row in figures] == [4, 8, 10]
     assert len({row["draw"] for row in figures}) == 3
-    assert figures[-1]["weight"] == results["with"][1][0, 0].item()  # what the act ended with
+    assert figures[-1]["weight"] == results["with"][1][0, 0].item()  # what the stage ended with
 
 
 class Heard:
@@ -250,7 +250,7 @@ def test_time_is_shared_by_steps_and_its_end_is_remembered(tmp_path: Path, monke
     outcome = fit(plan, denoiser_source(), tmp_path, seed=3)
     assert list(outcome.steps) == ["fit", "halve"]
     assert all(5 < steps < 25 for steps in outcome.steps.values())
-    assert [rows(tmp_path)[-1]["act"], rows(tmp_path)[-1]["step"]] == ["halve", outcome.steps["halve"]]
+    assert [rows(tmp_path)[-1]["stage"], rows(tmp_path)[-1]["step"]] == ["halve", outcome.steps["halve"]]
     written = (tmp_path / "losses.jsonl").read_bytes()
     unlimited = denoiser_plan(FLOAT64)
     assert fit(unlimited, denoiser_source(), tmp_path, seed=3, resume=True).steps == outcome.steps
@@ -259,7 +259,7 @@ def test_time_is_shared_by_steps_and_its_end_is_remembered(tmp_path: Path, monke
 
 def test_parameters_outside_a_role_never_move_and_flags_are_given_back(tmp_path: Path) -> None:
     plan = denoiser_plan(FLOAT64)
-    student_role = plan.stages[1].act.roles[0]
+    student_role = plan.stages[1].stage.players[0]
     fit(Plan((plan.stages[1],), plan.training), denoiser_source(), tmp_path, seed=3)
     teacher = student_role.objective.get_submodule("teacher")
     assert all(
@@ -270,7 +270,7 @@ def test_parameters_outside_a_role_never_move_and_flags_are_given_back(tmp_path:
 
 
 def _teacher(plan: Plan) -> nn.Module:
-    return plan.stages[1].act.roles[0].objective.get_submodule("teacher")
+    return plan.stages[1].stage.players[0].objective.get_submodule("teacher")
 
 
 def test_bfloat16_keeps_master_weights_and_learns(tmp_path: Path) -> None:
@@ -287,16 +287,16 @@ def test_networks_without_double_backward_are_compiled(tmp_path: Path, monkeypat
     monkeypatch.setattr(nn.Module, "compile", lambda module: compiled.append(module))
     plan = wasserstein_plan(ParallelConfig(precision="float64", compile=True))
     fit(Plan(plan.stages, plan.training), denoiser_source(), tmp_path, seed=3)
-    assert compiled == list(plan.stages[0].act.roles[1].networks)
+    assert compiled == list(plan.stages[0].stage.players[1].networks)
 
 
 def test_an_accelerator_notes_the_first_fault_and_is_asked_later() -> None:
-    watch = Watch("here", torch.device("cpu"), World())
-    watch.immediate = False
+    finite = FiniteCheck("here", torch.device("cpu"), World())
+    finite.immediate = False
     for step, loss in ((1, 0.5), (2, float("nan")), (3, float("inf")), (4, 0.5)):
-        watch.look(step, torch.tensor(loss), torch.tensor(1.0), [], changed=False)
+        finite.check(step, torch.tensor(loss), torch.tensor(1.0), [], changed=False)
     with pytest.raises(NotFinite, match="here, step 2: ") as caught:
-        watch.settle()
+        finite.raise_pending()
     assert caught.value.spoilt
 
 
@@ -317,7 +317,7 @@ class Broken(Weighted):
 @pytest.mark.parametrize(("fault", "message"), [("gradient", "gradient is not finite"), ("weights", "sum to zero")])
 def test_other_faults_are_told_apart(fault: str, message: str, tmp_path: Path) -> None:
     network = nn.Linear(3, 1)
-    plan = TrainingConfig(parallel=FLOAT64).plan([Act("fit", (Role("model", Broken(network, fault), (network,)),))])
+    plan = TrainingConfig(parallel=FLOAT64).plan([Stage("fit", (Player("model", Broken(network, fault), (network,)),))])
     with pytest.raises(TrainingError, match=message):
         fit(plan, line_source(), tmp_path, seed=0)
 
@@ -334,8 +334,8 @@ class Sidestepping(Objective):
         return Losses(self.hidden[0](batch.x["x"]).squeeze(1))
 
 
-def _role(objective: Objective, *networks: nn.Module) -> list[Act]:
-    return [Act("fit", (Role("model", objective, networks),))]
+def _role(objective: Objective, *networks: nn.Module) -> list[Stage]:
+    return [Stage("fit", (Player("model", objective, networks),))]
 
 
 def test_plans_that_cannot_work_are_refused_in_a_sentence(tmp_path: Path) -> None:
@@ -349,8 +349,8 @@ def test_plans_that_cannot_work_are_refused_in_a_sentence(tmp_path: Path) -> Non
     refused(line_plan(network), "no samples", TensorSource(torch.zeros(0, 3)))
     refused(TrainingConfig().plan(_role(Sidestepping(network), network)), "must hold the networks")
     refused(TrainingConfig().plan(_role(Weighted(nn.Identity()), nn.Identity())), "no parameters")
-    with pytest.raises(ConfigError, match=r'has no act "fitt"\. Did you mean "fit"'):
-        TrainingConfig.model_validate({"acts": {"fitt": {}}}).plan(_role(Weighted(network), network))
+    with pytest.raises(ConfigError, match=r'has no stage "fitt"\. Did you mean "fit"'):
+        TrainingConfig.model_validate({"stages": {"fitt": {}}}).plan(_role(Weighted(network), network))
     assert not (tmp_path / "checkpoints").exists()
 
 
@@ -378,5 +378,5 @@ def test_layouts_that_cannot_work_are_refused_before_anything_is_cut() -> None:
         shard(whole_gradients.plan(_role(Weighted(network), network)), two, device)
     coupled = line_plan(nn.Linear(3, 1), coupled=True)
     with pytest.raises(TrainingError, match="which 2 processes would cut apart"):
-        Player(coupled.stages[0], coupled.stages[0].act.roles[0], coupled, two, device, 0)
+        PlayerTrainer(coupled.stages[0], coupled.stages[0].stage.players[0], coupled, two, device, 0)
     assert shard(TrainingConfig(parallel=cut).plan(_role(objective, network)), World(), device) == []

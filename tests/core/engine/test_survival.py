@@ -97,7 +97,7 @@ def test_twenty_kills_leave_no_trace(tmp_path: Path) -> None:
 def test_a_signal_saves_the_state_of_the_step(number: signal.Signals, tmp_path: Path) -> None:
     before = signal.getsignal(number)
     listener = Listening(7, on_row=lambda: os.kill(os.getpid(), number))
-    with pytest.raises(Interrupted, match="after step 8 of act"):
+    with pytest.raises(Interrupted, match="after step 8 of stage"):
         fit(denoiser_plan(FLOAT64), denoiser_source(), tmp_path, seed=3, listeners=[listener])
     assert checkpoints(tmp_path) == ["step-00000008"]
     assert signal.getsignal(number) == before
@@ -172,7 +172,7 @@ def test_nan_names_step_and_sample_and_the_state_before_is_kept(time: int, tmp_p
     """Whichever turn of a step meets it: two of the critic's and one of the generator's follow one another."""
     plan = wasserstein_plan(FLOAT64)
     with pytest.raises(
-        TrainingError, match=r'role "(critic|generator)", step \d+: .* samples \[17\] \(global indices\)'
+        TrainingError, match=r'player "(critic|generator)", step \d+: .* samples \[17\] \(global indices\)'
     ):
         fit(plan, Faulty(denoiser_source(), time), tmp_path / "a", seed=3)
     assert all(torch.isfinite(tensor).all() for tensor in weights(plan).values())

@@ -11,7 +11,8 @@ from maquette.core.families.flows.bases import Angles, RandomFieldConfig, Unifor
 from maquette.core.families.flows.spline import SplineConfig
 from maquette.core.layout import Layout
 from maquette.core.spaces import Field, Interval, Torus, Vector
-from maquette.core.testing.laws import LAWS, keyed
+from maquette.core.testing.bench import keyed
+from maquette.core.testing.laws import LAWS
 
 SPECTRUM = RandomFieldConfig(wavenumbers=(0.0, 0.7, 2.0, 4.0), power=(3.0, 2.0, 0.5, 0.4), spacing=0.8)
 GRIDS = [(7,), (4, 6), (3, 2, 4)]

@@ -12,7 +12,7 @@ from maquette.core.families.autoregressive.made import MADEConfig
 from maquette.core.families.vae.vae import VAEConfig
 from maquette.core.likelihoods import likelihoods
 from maquette.core.spaces import Binary, Interval, Levels, Real, Vector
-from maquette.core.testing.laws import cases, draw
+from maquette.core.testing.bench import cases, draw
 
 SUPPORTS = (Real(), Interval(low=-1.0, high=3.0), Binary(), Levels(count=5))
 NAMES = [name for name, family in families.items() if family.__module__.split(".")[-2] in ("autoregressive", "vae")]
@@ -26,18 +26,18 @@ LAWS = {
 
 
 def losses(config, space, condition, folder):
-    """Losses of all steps and acts of a short fit; every one was told in float32."""
+    """Losses of all steps and stages of a short fit; every one was told in float32."""
     torch.manual_seed(0)
-    acts = config.build(space, condition).acts()
+    stages = config.build(space, condition).stages()
     dtypes = set()
-    for act in acts:
-        for role in act.roles:
-            role.objective.register_forward_hook(lambda *call: dtypes.add(call[-1].losses.dtype))
+    for stage in stages:
+        for player in stage.players:
+            player.objective.register_forward_hook(lambda *call: dtypes.add(call[-1].losses.dtype))
     training = TrainingConfig(
-        steps=2, batch_size=8, average=0.5, log_every=1, parallel=ParallelConfig(precision="bfloat16")
+        steps=2, batch_size=8, ema_decay=0.5, log_every=1, parallel=ParallelConfig(precision="bfloat16")
     )
     source = TensorSource(draw(space, 16, seed=1), None if condition is None else draw(condition, 16, seed=2))
-    fit(training.plan(acts), source, folder, seed=0)
+    fit(training.plan(stages), source, folder, seed=0)
     assert dtypes == {torch.float32}
     return torch.tensor([json.loads(line)["loss"] for line in (folder / "losses.jsonl").read_text().splitlines()])
 

@@ -1,4 +1,4 @@
-"""A chain is the product of its families: in its density, its samples, its acts and its refusals."""
+"""A chain is the product of its families: in its density, its samples, its stages and its refusals."""
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ from maquette.core.families.flows.spline import SplineConfig
 from maquette.core.families.gan.gan import GANConfig
 from maquette.core.noise import Recorder
 from maquette.core.spaces import Field, Product, Vector, check
-from maquette.core.testing.laws import SUPPORTS, draw, keyed, shaken
+from maquette.core.testing.bench import SUPPORTS, draw, keyed, shaken
 
 FLOW, GAN = SplineConfig(transforms=4, hidden=(16,), bins=4), GANConfig.example()
 SPACE = Product(parts={"e": Vector(dim=2), "v": Field(channels=1, grid=(2, 2)), "w": Vector(dim=2)})
@@ -38,14 +38,14 @@ def test_the_second_family_trains_on_true_parts():
     chain = shaken(ChainConfig(first=FLOW, second=FLOW, split=("e",)), SPACE, CONDITION)
     x, c = draw(SPACE, 4, 1), draw(CONDITION, 4, 2)
     losses = [
-        act.roles[0].objective(Batch(x, c, torch.arange(4)), keyed(4)).losses * dim
-        for act, dim in zip(chain.acts(), (2, 6), strict=True)
+        stage.players[0].objective(Batch(x, c, torch.arange(4)), keyed(4)).losses * dim
+        for stage, dim in zip(chain.stages(), (2, 6), strict=True)
     ]
     torch.testing.assert_close(-sum(losses), chain.log_prob(x, c))
 
 
 @pytest.mark.parametrize(
-    ("second", "acts", "tape"),
+    ("second", "stages", "tape"),
     [
         (FLOW, ["energies", "cells"], ["energies/prior", "cells/prior"]),
         (
@@ -55,10 +55,10 @@ def test_the_second_family_trains_on_true_parts():
         ),
     ],
 )
-def test_acts_and_noise_bear_the_given_names(second, acts, tape):
+def test_acts_and_noise_bear_the_given_names(second, stages, tape):
     config = {"first": FLOW, "second": second, "split": ["e"], "names": ["energies", "cells"]}
     chain = ChainConfig.model_validate(config).build(SPACE)
-    assert [act.name for act in chain.acts()] == acts
+    assert [stage.name for stage in chain.stages()] == stages
     recorder = Recorder(keyed(2, dtype=torch.float32))
     chain.sample(2, noise=recorder)
     assert list(recorder.tape) == tape

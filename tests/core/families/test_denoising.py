@@ -7,11 +7,13 @@ from maquette.core.errors import ConfigError
 from maquette.core.families.vae.corruption import GaussianCorruption, Mask, Redraw
 from maquette.core.families.vae.denoising import DenoisingConfig
 from maquette.core.inference.importance import importance_bound
-from maquette.core.nets.coders import ConvCoderConfig, MLPCoderConfig
+from maquette.core.nets.encoder_decoder import ConvCoderConfig, MLPCoderConfig
 from maquette.core.noise import KeyedNoise
 from maquette.core.samplers.markov import chain
 from maquette.core.spaces import Binary, Field, Interval, Levels, Real, Vector
-from maquette.core.testing.laws import check_gradients, check_losses, check_sample, draw, keyed, shaken
+from maquette.core.testing.bench import draw, keyed, shaken
+from maquette.core.testing.laws.sampling import check_sample
+from maquette.core.testing.laws.training import check_gradients, check_losses
 
 LINEAR = MLPCoderConfig(hidden=())
 
@@ -91,8 +93,8 @@ def test_walkback_calls_the_chain_back():
     batch = Batch(draw(space, 6, 1), None, torch.arange(6))
     one = shaken(plain, space, None)
     two = shaken(plain.model_copy(update={"walkback": 2}), space, None)
-    first = one.acts()[0].roles[0].objective(batch, keyed(6)).losses
-    out = two.acts()[0].roles[0].objective(batch, keyed(6))
+    first = one.stages()[0].players[0].objective(batch, keyed(6)).losses
+    out = two.stages()[0].players[0].objective(batch, keyed(6))
     torch.testing.assert_close(out.metrics["first"], first)
     later = two.kernel(None)(batch.x, keyed(6).fold("step/0"))
     again = two.mend(two.spoil(later, keyed(6).fold("step/1")), None)
@@ -126,7 +128,7 @@ def test_it_learns_two_clusters():
     sign = 1 - 2 * (torch.arange(256) % 2)
     noise = KeyedNoise(3, torch.arange(256)).normal("x", (2,))
     batch = Batch(sign[:, None] + 0.1 * noise, None, torch.arange(256))
-    objective = model.acts()[0].roles[0].objective
+    objective = model.stages()[0].players[0].objective
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
     for step in range(200):
         optimizer.zero_grad()

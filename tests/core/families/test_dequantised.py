@@ -13,7 +13,8 @@ from maquette.core.families.flows.planar import PlanarConfig
 from maquette.core.families.gan.gan import GANConfig
 from maquette.core.noise import KeyedNoise
 from maquette.core.spaces import Binary, Field, Levels, Vector
-from maquette.core.testing.laws import LAWS, keyed, shaken
+from maquette.core.testing.bench import keyed, shaken
+from maquette.core.testing.laws import LAWS
 
 PIXELS = Field(channels=1, grid=(1, 2), support=Levels(count=3))
 PLUS = FlowPlusPlusConfig.example()
@@ -63,7 +64,7 @@ def test_noise_that_learns_starts_uniform_and_tightens_the_bound():
     for name, config in {"uniform": DequantisedConfig(flow=flow), "learned": learned}.items():
         torch.manual_seed(3)
         model = config.build(space)
-        objective = model.acts()[0].roles[0].objective
+        objective = model.stages()[0].players[0].objective
         optimizer = torch.optim.Adam(model.parameters(), 1e-2)
         batch = Batch(bits, None, torch.arange(512))
         for step in range(150):

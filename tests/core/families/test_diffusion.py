@@ -15,7 +15,7 @@ from maquette.core.nets.mlp import MLPConfig
 from maquette.core.nets.residual import ResidualConfig
 from maquette.core.noise import KeyedNoise
 from maquette.core.spaces import Vector
-from maquette.core.testing.laws import draw, keyed, shaken
+from maquette.core.testing.bench import draw, keyed, shaken
 
 SMALL = ResidualConfig(width=16, depth=1)
 
@@ -53,7 +53,7 @@ def test_flow_matching_with_the_best_velocity_gives_the_data_law(method):
 @pytest.mark.parametrize("times", ["uniform", "logit-normal"])
 def test_flow_matching_loss_of_the_best_velocity_is_the_least(times):
     model = shaken(FlowMatchingConfig(network=SMALL, times=times), Vector(dim=1), None)
-    objective = model.acts()[0].roles[0].objective
+    objective = model.stages()[0].players[0].objective
     batch = Batch(0.3 * draw(Vector(dim=1), 4000, 0), None, torch.arange(4000))
 
     def loss(function):
@@ -68,7 +68,7 @@ def test_logit_normal_times_avoid_the_ends():
     draws = {}
     for times in ("uniform", "logit-normal"):
         objective = (
-            shaken(FlowMatchingConfig(network=SMALL, times=times), Vector(dim=1), None).acts()[0].roles[0].objective
+            shaken(FlowMatchingConfig(network=SMALL, times=times), Vector(dim=1), None).stages()[0].players[0].objective
         )
         draws[times] = objective._times(keyed(4000))
     assert all(t.min() > 0 and t.max() < 1 for t in draws.values())
@@ -108,7 +108,7 @@ def test_edm_preconditioning_is_that_of_the_paper():
 def test_edm_loss_of_an_ignorant_network_is_one_for_normal_data():
     model = EDMConfig(network=SMALL, sigma_data=0.5).build(Vector(dim=8)).double()
     batch = Batch(0.5 * draw(Vector(dim=8), 2000, 0), None, torch.arange(2000))
-    losses = model.acts()[0].roles[0].objective(batch, keyed(2000)).losses.detach()
+    losses = model.stages()[0].players[0].objective(batch, keyed(2000)).losses.detach()
     assert losses.mean().item() == pytest.approx(1.0, abs=4 * losses.std().item() / math.sqrt(2000))
 
 
@@ -130,10 +130,10 @@ TEACHERS = {
 @pytest.mark.parametrize("evaluations", [1, 2])
 def test_a_student_reaches_its_teacher_and_leaves_it_alone(teacher, evaluations):
     model = shaken(DistilledConfig(teacher=TEACHERS[teacher], evaluations=evaluations), Vector(dim=2), Vector(dim=1))
-    act = model.acts()[-1]
-    assert [a.name for a in model.acts()] == ["fit", "distill"]
-    assert act.prepare is not None
-    act.prepare()
+    stage = model.stages()[-1]
+    assert [a.name for a in model.stages()] == ["fit", "distill"]
+    assert stage.prepare is not None
+    stage.prepare()
     for mine, theirs in zip(model.student.parameters(), model.teacher.parameters(), strict=True):
         assert torch.equal(mine, theirs)
     frozen = [parameter.clone() for parameter in model.teacher.parameters()]
@@ -146,14 +146,14 @@ def test_a_student_reaches_its_teacher_and_leaves_it_alone(teacher, evaluations)
         return (mine - theirs).square().mean().sqrt()
 
     before, steps = distance(), 120
-    role = act.roles[0]
-    assert role.networks == (model.student.network,)
-    optimizer = torch.optim.Adam(role.networks[0].parameters(), 3e-3)
+    player = stage.players[0]
+    assert player.networks == (model.student.network,)
+    optimizer = torch.optim.Adam(player.networks[0].parameters(), 3e-3)
     for step in range(steps):
         optimizer.param_groups[0]["lr"] = 3e-3 * (1 - step / steps)
         batch = Batch(test.x[:128], draw(Vector(dim=1), 128, 10 + step), torch.arange(128))
         optimizer.zero_grad()
-        role.objective(batch, KeyedNoise(0, batch.index, step=step, dtype=torch.float64)).losses.mean().backward()
+        player.objective(batch, KeyedNoise(0, batch.index, step=step, dtype=torch.float64)).losses.mean().backward()
         optimizer.step()
     assert distance() < 0.5 * before
     assert all(torch.equal(a, b) for a, b in zip(frozen, model.teacher.parameters(), strict=True))

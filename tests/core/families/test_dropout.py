@@ -7,7 +7,8 @@ from maquette.core.families.autoregressive.pixelcnn import PixelCNNConfig
 from maquette.core.families.autoregressive.transformer import TransformerConfig
 from maquette.core.noise import KeyedNoise
 from maquette.core.spaces import Binary, Field, Vector
-from maquette.core.testing.laws import LAWS, shaken
+from maquette.core.testing.bench import shaken
+from maquette.core.testing.laws import LAWS
 
 SPACE = Field(channels=1, grid=(4, 4), support=Binary())
 FAMILIES = [
@@ -23,7 +24,7 @@ def config(request):
 
 def losses(model, index, seed=0):
     x = (torch.rand(6, 1, 4, 4, generator=torch.Generator().manual_seed(1)) < 0.5).double()[index]
-    objective = model.acts()[0].roles[0].objective
+    objective = model.stages()[0].players[0].objective
     return objective(Batch(x, None, index), KeyedNoise(seed, index, dtype=torch.float64)).losses, model.log_prob(x)
 
 
@@ -49,7 +50,7 @@ def test_a_loss_with_dropout_keeps_its_laws(config, law):
 
 def test_features_keep_their_mean(config):
     model = shaken(config, SPACE, None)
-    objective, index = model.acts()[0].roles[0].objective, torch.arange(4000)
+    objective, index = model.stages()[0].players[0].objective, torch.arange(4000)
     (keep,) = objective._keep(KeyedNoise(0, index, dtype=torch.float64))
     assert set(keep.unique().tolist()) == {0.0, 2.0}
     assert ((keep.mean(0) - 1).abs() < 5 / 4000**0.5).all()  # the standard deviation is one

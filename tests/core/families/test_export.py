@@ -19,7 +19,7 @@ from maquette.core.nets.streams import StreamsConfig
 from maquette.core.nets.transformer import TransformerConfig
 from maquette.core.noise import Recorder, TapeNoise
 from maquette.core.spaces import Field, Product, Sequence, Vector, flatten
-from maquette.core.testing.laws import keyed, shaken
+from maquette.core.testing.bench import keyed, shaken
 
 STREAMS = StreamsConfig(channels=2, depth=1, width=8)
 PATCHES = TransformerConfig(width=8, depth=1, heads=2, patch=(2, 2))

@@ -20,7 +20,8 @@ from maquette.core.families.flows.spline import Spline, SplineConfig, SplineTran
 from maquette.core.nets.mlp import MLPConfig
 from maquette.core.noise import KeyedNoise
 from maquette.core.spaces import Interval, Real, Torus, Vector
-from maquette.core.testing.laws import LAWS, draw, keyed, shaken
+from maquette.core.testing.bench import draw, keyed, shaken
+from maquette.core.testing.laws import LAWS
 from zuko.transforms import MonotonicRQSTransform
 
 
@@ -114,9 +115,9 @@ def test_a_masked_network_sees_all_numbers_of_the_blocks_before(hidden, context,
     condition = Vector(dim=context) if context else None
     config = AutoregressiveFlowConfig(transforms=1, hidden=hidden, passes=passes)
     network = shaken(config, Vector(dim=12), condition, scale=0.5).transforms[0].network
-    columns = torch.ones(1, context, dtype=torch.float64) if context else None
+    context = torch.ones(1, context, dtype=torch.float64) if context else None
     x = torch.randn(12, dtype=torch.float64)
-    seen = torch.autograd.functional.jacobian(lambda x: network(x[None], columns)[0].sum(1), x) != 0
+    seen = torch.autograd.functional.jacobian(lambda x: network(x[None], context)[0].sum(1), x) != 0
     assert torch.equal(seen, network.blocks[:, None] > network.blocks)
     assert len(network.blocks.unique()) == (passes or 12)
 
@@ -192,10 +193,10 @@ def test_impossible_flows_are_refused(config, dim, sentence):
 def test_a_flow_compiles_as_one_graph(config):
     torch._dynamo.reset()
     flow = shaken(config, Vector(dim=4), Vector(dim=1))
-    rows, columns = torch.randn(5, 4, dtype=torch.float64), torch.randn(5, 1, dtype=torch.float64)
-    expected = flow(rows, columns)
+    rows, context = torch.randn(5, 4, dtype=torch.float64), torch.randn(5, 1, dtype=torch.float64)
+    expected = flow(rows, context)
     flow.compile(backend="eager", fullgraph=True)
-    torch.testing.assert_close(flow(rows, columns), expected)
+    torch.testing.assert_close(flow(rows, context), expected)
 
 
 @pytest.mark.parametrize(
@@ -213,7 +214,7 @@ def test_a_flow_learns_a_conditional_law(config):
         c = torch.randn(n, 1, generator=generator)
         return Batch(torch.randn(n, 2, generator=generator) @ root.T + c, c, torch.arange(n))
 
-    objective = flow.acts()[0].roles[0].objective
+    objective = flow.stages()[0].players[0].objective
     optimizer = torch.optim.Adam(flow.parameters(), 1e-2)
     for step in range(200):
         data = batch(256)
@@ -328,7 +329,7 @@ def test_numbers_of_an_interval_stay_in_it():
 @pytest.mark.parametrize(("method", "coupled"), [("rk4", False), ("dopri5", True)])
 def test_adaptive_steps_couple_a_batch(method, coupled):
     config = ContinuousConfig.example().model_copy(update={"method": method})
-    assert config.build(Vector(dim=2)).acts()[0].roles[0].objective.coupled is coupled
+    assert config.build(Vector(dim=2)).stages()[0].players[0].objective.coupled is coupled
 
 
 def test_an_estimated_divergence_gives_the_exact_likelihood_on_average():
@@ -338,7 +339,7 @@ def test_an_estimated_divergence_gives_the_exact_likelihood_on_average():
     losses = {}
     for trace in ("hutchinson", "exact"):
         model = shaken(config.model_copy(update={"trace": trace}), space, None, scale=0.5)
-        losses[trace] = model.acts()[0].roles[0].objective(batch, keyed(n)).metrics["nll"].detach()
+        losses[trace] = model.stages()[0].players[0].objective(batch, keyed(n)).metrics["nll"].detach()
     error = losses["hutchinson"].std() / math.sqrt(n)
     assert losses["exact"].std() < 1e-12 < error
     assert abs(losses["hutchinson"].mean() - losses["exact"][0]) < 4 * error
@@ -352,7 +353,7 @@ def test_steps_that_err_are_seen_to():
     for steps in (4, 8, 16):
         config = ContinuousConfig(network=MLPConfig(hidden=(8,)), trace="exact", steps=steps)
         model = shaken(config, space, None, scale=0.5)
-        metrics = model.acts()[0].roles[0].objective(batch, keyed(n)).metrics
+        metrics = model.stages()[0].players[0].objective(batch, keyed(n)).metrics
         with torch.no_grad():
             away = metrics["nll"] + model.log_prob(batch.x) / 2
         assert metrics["error"].mean() > away.abs().mean()

@@ -18,7 +18,8 @@ from maquette.core.nets.streams import StreamsConfig
 from maquette.core.nets.transformer import TransformerConfig
 from maquette.core.noise import KeyedNoise
 from maquette.core.spaces import Field, Product, Vector
-from maquette.core.testing.laws import cases, check_gradients, check_losses, check_purity, draw, keyed, shaken
+from maquette.core.testing.bench import cases, draw, keyed, shaken
+from maquette.core.testing.laws.training import check_gradients, check_losses, check_purity
 
 SMALL = ResidualConfig(width=16, depth=1)
 LOSSES = [NonSaturating(), NonSaturating(r1=1.0), LeastSquares(), Hinge(), Wasserstein(), GradientPenalty()]
@@ -90,7 +91,7 @@ def test_every_parameter_gets_a_gradient(loss):
 
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.kind)
 def test_double_backward_is_declared(loss):
-    critic, generator = GANConfig(generator=SMALL, critic=SMALL, loss=loss).build(Vector(dim=2)).acts()[0].roles
+    critic, generator = GANConfig(generator=SMALL, critic=SMALL, loss=loss).build(Vector(dim=2)).stages()[0].players
     assert critic.objective.double_backward == (loss in (NonSaturating(r1=1.0), GradientPenalty()))
     assert not generator.objective.double_backward
 
@@ -106,7 +107,7 @@ def test_gradient_penalty_through_every_sort_of_critic(body):
 
 def test_wasserstein_clips_after_each_step_and_the_loss_does_not():
     model = shaken(GANConfig(generator=SMALL, critic=SMALL, loss=Wasserstein(clip=0.05)), Vector(dim=2), None)
-    critic, generator = model.acts()[0].roles
+    critic, generator = model.stages()[0].players
     before = [parameter.clone() for parameter in model.generator.parameters()]
     assert max(p.abs().max() for p in model.critic.parameters()) > 0.05
     generator.objective.update({})
@@ -119,7 +120,7 @@ def test_wasserstein_clips_after_each_step_and_the_loss_does_not():
 def test_only_clipping_losses_clip():
     model = shaken(GANConfig(generator=SMALL, critic=SMALL, loss=Hinge()), Vector(dim=2), None)
     before = [parameter.clone() for parameter in model.critic.parameters()]
-    model.acts()[0].roles[0].objective.update({})
+    model.stages()[0].players[0].objective.update({})
     assert all(torch.equal(a, b) for a, b in zip(before, model.critic.parameters(), strict=True))
 
 
@@ -134,7 +135,7 @@ def test_spectral_normalisation_is_the_critics_alone():
 def test_diversity_sees_the_spread_of_the_batch_and_says_so():
     config = GANConfig(generator=SMALL, critic=SMALL, diversity=True)
     model = shaken(config, Vector(dim=2), None)
-    assert all(role.objective.coupled for role in model.acts()[0].roles)
+    assert all(player.objective.coupled for player in model.stages()[0].players)
     assert isinstance(model.critic, Critic)
     x = draw(Vector(dim=2), 6, seed=0)
     assert not torch.allclose(model.critic(x, None)[:2], model.critic(x[:2], None))
@@ -145,7 +146,7 @@ def test_diversity_sees_the_spread_of_the_batch_and_says_so():
 def test_the_critic_leaves_the_generator_without_gradient():
     model = shaken(GANConfig.example(), Vector(dim=2), None)
     batch = Batch(draw(Vector(dim=2), 4, 0), None, torch.arange(4))
-    model.acts()[0].roles[0].objective(batch, keyed(4)).losses.sum().backward()
+    model.stages()[0].players[0].objective(batch, keyed(4)).losses.sum().backward()
     assert all(parameter.grad is None for parameter in model.generator.parameters())
 
 
@@ -153,16 +154,16 @@ def test_a_gan_finds_the_mean_and_width_of_a_conditional_law():
     torch.manual_seed(1)
     net, steps, rate = MLPConfig(hidden=(32, 32)), 300, 2e-3
     model = GANConfig(generator=net, critic=net, loss=NonSaturating(r1=1.0)).build(Vector(dim=1), Vector(dim=1))
-    roles = model.acts()[0].roles
-    optimizers = [torch.optim.Adam(role.networks[0].parameters(), rate, betas=(0.0, 0.99)) for role in roles]
+    players = model.stages()[0].players
+    optimizers = [torch.optim.Adam(player.networks[0].parameters(), rate, betas=(0.0, 0.99)) for player in players]
     generator = torch.Generator().manual_seed(1)
     for step in range(steps):
-        for role, optimizer in zip(roles, optimizers, strict=True):
+        for player, optimizer in zip(players, optimizers, strict=True):
             c = torch.randn(128, 1, generator=generator)
             batch = Batch(0.5 * torch.randn(128, 1, generator=generator) + c, c, torch.arange(128))
             optimizer.param_groups[0]["lr"] = rate * (1 - step / steps)
             optimizer.zero_grad()
-            role.objective(batch, KeyedNoise(0, batch.index, role.name, step)).losses.mean().backward()
+            player.objective(batch, KeyedNoise(0, batch.index, player.name, step)).losses.mean().backward()
             optimizer.step()
     for mean in (-1.0, 1.0):
         with torch.no_grad():

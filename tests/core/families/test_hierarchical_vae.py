@@ -6,10 +6,12 @@ import pytest
 import torch
 from maquette.core.data import Batch
 from maquette.core.errors import ConfigError, SpaceError
-from maquette.core.families.vae.evidence import EvidenceConfig
+from maquette.core.families.vae.elbo import ELBOConfig
 from maquette.core.families.vae.hierarchical import HierarchicalVAEConfig, Level
 from maquette.core.spaces import Binary, Field, Vector
-from maquette.core.testing.laws import check_gradients, check_losses, check_sample, draw, keyed, shaken
+from maquette.core.testing.bench import draw, keyed, shaken
+from maquette.core.testing.laws.sampling import check_sample
+from maquette.core.testing.laws.training import check_gradients, check_losses
 
 LEVELS = (Level(stride=2, groups=2, latent=1), Level(stride=2, latent=3))
 SMALL = HierarchicalVAEConfig(levels=LEVELS, channels=6)
@@ -20,14 +22,14 @@ def test_groups_lie_on_their_grids_coarse_to_fine():
     model = shaken(SMALL, IMAGE, CONDITION)
     assert model.ladder.shapes == [(3, 1, 2), (1, 2, 4), (1, 2, 4)]
     assert model.ladder.latent == 6 + 8 + 8
-    evidence = model.evidence(draw(IMAGE, 3, 1), draw(CONDITION, 3, 2), noise=keyed(3))
+    evidence = model.elbo(draw(IMAGE, 3, 1), draw(CONDITION, 3, 2), noise=keyed(3))
     assert list(evidence.divergence) == ["divergence/0", "divergence/1", "divergence/2"]
 
 
 def test_it_starts_with_a_posterior_that_is_the_prior():
     model = SMALL.build(IMAGE).double()
     x = draw(IMAGE, 5, 1)
-    evidence = model.evidence(x, noise=keyed(5))
+    evidence = model.elbo(x, noise=keyed(5))
     assert all((terms == 0).all() for terms in evidence.divergence.values())
     assert torch.equal(evidence.bound, model.log_bound(x, noise=keyed(5)))
 
@@ -35,7 +37,7 @@ def test_it_starts_with_a_posterior_that_is_the_prior():
 def test_the_divergence_is_the_mean_of_the_log_ratio():
     model, n = shaken(SMALL, IMAGE, CONDITION, scale=0.2), 2000
     x, c = (draw(space, 1, 1).expand(n, *space.shape) for space in (IMAGE, CONDITION))
-    evidence = model.evidence(x, c, noise=keyed(n))
+    evidence = model.elbo(x, c, noise=keyed(n))
     away = model.log_bound(x, c, noise=keyed(n)) - evidence.bound
     assert evidence.divergence["divergence/0"].mean() > 0.01
     assert away.mean().abs() < 4 * away.std() / math.sqrt(n)
@@ -79,8 +81,8 @@ def test_a_convolutional_bound_is_honest():
 def test_roughness_has_its_price():
     batch = Batch(draw(IMAGE, 3, 1), None, torch.arange(3))
     model = shaken(SMALL.model_copy(update={"spectral": 2.0}), IMAGE, None)
-    losses = model.acts()[0].roles[0].objective(batch, keyed(3)).losses
-    price = (64 * losses + model.evidence(batch.x, noise=keyed(3)).bound) / 2
+    losses = model.stages()[0].players[0].objective(batch, keyed(3)).losses
+    price = (64 * losses + model.elbo(batch.x, noise=keyed(3)).bound) / 2
     layers = [layer for layer in model.modules() if isinstance(layer, torch.nn.Conv2d | torch.nn.ConvTranspose2d)]
     roughness = sum(torch.linalg.matrix_norm(layer.weight.flatten(1), ord=2) for layer in layers)
     torch.testing.assert_close(price, roughness.expand(3), rtol=0.05, atol=0)
@@ -88,9 +90,9 @@ def test_roughness_has_its_price():
 
 
 def test_free_bits_count_by_group():
-    config = SMALL.model_copy(update={"loss": EvidenceConfig(free_nats=1.0)})
+    config = SMALL.model_copy(update={"loss": ELBOConfig(free_nats=1.0)})
     model = SMALL.build(IMAGE).double()
-    objective = shaken(config, IMAGE, None).acts()[0].roles[0].objective
+    objective = shaken(config, IMAGE, None).stages()[0].players[0].objective
     objective.model = model  # every group of the fresh one costs nothing
     batch = Batch(draw(IMAGE, 3, 1), None, torch.arange(3))
     first = objective(batch, keyed(3))
@@ -102,12 +104,12 @@ def test_free_bits_count_by_group():
 def test_the_loss_is_the_bound_from_the_first_step_on():
     """At first no group diverges at all, which must not leave the divergence out of the next step."""
     model = HierarchicalVAEConfig().build(IMAGE).double()
-    objective = model.acts()[0].roles[0].objective
+    objective = model.stages()[0].players[0].objective
     batch = Batch(draw(IMAGE, 8, 1), None, torch.arange(8))
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     for step in range(3):
         out = objective(batch, keyed(8, seed=step))
-        torch.testing.assert_close(64 * out.losses, -model.evidence(batch.x, noise=keyed(8, seed=step)).bound)
+        torch.testing.assert_close(64 * out.losses, -model.elbo(batch.x, noise=keyed(8, seed=step)).bound)
         optimizer.zero_grad()
         out.losses.mean().backward()
         optimizer.step()
@@ -132,9 +134,9 @@ def test_a_level_may_be_a_step_in_resolution_alone():
 def test_it_compiles_as_one_graph():
     torch._dynamo.reset()
     model, x, c = shaken(SMALL, IMAGE, CONDITION), draw(IMAGE, 3, 1), draw(CONDITION, 3, 2)
-    expected = model.evidence(x, c, noise=keyed(3)).bound
+    expected = model.elbo(x, c, noise=keyed(3)).bound
     model.ladder.compile(backend="eager", fullgraph=True)
-    torch.testing.assert_close(model.evidence(x, c, noise=keyed(3)).bound, expected)
+    torch.testing.assert_close(model.elbo(x, c, noise=keyed(3)).bound, expected)
 
 
 def test_it_learns_what_pixels_have_in_common():
@@ -143,7 +145,7 @@ def test_it_learns_what_pixels_have_in_common():
     space, n = Field(channels=1, grid=(4, 4), support=Binary()), 128
     config = HierarchicalVAEConfig(levels=(Level(latent=1), Level(latent=1)), channels=12)
     model = config.build(space)
-    objective = model.acts()[0].roles[0].objective
+    objective = model.stages()[0].players[0].objective
     generator = torch.Generator().manual_seed(1)
 
     def batch():

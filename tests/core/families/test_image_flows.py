@@ -6,7 +6,8 @@ from maquette.core.errors import ConfigError
 from maquette.core.families.flows.flow_plus_plus import FlowPlusPlusConfig
 from maquette.core.families.flows.glow import GlowConfig, squeeze
 from maquette.core.spaces import Field, Levels, Vector
-from maquette.core.testing.laws import LAWS, shaken
+from maquette.core.testing.bench import shaken
+from maquette.core.testing.laws import LAWS
 
 DEEP = GlowConfig(levels=2, steps=1, width=4)
 WAVES = Field(channels=1, grid=(8,), periodic=(True,))

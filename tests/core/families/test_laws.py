@@ -2,7 +2,8 @@
 
 import pytest
 from maquette.core.families import families
-from maquette.core.testing.laws import LAWS, applicable, cases
+from maquette.core.testing.bench import cases
+from maquette.core.testing.laws import LAWS, applicable
 
 
 def owed():

@@ -12,9 +12,10 @@ from maquette.core.families.autoregressive.fvsbn import FVSBNConfig
 from maquette.core.families.autoregressive.made import MADEConfig
 from maquette.core.families.autoregressive.nade import NADEConfig
 from maquette.core.likelihoods.gaussian import GaussianMixtureConfig
-from maquette.core.nets.masked import MaskedLinear, spread_reaches
+from maquette.core.nets.masked import MaskedLinear, evenly_spaced_degrees
 from maquette.core.spaces import Binary, Field, Interval, Levels, Product, Real, Vector
-from maquette.core.testing.laws import LAWS, applicable, draw, keyed, shaken
+from maquette.core.testing.bench import draw, keyed, shaken
+from maquette.core.testing.laws import LAWS, applicable
 
 VARIANTS = {
     "fvsbn": FVSBNConfig(),
@@ -100,7 +101,7 @@ def test_masked_weights_lie_between_units_of_rising_reach():
 
 @pytest.mark.parametrize(("least", "most", "units"), [(1, 9, 9), (1, 9, 100), (0, 3, 4), (0, 0, 5)])
 def test_reaches_leave_none_out(least, most, units):
-    assert sorted(set(spread_reaches(least, most, units).tolist())) == list(range(least, most + 1))
+    assert sorted(set(evenly_spaced_degrees(least, most, units).tolist())) == list(range(least, most + 1))
 
 
 # --- mixtures over orders -----------------------------------------------------------------------------
@@ -137,7 +138,7 @@ def test_a_mask_by_lot_for_every_sample_bounds_the_mixture():
     space = Vector(dim=6, support=Binary())
     model, x = shaken(VARIANTS["made-orders"], space, None), draw(space, 50, 1)
     lots = (3 * keyed(50).uniform("member")).long()
-    losses = model.acts()[0].roles[0].objective(Batch(x, None, torch.arange(50)), keyed(50)).losses
+    losses = model.stages()[0].players[0].objective(Batch(x, None, torch.arange(50)), keyed(50)).losses
     members = torch.stack([-model.member(m).log_prob(x) / 6 for m in range(3)])
     torch.testing.assert_close(losses, members.gather(0, lots[None])[0])
     assert (members.mean(0) >= -model.log_prob(x) / 6).all()
@@ -148,7 +149,7 @@ def test_order_agnostic_training_scores_all_orders_alike():
     space, n = Vector(dim=3, support=Binary()), 3000
     model = shaken(NADEConfig(hidden=(8,), orders=2), space, None)
     x = torch.tensor([[1.0, 0.0, 1.0]], dtype=torch.float64).expand(n, -1)
-    losses = model.acts()[0].roles[0].objective(Batch(x, None, torch.arange(n)), keyed(n)).losses.detach()
+    losses = model.stages()[0].players[0].objective(Batch(x, None, torch.arange(n)), keyed(n)).losses.detach()
     model.network.orders = torch.tensor(list(itertools.permutations(range(3))))
     each = torch.stack([-model.member(m).log_prob(x[:1]) / 3 for m in range(6)])
     hits = (losses - each).abs() < 1e-12
@@ -165,7 +166,7 @@ def test_hidden_units_are_needed_to_learn_a_parity(name, learns):
     x = torch.tensor([[0, 0, 1], [0, 1, 0], [1, 0, 0], [1, 1, 1]], dtype=torch.float32).repeat(16, 1)
     torch.manual_seed(1)
     model = VARIANTS[name].build(Vector(dim=3, support=Binary()))
-    objective, optimizer = model.acts()[0].roles[0].objective, torch.optim.Adam(model.parameters(), 0.05)
+    objective, optimizer = model.stages()[0].players[0].objective, torch.optim.Adam(model.parameters(), 0.05)
     for step in range(250):
         optimizer.zero_grad()
         noise = keyed(len(x), seed=step, dtype=torch.float32)

@@ -7,7 +7,7 @@ from maquette.core.families.autoregressive.pixelcnn import PixelCNNConfig
 from maquette.core.families.autoregressive.raster import raster
 from maquette.core.likelihoods.logistic import LogisticMixtureConfig
 from maquette.core.spaces import Binary, Field, Levels, Real, Vector
-from maquette.core.testing.laws import keyed, shaken
+from maquette.core.testing.bench import keyed, shaken
 
 SMALL = PixelCNNConfig(features=4, depth=3, kernel=3, first=3)
 
@@ -81,8 +81,8 @@ def test_it_learns_that_a_cell_repeats_the_one_above():
     model = PixelCNNConfig(features=8, depth=2, kernel=3, first=3).build(
         Field(channels=1, grid=(4, 4), support=Binary())
     )
-    columns = torch.cartesian_prod(*4 * [torch.tensor([0.0, 1.0])])
-    x = columns[:, None, None, :].expand(-1, 1, 4, 4)
+    context = torch.cartesian_prod(*4 * [torch.tensor([0.0, 1.0])])
+    x = context[:, None, None, :].expand(-1, 1, 4, 4)
     optimizer = torch.optim.Adam(model.parameters(), 2e-2)
     for _ in range(120):
         optimizer.zero_grad()

@@ -9,7 +9,8 @@ from maquette.core.errors import ConfigError
 from maquette.core.families.autoregressive.raster import neighbours
 from maquette.core.families.autoregressive.recurrent import RecurrentConfig
 from maquette.core.spaces import Binary, Field, Levels, Sequence, Vector
-from maquette.core.testing.laws import LAWS, applicable, draw, keyed, shaken
+from maquette.core.testing.bench import draw, keyed, shaken
+from maquette.core.testing.laws import LAWS, applicable
 
 GRU = RecurrentConfig(cell="gru", width=6)
 RASTER = RecurrentConfig(cell="lstm", width=6, neighbours=True)
@@ -73,7 +74,7 @@ def test_it_remembers_the_first_letter_to_the_end(cell):
     x = torch.stack((letters, *[torch.zeros_like(letters)] * 2, letters), dim=1)
     torch.manual_seed(0)
     model = RecurrentConfig(cell=cell, width=16).build(Sequence(length=4, vocabulary=4))
-    objective, optimizer = model.acts()[0].roles[0].objective, torch.optim.Adam(model.parameters(), 0.02)
+    objective, optimizer = model.stages()[0].players[0].objective, torch.optim.Adam(model.parameters(), 0.02)
     for _ in range(120):
         optimizer.zero_grad()
         objective(Batch(x, None, torch.arange(len(x))), keyed(len(x))).losses.mean().backward()

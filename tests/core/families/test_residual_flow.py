@@ -8,7 +8,8 @@ from maquette.core.data import Batch
 from maquette.core.errors import SampleError
 from maquette.core.families.flows.residual_flow import ResidualFlowConfig
 from maquette.core.spaces import Vector
-from maquette.core.testing.laws import LAWS, keyed, shaken
+from maquette.core.testing.bench import keyed, shaken
+from maquette.core.testing.laws import LAWS
 
 CONFIG = ResidualFlowConfig(steps=2, hidden=(8, 8), terms=1, chance=0.6)
 
@@ -39,7 +40,7 @@ def test_estimates_are_unbiased_where_series_are_cut_early():
 
 def test_without_gradients_the_loss_is_the_same():
     flow = strong()
-    objective = flow.acts()[0].roles[0].objective
+    objective = flow.stages()[0].players[0].objective
     x, c = one_point(50)
     batch = Batch(x, c, torch.arange(50))
     with torch.no_grad():

@@ -12,8 +12,8 @@ from maquette.core.families.gan.gan import GANConfig
 from maquette.core.families.gan.losses import GradientPenalty, Hinge, LeastSquares, Wasserstein
 from maquette.core.nets.residual import ResidualConfig
 from maquette.core.spaces import Vector, size
+from maquette.core.testing.bench import cases, draw
 from maquette.core.testing.cases import STEPS, steps_of, training_case
-from maquette.core.testing.laws import cases, draw
 from maquette.core.testing.training import assert_processes_do_not_matter, assert_world_size_does_not_matter
 
 
@@ -26,14 +26,14 @@ def losses(config, folder, micro_batch):
         steps=4,
         batch_size=16,
         micro_batch=micro_batch,
-        average=0.5,
+        ema_decay=0.5,
         log_every=1,
         parallel=ParallelConfig(precision="float64"),
     )
-    acts = model.acts()
-    fit(training.plan(acts), source, folder, seed=0)
+    stages = model.stages()
+    fit(training.plan(stages), source, folder, seed=0)
     rows = [json.loads(line) for line in (folder / "losses.jsonl").read_text().splitlines()]
-    assert len(rows) == 4 * sum(len(act.roles) for act in acts)
+    assert len(rows) == 4 * sum(len(stage.players) for stage in stages)
     return torch.tensor([row["loss"] for row in rows], dtype=torch.float64), model.state_dict()
 
 
@@ -53,10 +53,12 @@ def test_processes_change_nothing(name, tmp_path, crew):
     config = families.get(name).example()
     # the smallest samples with a condition: what is summed and cut here are gradients, weights and state
     space, condition = min(cases(config), key=lambda case: (case[1] is None, size(case[0])))
-    acts = config.build(space, condition).acts()
-    if any(role.objective.coupled for act in acts for role in act.roles):
+    stages = config.build(space, condition).stages()
+    if any(player.objective.coupled for stage in stages for player in stage.players):
         pytest.skip("its losses couple the samples of a batch, which several processes would cut apart")
-    last = (len(acts) - 1) * steps_of(acts)  # several processes have gone through all acts but the last when it begins
+    last = (len(stages) - 1) * steps_of(
+        stages
+    )  # several processes have gone through all stages but the last when it begins
     assert_processes_do_not_matter(*training_case(config, space, condition), tmp_path, stop=last + 10, crew=crew)
 
 
@@ -71,7 +73,7 @@ def adversaries(loss, **options):
     ids=lambda loss: loss.kind,
 )
 def test_processes_change_nothing_for_adversaries(loss, tmp_path, crew):
-    """Clipping and spectral norms act on shards of the critic's weights, penalties differentiate through them."""
+    """Clipping and spectral norms stage on shards of the critic's weights, penalties differentiate through them."""
     assert_processes_do_not_matter(
         *adversaries(loss, spectral=loss.kind == "hinge"), tmp_path, stop=STEPS // 2, crew=crew
     )

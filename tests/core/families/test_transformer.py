@@ -7,7 +7,7 @@ from maquette.core.families.autoregressive.raster import positions
 from maquette.core.families.autoregressive.transformer import TransformerConfig
 from maquette.core.nets.attention import Attention
 from maquette.core.spaces import Binary, Field, Product, Sequence, Vector
-from maquette.core.testing.laws import keyed, shaken
+from maquette.core.testing.bench import keyed, shaken
 
 TINY = TransformerConfig(width=8, depth=1, heads=2)
 

@@ -7,15 +7,18 @@ import torch
 from maquette.core.capabilities import capabilities
 from maquette.core.data import Batch
 from maquette.core.errors import ConfigError
-from maquette.core.families.vae.evidence import EvidenceConfig, EvidenceObjective
-from maquette.core.families.vae.gaussian import Diagonal
+from maquette.core.families.vae.elbo import ELBOConfig, ELBOObjective
+from maquette.core.families.vae.gaussian import DiagonalNormal
 from maquette.core.families.vae.vae import VAEConfig
 from maquette.core.inference.importance import importance_bound
 from maquette.core.likelihoods.categorical import CategoricalConfig
 from maquette.core.likelihoods.logistic import LogisticMixtureConfig
-from maquette.core.nets.coders import ConvCoderConfig, MLPCoderConfig
+from maquette.core.nets.encoder_decoder import ConvCoderConfig, MLPCoderConfig
 from maquette.core.spaces import Binary, Field, Interval, Levels, Vector
-from maquette.core.testing.laws import check_bound, check_gradients, check_losses, check_sample, draw, keyed, shaken
+from maquette.core.testing.bench import draw, keyed, shaken
+from maquette.core.testing.laws.density import check_bound
+from maquette.core.testing.laws.sampling import check_sample
+from maquette.core.testing.laws.training import check_gradients, check_losses
 from maquette.core.testing.principal import DIM, LATENT, LAWS, PrincipalComponents
 
 LINEAR = MLPCoderConfig(hidden=())
@@ -54,7 +57,7 @@ def test_a_bound_of_one_draw_has_no_error():
 
 
 def test_the_divergence_of_gaussians_is_that_of_torch():
-    p, q = (Diagonal.of(torch.randn(4, 6, dtype=torch.float64)) for _ in range(2))
+    p, q = (DiagonalNormal.of(torch.randn(4, 6, dtype=torch.float64)) for _ in range(2))
     ours = p.divergence(q)
     normal = torch.distributions.Normal
     a, b = normal(p.mean, p.log_scale.exp()), normal(q.mean, q.log_scale.exp())
@@ -64,9 +67,9 @@ def test_the_divergence_of_gaussians_is_that_of_torch():
 
 
 def objective_of(space=None, **loss):
-    model = shaken(VAEConfig(latent=3, coder=LINEAR, loss=EvidenceConfig(**loss)), space or Vector(dim=4), None)
-    objective = model.acts()[0].roles[0].objective
-    assert isinstance(objective, EvidenceObjective)
+    model = shaken(VAEConfig(latent=3, coder=LINEAR, loss=ELBOConfig(**loss)), space or Vector(dim=4), None)
+    objective = model.stages()[0].players[0].objective
+    assert isinstance(objective, ELBOObjective)
     batch = Batch(draw(Vector(dim=4), 16, seed=1), None, torch.arange(16))
     return model, objective.double(), batch
 
@@ -76,7 +79,7 @@ def test_beta_weighs_the_divergence():
     for beta in (0.0, 1.0, 4.0):
         model, objective, batch = objective_of(beta=beta)
         terms[beta] = 4 * objective(batch, keyed(16)).losses
-    evidence = model.evidence(batch.x, noise=keyed(16))
+    evidence = model.elbo(batch.x, noise=keyed(16))
     torch.testing.assert_close(terms[0.0], -evidence.reconstruction)
     torch.testing.assert_close(terms[1.0], -evidence.bound)
     torch.testing.assert_close(terms[4.0] - terms[0.0], 4 * (terms[1.0] - terms[0.0]))
@@ -106,7 +109,7 @@ def test_free_bits_spare_groups_below_the_price():
     (slope,) = torch.autograd.grad(
         (second.losses - objective(batch, keyed(16)).losses.detach()).sum(), model.encoder.net[0].bias
     )
-    free = model.evidence(batch.x, noise=keyed(16)).reconstruction.sum() / 4
+    free = model.elbo(batch.x, noise=keyed(16)).reconstruction.sum() / 4
     (data,) = torch.autograd.grad(-free, model.encoder.net[0].bias)
     assert slope[0] != data[0]
     torch.testing.assert_close(slope[1:3], data[1:3])
@@ -116,7 +119,7 @@ def test_metrics_name_the_terms_in_nats_per_sample():
     model, objective, batch = objective_of(beta=3.0)
     metrics = objective(batch, keyed(16)).metrics
     assert set(metrics) == {"reconstruction", "divergence", "bound"}
-    torch.testing.assert_close(metrics["bound"], model.evidence(batch.x, noise=keyed(16)).bound)
+    torch.testing.assert_close(metrics["bound"], model.elbo(batch.x, noise=keyed(16)).bound)
     torch.testing.assert_close(metrics["bound"], metrics["reconstruction"] - metrics["divergence"])
 
 
@@ -173,7 +176,7 @@ def test_it_learns_what_numbers_have_in_common():
     truth, n = PrincipalComponents(), 256
     torch.manual_seed(0)
     model = VAEConfig(latent=LATENT, coder=MLPCoderConfig(hidden=(32,))).build(Vector(dim=DIM)).double()
-    objective = model.acts()[0].roles[0].objective.double()
+    objective = model.stages()[0].players[0].objective.double()
     generator = torch.Generator().manual_seed(1)
 
     def batch():

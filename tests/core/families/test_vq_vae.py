@@ -10,7 +10,7 @@ from maquette.core.families.vae.vae import VAEConfig
 from maquette.core.families.vae.vq_vae import VQVAEConfig, straight_through
 from maquette.core.noise import KeyedNoise, Recorder
 from maquette.core.spaces import Binary, Field, Vector
-from maquette.core.testing.laws import draw, keyed, shaken
+from maquette.core.testing.bench import draw, keyed, shaken
 
 CONFIG = VQVAEConfig(strides=(2, 2), codes=6, width=3, slots=1, channels=8, prior={"kind": "fvsbn"})
 IMAGE, CONDITION = Field(channels=1, grid=(4, 8), periodic=(True, False), support=Binary()), Vector(dim=2)
@@ -38,7 +38,7 @@ def test_commitment_pulls_vectors_to_their_codes():
     )
     torch.testing.assert_close(found.distance, expected)
     batch = Batch(draw(IMAGE, 3, 1), None, torch.arange(3))
-    out = model.acts()[0].roles[0].objective(batch, keyed(3))
+    out = model.stages()[0].players[0].objective(batch, keyed(3))
     reconstruction = model.observed.log_prob(found.parameters, batch.x)
     torch.testing.assert_close(32 * out.losses, 0.25 * expected - reconstruction)
 
@@ -98,7 +98,7 @@ def clustered(n=64, seed=0):
     return corners[torch.arange(n) % 4] + 0.1 * normal(n, 2, seed=seed)
 
 
-def follow(book, steps):
+def integrate(book, steps):
     for step in range(steps):
         z = clustered(seed=step)
         u = KeyedNoise(1, torch.arange(len(z)), step=step, dtype=torch.float64).uniform("half")
@@ -112,12 +112,12 @@ def test_dead_codes_are_revived():
     start = torch.cat((torch.zeros(1, 2), torch.full((15, 2), 100.0))).double()
     left, revived = book_of(start, revive=1e-9), book_of(start, revive=0.05)
     left._split = lambda *halves: None
-    assert follow(left, 30) > 40
+    assert integrate(left, 30) > 40
     assert left.dead.sum() == 15
-    assert follow(revived, 30) < 0.05
+    assert integrate(revived, 30) < 0.05
     assert not revived.dead.any()
     again = book_of(start, revive=0.05)
-    follow(again, 30)
+    integrate(again, 30)
     assert torch.equal(again.codes, revived.codes)
 
 
@@ -167,12 +167,12 @@ def test_the_priors_make_a_chain():
     codes = model.priors[0].log_prob(top, c) + model.priors[1].log_prob(bottom, given)
     pixels = model.observed.log_prob(model.generate([top, bottom], c), x)
     torch.testing.assert_close(model.log_bound(x, c, noise=keyed(5)), codes + pixels)
-    acts = model.acts()
-    assert [act.name for act in acts] == ["codes", "prior/0", "prior/1"]
+    stages = model.stages()
+    assert [stage.name for stage in stages] == ["codes", "prior/0", "prior/1"]
     batch = Batch(x, c, torch.arange(5))
     losses = [
-        2 * acts[1].roles[0].objective(batch, keyed(5)).losses,
-        8 * acts[2].roles[0].objective(batch, keyed(5)).losses,
+        2 * stages[1].players[0].objective(batch, keyed(5)).losses,
+        8 * stages[2].players[0].objective(batch, keyed(5)).losses,
     ]
     torch.testing.assert_close(-sum(losses), codes)
     recorder = Recorder(keyed(3))
@@ -184,7 +184,7 @@ def test_only_the_first_act_moves_the_codebook():
     model = shaken(CONFIG, IMAGE, None)
     before = [book.codes.clone() for book in model.books]
     batch = Batch(draw(IMAGE, 5, 1), None, torch.arange(5))
-    codes, *priors = (act.roles[0].objective for act in model.acts())
+    codes, *priors = (stage.players[0].objective for stage in model.stages())
     for prior in priors:
         prior.update(prior(batch, keyed(5)).statistics)
     assert all(torch.equal(book.codes, old) for book, old in zip(model.books, before, strict=True))
@@ -222,15 +222,15 @@ def test_it_finds_patterns_and_how_often_they_are_met():
     patterns = torch.tensor([[0, 0, 0, 0, 0, 0], [1, 1, 1, 0, 0, 0], [0, 0, 0, 1, 1, 1], [1, 1, 1, 1, 1, 1]]).float()
     met = torch.tensor([0, 1, 2, 3, 3])[torch.arange(100) % 5]
     batch = Batch(patterns[met], None, torch.arange(100))
-    for act, rate, steps in zip(model.acts(), (1e-2, 1e-1), (160, 60), strict=True):
-        (role,) = act.roles
-        optimizer = torch.optim.Adam(role.networks[0].parameters(), rate)
+    for stage, rate, steps in zip(model.stages(), (1e-2, 1e-1), (160, 60), strict=True):
+        (player,) = stage.players
+        optimizer = torch.optim.Adam(player.networks[0].parameters(), rate)
         for step in range(steps):
             optimizer.zero_grad()
-            out = role.objective(batch, KeyedNoise(0, batch.index, step=step))
+            out = player.objective(batch, KeyedNoise(0, batch.index, step=step))
             out.losses.mean().backward()
             optimizer.step()
-            role.objective.update(out.statistics)
+            player.objective.update(out.statistics)
     with torch.no_grad():
         distance = torch.cdist(model.sample(2000, noise=keyed(2000, dtype=torch.float32)), patterns)
     assert (distance.min(1).values == 0).float().mean() > 0.9

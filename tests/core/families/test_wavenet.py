@@ -6,7 +6,7 @@ from maquette.core.errors import ConfigError
 from maquette.core.families.autoregressive.wavenet import WaveNetConfig
 from maquette.core.nets.causal import CausalLinear
 from maquette.core.spaces import Binary, Field, Sequence, Vector
-from maquette.core.testing.laws import keyed, shaken
+from maquette.core.testing.bench import keyed, shaken
 
 
 @pytest.mark.parametrize(("depth", "stacks", "kernel"), [(3, 1, 2), (2, 2, 2), (2, 1, 3)])

@@ -7,7 +7,7 @@ from maquette.core.families.autoregressive.made import MADEConfig
 from maquette.core.families.autoregressive.nade import NADEConfig
 from maquette.core.families.vae.hierarchical import HierarchicalVAEConfig
 from maquette.core.families.vae.vq_vae import VQVAEConfig
-from maquette.core.nets.coders import ConvCoderConfig, MLPCoderConfig
+from maquette.core.nets.encoder_decoder import ConvCoderConfig, MLPCoderConfig
 
 
 @pytest.mark.parametrize(

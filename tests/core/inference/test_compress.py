@@ -15,7 +15,7 @@ from maquette.core.inference import compress as module
 from maquette.core.inference.compress import HEADER, compress, decompress
 from maquette.core.likelihoods.logistic import LogisticMixtureConfig
 from maquette.core.spaces import Binary, Field, Levels, Product, Sequence, Vector, batch_size
-from maquette.core.testing.laws import draw, keyed, shaken
+from maquette.core.testing.bench import draw, keyed, shaken
 
 pytest.importorskip("constriction")
 

@@ -4,12 +4,12 @@ import math
 
 import pytest
 import torch
-from maquette.core.families.vae.evidence import EvidenceConfig
+from maquette.core.families.vae.elbo import ELBOConfig
 from maquette.core.families.vae.hierarchical import HierarchicalVAEConfig
 from maquette.core.families.vae.vae import VAEConfig
 from maquette.core.inference.elbo import split_divergence, terms
 from maquette.core.spaces import Vector
-from maquette.core.testing.laws import draw, keyed, shaken
+from maquette.core.testing.bench import draw, keyed, shaken
 
 
 @pytest.mark.parametrize("config", [VAEConfig.example(), HierarchicalVAEConfig.example()], ids=lambda c: c.kind)
@@ -20,7 +20,7 @@ def test_the_terms_sum_to_the_bound(config):
     layers = {name: term for name, term in found.items() if name not in ("bound", "reconstruction")}
     total = found["reconstruction"].value - sum(term.value for term in layers.values())
     assert found["bound"].value == pytest.approx(total, abs=1e-10)
-    draws = torch.stack([model.evidence(x, c, noise=keyed(40).fold(f"draw/{k}")).bound for k in range(3)]).mean(0)
+    draws = torch.stack([model.elbo(x, c, noise=keyed(40).fold(f"draw/{k}")).bound for k in range(3)]).mean(0)
     assert found["bound"].value == pytest.approx(draws.mean().item(), abs=1e-10)
     assert found["bound"].error == pytest.approx(draws.std().item() / math.sqrt(40), abs=1e-10)
     for term in layers.values():
@@ -28,7 +28,7 @@ def test_the_terms_sum_to_the_bound(config):
 
 
 def test_numbers_that_tell_nothing_are_not_active():
-    model = shaken(VAEConfig(latent=3, loss=EvidenceConfig()), Vector(dim=5), None)
+    model = shaken(VAEConfig(latent=3, loss=ELBOConfig()), Vector(dim=5), None)
     last = model.encoder.net[-1]
     with torch.no_grad():  # the second number of the code keeps to the prior
         for rows in (1, 4):

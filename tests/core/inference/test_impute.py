@@ -12,7 +12,7 @@ from maquette.core.inference.impute import impute
 from maquette.core.layout import Layout
 from maquette.core.likelihoods.bernoulli import Bernoulli
 from maquette.core.spaces import Binary, Levels, Product, Vector
-from maquette.core.testing.laws import draw, keyed, shaken
+from maquette.core.testing.bench import draw, keyed, shaken
 from torch import nn
 
 COINS = Vector(dim=5, support=Binary())

@@ -11,7 +11,7 @@ from maquette.core.inference.impute_chain import impute_by_chain
 from maquette.core.layout import Layout
 from maquette.core.samplers.likelihood import normal_log_density
 from maquette.core.spaces import Torus, Vector
-from maquette.core.testing.laws import keyed, shaken
+from maquette.core.testing.bench import keyed, shaken
 
 FACTOR = torch.tensor([[1.0, 0.0, 0.0], [0.8, 0.6, 0.0], [-0.5, 0.3, 0.7]], dtype=torch.float64)
 SHIFT = torch.tensor([0.5, -1.0, 0.2], dtype=torch.float64)

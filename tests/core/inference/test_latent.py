@@ -4,10 +4,10 @@ import torch
 from maquette.core.families.flows.spline import SplineConfig
 from maquette.core.families.vae.vae import VAEConfig
 from maquette.core.inference.latent import interpolate, plane, traverse
-from maquette.core.nets.coders import MLPCoderConfig
+from maquette.core.nets.encoder_decoder import MLPCoderConfig
 from maquette.core.samplers.paths import linear
 from maquette.core.spaces import Binary, Interval, Vector
-from maquette.core.testing.laws import draw, keyed, shaken
+from maquette.core.testing.bench import draw, keyed, shaken
 
 
 def codes(seed):

@@ -15,7 +15,7 @@ from maquette.core.families.flows.dequantised import DequantisedConfig, UniformC
 from maquette.core.families.gan.gan import GANConfig
 from maquette.core.inference.likelihood import log_likelihood
 from maquette.core.spaces import Binary, Levels, Product, Torus, Vector
-from maquette.core.testing.laws import draw, keyed, shaken
+from maquette.core.testing.bench import draw, keyed, shaken
 from torch import nn
 
 COINS = Vector(dim=6, support=Binary())
@@ -104,7 +104,7 @@ def test_a_chain_tells_what_both_its_families_tell():
     space = Product(parts={"a": COINS, "b": COINS})
     model = shaken(ChainConfig(first=made, second=made.model_copy(update={"masks": 8}), split=("a",)), space, None)
     found = log_likelihood(model, TensorSource(draw(space, 10, seed=1)), space)
-    assert found.account == ("first: mixture of 4 masks or orders", "second: mixture of 8 masks or orders")
+    assert found.likelihood_notes == ("first: mixture of 4 masks or orders", "second: mixture of 8 masks or orders")
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_a_chain_tells_what_both_its_families_tell():
 )
 def test_flows_name_their_base(name, space):
     model = families.get(name).example().build(space)
-    assert model.account == ("uniform base" if name == "circular-spline" else "normal base",)
+    assert model.likelihood_notes == ("uniform base" if name == "circular-spline" else "normal base",)
 
 
 def test_conditions_and_named_parts_are_handed_on():

@@ -8,7 +8,7 @@ from maquette.core.families.autoregressive.pixelcnn import PixelCNNConfig
 from maquette.core.families.autoregressive.transformer import TransformerConfig
 from maquette.core.inference.stepwise import steps
 from maquette.core.spaces import Field, Levels, Vector, flatten
-from maquette.core.testing.laws import draw, shaken
+from maquette.core.testing.bench import draw, shaken
 from torch import nn
 
 

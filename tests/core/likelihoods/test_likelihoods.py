@@ -13,7 +13,7 @@ from maquette.core.likelihoods.logit_normal import LogitNormal, LogitNormalConfi
 from maquette.core.likelihoods.mixture import Mixture
 from maquette.core.likelihoods.truncated_normal import TruncatedNormal
 from maquette.core.spaces import Interval, Torus
-from maquette.core.testing.laws import keyed
+from maquette.core.testing.bench import keyed
 from maquette.core.testing.likelihoods import LAWS, SUPPORTS, cases, masses, numbers
 
 EVERY = [

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from maquette.core.nets.attention import Attention, Cache, Rotary
-from maquette.core.nets.patterns import All, Every, Last
+from maquette.core.nets.sparse_attention import All, Every, Last
 from torch.nn import functional as F
 
 

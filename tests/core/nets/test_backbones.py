@@ -196,5 +196,5 @@ def test_layout_of_a_network_counts_one_hot_columns():
 
     condition = Vector(dim=1, support=Levels(count=4))
     net = networks.get("mlp")(hidden=(8,)).build(Vector(dim=2), condition)
-    c = Layout(Vector(dim=2), condition).columns(torch.tensor([[3]]), torch.zeros(1, 2))
+    c = Layout(Vector(dim=2), condition).context(torch.tensor([[3]]), torch.zeros(1, 2))
     assert net(torch.zeros(1, 2), None, c).shape == (1, 2)

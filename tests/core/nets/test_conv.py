@@ -64,22 +64,22 @@ def test_blocks_meet_their_own_cells_alone(grid):
 
 def test_a_residual_block_starts_as_the_identity_and_sees_its_condition():
     block = Residual(Field(channels=1, grid=(4, 4)), 5, 2)
-    x, columns = torch.randn(3, 5, 4, 4), torch.randn(3, 2)
-    assert torch.equal(block(x, columns), x)
+    x, context = torch.randn(3, 5, 4, 4), torch.randn(3, 2)
+    assert torch.equal(block(x, context), x)
     torch.nn.init.normal_(block.second.inner.weight)
-    assert not torch.allclose(block(x, columns), block(x, 2 * columns))
+    assert not torch.allclose(block(x, context), block(x, 2 * context))
 
 
 @pytest.mark.parametrize("space", [Vector(dim=4), Field(channels=2, grid=(4, 8)), Field(channels=1, grid=(4, 4, 4))])
 def test_features_of_every_grid_and_back(space):
     field, strides = as_field(space), (2, 2)
     levels = pyramid(field, strides, where="strides")
-    analysis = Analysis(levels, strides, inputs=field.channels, channels=6, depth=1, context=2)
-    synthesis = Synthesis(levels, strides, channels=6, depth=1, context=2, outputs=5)
-    x, columns = torch.randn(3, *field.shape), torch.randn(3, 2)
-    features = analysis(x, columns)
+    analysis = Analysis(levels, strides, inputs=field.channels, channels=6, depth=1, context_features=2)
+    synthesis = Synthesis(levels, strides, channels=6, depth=1, context_features=2, outputs=5)
+    x, context = torch.randn(3, *field.shape), torch.randn(3, 2)
+    features = analysis(x, context)
     assert [tuple(feature.shape[2:]) for feature in features] == [level.grid for level in levels[1:]]
-    assert synthesis(features[-1], columns).shape == (3, 5, *field.grid)
+    assert synthesis(features[-1], context).shape == (3, 5, *field.grid)
 
 
 def test_what_is_no_field_becomes_channels():

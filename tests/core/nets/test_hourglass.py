@@ -8,7 +8,7 @@ from maquette.core.spaces import Field, Vector
 
 
 def hourglass(space, strides):
-    return Hourglass(space, strides, where="here", columns=2, parameters=3, channels=6, depth=1, context=4)
+    return Hourglass(space, strides, where="here", embed_dim=2, parameters=3, channels=6, depth=1, context_features=4)
 
 
 @pytest.mark.parametrize(

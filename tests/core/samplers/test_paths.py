@@ -3,7 +3,7 @@
 import pytest
 import torch
 from maquette.core.samplers.paths import linear, spherical
-from maquette.core.testing.laws import keyed
+from maquette.core.testing.bench import keyed
 
 TIMES = torch.linspace(0, 1, 7, dtype=torch.float64)
 

@@ -4,11 +4,11 @@ from typing import ClassVar, Literal
 
 import pytest
 import torch
-from maquette.core.capabilities import Evidence, Quantised
+from maquette.core.capabilities import ELBO, Quantised
 from maquette.core.families import FamilyConfig
 from maquette.core.layout import Layout
 from maquette.core.likelihoods.bernoulli import Bernoulli
-from maquette.core.objective import Act, Losses, Objective, Role
+from maquette.core.objective import Losses, Objective, Player, Stage
 from maquette.core.samplers.likelihood import normal_log_density
 from maquette.core.spaces import Binary, Vector
 from maquette.core.testing.laws import LAWS, applicable
@@ -35,17 +35,17 @@ class Affine(nn.Module):
     def __init__(self, layout, fault):
         super().__init__()
         self.layout, self.fault = layout, fault
-        self.log_scale = nn.Parameter(torch.zeros(layout.width))
-        self.shift = nn.Parameter(torch.ones(layout.context, layout.width))
+        self.log_scale = nn.Parameter(torch.zeros(layout.features))
+        self.shift = nn.Parameter(torch.ones(layout.context_features, layout.features))
         self.register_buffer("calls", torch.zeros(()))
         if fault == "idle":
             self.spare = nn.Parameter(torch.zeros(1))
 
     def decode(self, z, condition=None):
-        return z * self.log_scale.exp() + self.layout.columns(condition, z) @ self.shift
+        return z * self.log_scale.exp() + self.layout.context(condition, z) @ self.shift
 
     def encode(self, x, condition=None):
-        z = (x - self.layout.columns(condition, x) @ self.shift) / self.log_scale.exp()
+        z = (x - self.layout.context(condition, x) @ self.shift) / self.log_scale.exp()
         if self.fault == "backward":
             z = Slanted.apply(z)
         return z + 1e-6 if self.fault == "inexact" else z
@@ -80,8 +80,8 @@ class Affine(nn.Module):
         x = self.decode(z, condition)
         return x.double() if self.fault == "precision" else x
 
-    def acts(self):
-        return [Act("fit", (Role("model", Likelihood(self), (self,)),))]
+    def stages(self):
+        return [Stage("fit", (Player("model", Likelihood(self), (self,)),))]
 
 
 class Likelihood(Objective):
@@ -137,7 +137,7 @@ class Forgetful(AffineConfig):
     def build(self, space, condition=None):
         model = super().build(space, condition)
         del model.shift
-        model.shift = torch.randn(model.layout.context, model.layout.width, dtype=torch.float64)
+        model.shift = torch.randn(model.layout.context_features, model.layout.features, dtype=torch.float64)
         return model
 
 
@@ -152,18 +152,18 @@ class Coins(nn.Module):
         self.layout, self.fault, self.passes = layout, fault, 0
         self.register_buffer("order", torch.tensor([1, 0]))
         self.logits = nn.Parameter(torch.tensor([0.5, -0.3]))
-        self.tilt = nn.Parameter(torch.ones(2, layout.context))
+        self.tilt = nn.Parameter(torch.ones(2, layout.context_features))
 
-    def _first(self, columns):
-        return self.logits[0] + columns @ self.tilt[0]
+    def _first(self, context):
+        return self.logits[0] + context @ self.tilt[0]
 
     def conditionals(self, x, condition=None):
-        columns = self.layout.columns(condition, x)
-        one = self.logits[1] + columns @ self.tilt[1] + x[:, 1]
+        context = self.layout.context(condition, x)
+        one = self.logits[1] + context @ self.tilt[1] + x[:, 1]
         if self.fault == "restless":
             self.passes += 1
             one = one + self.passes
-        two = self._first(columns)
+        two = self._first(context)
         return torch.stack((one, two + x[:, 0] if self.fault == "peek" else two), dim=1)[:, :, None]
 
     def log_prob(self, x, condition=None):
@@ -172,7 +172,7 @@ class Coins(nn.Module):
 
     def sample(self, n, condition=None, *, noise):
         u = noise.uniform("numbers", (2, 1))
-        first = self.likelihood.draw(self._first(self.layout.columns(condition, u[:, :, 0]))[:, None], u[:, 1])
+        first = self.likelihood.draw(self._first(self.layout.context(condition, u[:, :, 0]))[:, None], u[:, 1])
         x = torch.stack((first, first), dim=1)
         parameters = self.conditionals(x, condition)[:, 0] + (1e-6 if self.fault == "stale" else 0)
         one = self.likelihood.draw(parameters, u[:, 1 if self.fault == "again" else 0])
@@ -185,7 +185,7 @@ class Coins(nn.Module):
     def evidence(self, x, condition=None, *, noise):
         price = torch.full_like(x[:, :1], {"cheap": 0.3, "bribe": -0.5}.get(self.fault, 0.5))
         level = self.log_prob(x, condition) - (1.0 if self.fault == "bribe" else 0.0)
-        return Evidence(level, {"all": price})
+        return ELBO(level, {"all": price})
 
 
 class CoinsConfig(AffineConfig):
@@ -210,7 +210,7 @@ class Rounding(nn.Module):
         return [self]
 
     def quantise(self, x, condition=None):
-        vectors = (x @ self.leave + self.layout.columns(condition, x))[:, :, None]
+        vectors = (x @ self.leave + self.layout.context(condition, x))[:, :, None]
         index = torch.cdist(vectors, self.codes).argmin(2)
         codes = self.codes[index]
         passed = {"blocked": 0.0, "twice": 2.0}.get(self.fault, 1.0) * (vectors - vectors.detach())

@@ -13,8 +13,8 @@ from maquette.core.testing.likelihoods import LAWS
 class Coin(Bernoulli):
     fault: str = ""
 
-    def spread(self, x, like):
-        seen = super().spread(x, like)
+    def embed(self, x, like):
+        seen = super().embed(x, like)
         return {"blind": 0 * seen, "wide": 5 * seen, "double": seen.double()}.get(self.fault, seen)
 
     def log_prob(self, parameters, x):
@@ -56,9 +56,9 @@ def test_a_fair_coin_breaks_none(law):
         ("rows", "company"),
         ("rows", "unkeyed"),
         ("extremes", "steep"),
-        ("spread", "blind"),
-        ("spread", "wide"),
-        ("spread", "double"),
+        ("embed", "blind"),
+        ("embed", "wide"),
+        ("embed", "double"),
     ],
 )
 def test_a_coin_at_fault_breaks_its_law(law, fault):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from maquette.core.data import Batch, TensorSource
 from maquette.core.noise import KeyedNoise
-from maquette.core.objective import Adapted
+from maquette.core.objective import TransformedObjective
 from maquette.data_specs.calorimeter.geometry import Geometry, PolarLayer
 from maquette.data_specs.calorimeter.geometry_json import geometry_to_json
 from maquette.domains.calorimeter.codec.symmetries import RandomSymmetry
@@ -29,9 +29,9 @@ def generator(conditions: dict[str, int], *, symmetric: bool) -> tuple[Generator
 
 def trained_on(generator: Generator, batch: Batch, noise: KeyedNoise) -> Batch:
     """Of which batch the family's own objective is asked for the loss."""
-    (act,) = generator.acts()
-    adapted, seen = act.roles[0].objective, []
-    assert isinstance(adapted, Adapted)
+    (stage,) = generator.stages()
+    adapted, seen = stage.players[0].objective, []
+    assert isinstance(adapted, TransformedObjective)
     adapted.objective.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     adapted(batch, noise)
     return seen[0]

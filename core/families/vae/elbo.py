@@ -14,14 +14,14 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from ...capabilities import Evidence
+from ...capabilities import ELBO
 from ...config import Config
 from ...data import Batch
 from ...noise import Noise
 from ...objective import Losses, Objective
 
 
-class EvidenceConfig(Config):
+class ELBOConfig(Config):
     """How the divergence is weighed in training; scores are always those of the bound itself."""
 
     beta: float = Field(default=1.0, ge=0, description="weight of the divergence")
@@ -29,7 +29,7 @@ class EvidenceConfig(Config):
     free_nats: float = Field(default=0.0, ge=0, description="divergence of a group that costs nothing, nats")
 
 
-class EvidenceObjective(Objective):
+class ELBOObjective(Objective):
     """Negative weighted bound per number, nats; metrics are nats per sample.
 
     Two things here are not functions of the batch, and change only in `update`, alike on all processes and saved with
@@ -48,15 +48,15 @@ class EvidenceObjective(Objective):
     step: Tensor
     mean: Tensor
 
-    def __init__(self, model: Any, config: EvidenceConfig, groups: int, numbers: int) -> None:
+    def __init__(self, model: Any, config: ELBOConfig, groups: int, numbers: int) -> None:
         super().__init__()
         self.model, self.config, self.numbers = model, config, numbers
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
         self.register_buffer("mean", torch.full((groups,), torch.inf))  # at first, all groups are charged
 
-    def evidence(self, batch: Batch, noise: Noise) -> tuple[Evidence, Tensor | float]:
+    def elbo(self, batch: Batch, noise: Noise) -> tuple[ELBO, Tensor | float]:
         """Terms of the bound, and what else there is to pay per sample."""
-        return self.model.evidence(batch.x, batch.condition, noise=noise), 0.0
+        return self.model.elbo(batch.x, batch.condition, noise=noise), 0.0
 
     def weight(self) -> Tensor | float:
         """Weight of the divergence at this step."""
@@ -64,17 +64,17 @@ class EvidenceObjective(Objective):
         return config.beta * ((self.step + 1) / config.warmup).clamp(max=1) if config.warmup else config.beta
 
     def forward(self, batch: Batch, noise: Noise) -> Losses:
-        evidence, price = self.evidence(batch, noise)
-        divergence = torch.cat(list(evidence.divergence.values()), dim=1)
+        evidence, price = self.elbo(batch, noise)
+        kl = torch.cat(list(evidence.kl.values()), dim=1)
         spared = self.mean.clamp(min=0) < self.config.free_nats  # by rounding, a mean may lie below zero
-        charged = torch.where(spared, self.config.free_nats, divergence).sum(1)
+        charged = torch.where(spared, self.config.free_nats, kl).sum(1)
         losses = (self.weight() * charged - evidence.reconstruction + price) / self.numbers
         metrics = {"reconstruction": evidence.reconstruction, "bound": evidence.bound}
-        metrics |= {name: terms.sum(1) for name, terms in evidence.divergence.items()}
+        metrics |= {name: terms.sum(1) for name, terms in evidence.kl.items()}
         return Losses(
             losses,
             metrics={name: value.detach() for name, value in metrics.items()},
-            statistics={"divergence": divergence.detach().sum(0), "samples": divergence.new_tensor(len(divergence))},
+            statistics={"divergence": kl.detach().sum(0), "samples": kl.new_tensor(len(kl))},
         )
 
     def update(self, statistics: dict[str, Tensor]) -> None:

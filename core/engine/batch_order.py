@@ -11,7 +11,7 @@ from ..noise import KeyedNoise
 
 
 @dataclass
-class Order:
+class BatchOrder:
     """Every sample once per epoch, in a keyed order that depends on seed and epoch alone.
 
     Args:
@@ -35,7 +35,7 @@ class Order:
         return self._permutation[slot * self.batch_size : (slot + 1) * self.batch_size]
 
 
-def share(index: Tensor, rank: int, size: int, micro_batch: int | None) -> list[tuple[Tensor, bool]]:
+def split_batch(index: Tensor, rank: int, size: int, micro_batch: int | None) -> list[tuple[Tensor, bool]]:
     """Cut a global batch into the micro-batches of one process.
 
     Every process gets the same number of pieces, because each forward may be a collective. A process that runs

@@ -1,21 +1,23 @@
 """Encoders and decoders between the numbers of a sample and a code, chosen by `kind` in the configs of families.
 
-An encoder's `forward(inputs (B, D, K), columns (B, C) or None)` returns (B, outputs), where each of D numbers is seen
-as K; a decoder's `forward(z (B, L), columns)` returns P parameters of each number's law, (B, D, P).
+An encoder's `forward(inputs (B, D, K), context (B, C) or None)` returns (B, outputs), where each of D numbers is seen
+as K; a decoder's `forward(z (B, L), context)` returns P parameters of each number's law, (B, D, P).
 """
 
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal
+from abc import abstractmethod
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field as Described
+from pydantic import SerializeAsAny
 from torch import Tensor, nn
 
 from ..config import Config, Width
 from ..errors import ConfigError
-from ..registry import Registry
+from ..registry import ByKind, Registry
 from ..spaces import Space, size
 from .conv import CONVOLUTIONS, Analysis, Stride, Synthesis, as_field, pyramid, to_channels, to_numbers
 from .mlp import MLP
@@ -30,20 +32,23 @@ class CoderConfig(Config):
 
     summary: ClassVar[str]
 
-    def encoder(self, space: Space, columns: int, context: int, outputs: int) -> nn.Module:
-        """Return the encoder of samples of `space`, each number seen as `columns`; raises `ConfigError`."""
-        raise TypeError(f"{type(self).__name__} does not define encoder(space, columns, context, outputs).")
+    @abstractmethod
+    def encoder(self, space: Space, embed_dim: int, context_features: int, outputs: int) -> nn.Module:
+        """Return the encoder of samples of `space`, features embedded in `embed_dim` each; raises `ConfigError`."""
 
-    def decoder(self, space: Space, inputs: int, context: int, parameters: int) -> nn.Module:
+    @abstractmethod
+    def decoder(self, space: Space, inputs: int, context_features: int, parameters: int) -> nn.Module:
         """Return the decoder of codes of `inputs` numbers; raises `ConfigError`."""
-        raise TypeError(f"{type(self).__name__} does not define decoder(space, inputs, context, parameters).")
 
 
 coders: Registry[type[CoderConfig]] = Registry("coder", package=__package__, group="maquette.coders")
 
+AnyCoder = Annotated[SerializeAsAny[CoderConfig], ByKind(coders)]
+"""Field type of a config that holds the config of an encoder and a decoder."""
 
-def _beside(x: Tensor, columns: Tensor | None) -> Tensor:
-    return x if columns is None else torch.cat((x, columns), dim=1)
+
+def _beside(x: Tensor, context: Tensor | None) -> Tensor:
+    return x if context is None else torch.cat((x, context), dim=1)
 
 
 class MLPEncoder(nn.Module):
@@ -53,8 +58,8 @@ class MLPEncoder(nn.Module):
         super().__init__()
         self.net = MLP(inputs, hidden, outputs)
 
-    def forward(self, inputs: Tensor, columns: Tensor | None) -> Tensor:
-        return self.net(_beside(inputs.flatten(1), columns))
+    def forward(self, inputs: Tensor, context: Tensor | None) -> Tensor:
+        return self.net(_beside(inputs.flatten(1), context))
 
 
 class MLPDecoder(nn.Module):
@@ -65,8 +70,8 @@ class MLPDecoder(nn.Module):
         self.net = MLP(inputs, hidden, numbers * parameters)
         self.parameters_per_number = parameters
 
-    def forward(self, z: Tensor, columns: Tensor | None) -> Tensor:
-        return self.net(_beside(z, columns)).unflatten(1, (-1, self.parameters_per_number))
+    def forward(self, z: Tensor, context: Tensor | None) -> Tensor:
+        return self.net(_beside(z, context)).unflatten(1, (-1, self.parameters_per_number))
 
 
 @coders.register("mlp")
@@ -80,38 +85,42 @@ class MLPCoderConfig(CoderConfig):
         default=(256, 256), description="widths of the encoder's hidden layers; the decoder has them in reverse"
     )
 
-    def encoder(self, space: Space, columns: int, context: int, outputs: int) -> MLPEncoder:
-        return MLPEncoder(size(space) * columns + context, self.hidden, outputs)
+    def encoder(self, space: Space, embed_dim: int, context_features: int, outputs: int) -> MLPEncoder:
+        return MLPEncoder(size(space) * embed_dim + context_features, self.hidden, outputs)
 
-    def decoder(self, space: Space, inputs: int, context: int, parameters: int) -> MLPDecoder:
-        return MLPDecoder(inputs + context, self.hidden[::-1], size(space), parameters)
+    def decoder(self, space: Space, inputs: int, context_features: int, parameters: int) -> MLPDecoder:
+        return MLPDecoder(inputs + context_features, self.hidden[::-1], size(space), parameters)
 
 
 class ConvEncoder(nn.Module):
     """Residual convolutions on ever coarser grids, and a linear layer of what is left."""
 
-    def __init__(self, space: Space, config: ConvCoderConfig, columns: int, context: int, outputs: int) -> None:
+    def __init__(
+        self, space: Space, config: ConvCoderConfig, embed_dim: int, context_features: int, outputs: int
+    ) -> None:
         super().__init__()
         self.field = as_field(space)
         levels = pyramid(self.field, config.strides, where="coder.strides")
         self.analysis = Analysis(
             levels,
             config.strides,
-            inputs=self.field.channels * columns,
+            inputs=self.field.channels * embed_dim,
             channels=config.channels,
             depth=config.depth,
-            context=context,
+            context_features=context_features,
         )
         self.leave = nn.Linear(config.channels * math.prod(levels[-1].grid), outputs)
 
-    def forward(self, inputs: Tensor, columns: Tensor | None) -> Tensor:
-        return self.leave(self.analysis(to_channels(self.field, inputs), columns)[-1].flatten(1))
+    def forward(self, inputs: Tensor, context: Tensor | None) -> Tensor:
+        return self.leave(self.analysis(to_channels(self.field, inputs), context)[-1].flatten(1))
 
 
 class ConvDecoder(nn.Module):
     """The mirror image of `ConvEncoder`."""
 
-    def __init__(self, space: Space, config: ConvCoderConfig, inputs: int, context: int, parameters: int) -> None:
+    def __init__(
+        self, space: Space, config: ConvCoderConfig, inputs: int, context_features: int, parameters: int
+    ) -> None:
         super().__init__()
         self.field = as_field(space)
         levels = pyramid(self.field, config.strides, where="coder.strides")
@@ -122,12 +131,12 @@ class ConvDecoder(nn.Module):
             config.strides,
             channels=config.channels,
             depth=config.depth,
-            context=context,
+            context_features=context_features,
             outputs=self.field.channels * parameters,
         )
 
-    def forward(self, z: Tensor, columns: Tensor | None) -> Tensor:
-        return to_numbers(self.field, self.synthesis(self.enter(z).unflatten(1, self.shape), columns))
+    def forward(self, z: Tensor, context: Tensor | None) -> Tensor:
+        return to_numbers(self.field, self.synthesis(self.enter(z).unflatten(1, self.shape), context))
 
 
 @coders.register("conv")
@@ -150,10 +159,10 @@ class ConvCoderConfig(CoderConfig):
                 f"coder: convolutions need a field of {axes} axes, found a {space.kind}; take the coder mlp."
             )
 
-    def encoder(self, space: Space, columns: int, context: int, outputs: int) -> ConvEncoder:
+    def encoder(self, space: Space, embed_dim: int, context_features: int, outputs: int) -> ConvEncoder:
         self._require(space)
-        return ConvEncoder(space, self, columns, context, outputs)
+        return ConvEncoder(space, self, embed_dim, context_features, outputs)
 
-    def decoder(self, space: Space, inputs: int, context: int, parameters: int) -> ConvDecoder:
+    def decoder(self, space: Space, inputs: int, context_features: int, parameters: int) -> ConvDecoder:
         self._require(space)
-        return ConvDecoder(space, self, inputs, context, parameters)
+        return ConvDecoder(space, self, inputs, context_features, parameters)

@@ -13,7 +13,7 @@ from ..samplers.ode import INTEGRATORS, Method, VectorField, dopri5, grid
 from ..spaces import Tree
 
 
-class Transport(nn.Module):
+class ODEModel(nn.Module):
     """Velocity field on rows (B, D) from a standard normal at t = 0 to data at t = 1.
 
     `sample` follows the ODE with fixed steps; `encode`, `decode` and `log_prob` follow it exactly (up to `precision`),
@@ -21,7 +21,7 @@ class Transport(nn.Module):
 
     Args:
         layout: how samples and conditions become rows.
-        network: a backbone, (x (B, D), t (B,), columns (B, C)) to velocities (B, D).
+        network: a backbone, (x (B, D), t (B,), context (B, C)) to velocities (B, D).
         method: integrator of the sampler.
         steps: of the sampler.
         precision: of the adaptive integrator.
@@ -35,10 +35,10 @@ class Transport(nn.Module):
 
     def velocity(self, x: Tensor, t: Tensor, condition: Tree | None = None) -> Tensor:
         """dx/dt (B, D) at rows x (B, D) and times t (B,) in [0, 1]."""
-        return self.field(self.layout.columns(condition, x))(x, t)
+        return self.field(self.layout.context(condition, x))(x, t)
 
     @property
-    def account(self) -> tuple[str, ...]:
+    def likelihood_notes(self) -> tuple[str, ...]:
         return ("normal base",)
 
     def times(self) -> list[float]:
@@ -49,32 +49,32 @@ class Transport(nn.Module):
         """Where the sampler puts standard normal rows (B, D)."""
         return z
 
-    def field(self, columns: Tensor | None) -> VectorField:
-        """The velocity at condition columns (B, C), as from `Layout.columns`."""
-        return lambda x, t: self.network(x, t, columns)
+    def field(self, context: Tensor | None) -> VectorField:
+        """The velocity given context (B, C), as from `Layout.columns`."""
+        return lambda x, t: self.network(x, t, context)
 
-    def follow(self, x: Tensor, times: Sequence[float], columns: Tensor | None) -> Tensor:
+    def integrate(self, x: Tensor, times: Sequence[float], context: Tensor | None) -> Tensor:
         """Integrate rows x (B, D) along some of the sampler's times."""
-        return INTEGRATORS[self.method](self.field(columns), x, times)
+        return INTEGRATORS[self.method](self.field(context), x, times)
 
     def sample(self, n: int, condition: Tree | None = None, *, noise: Noise) -> Tree:
         """Draw n samples; reads the noise "prior" (D,)."""
         z = self.layout.prior(n, noise)
-        return self.layout.value(self.follow(self.start(z), self.times(), self.layout.columns(condition, z)))
+        return self.layout.unflatten(self.integrate(self.start(z), self.times(), self.layout.context(condition, z)))
 
     def encode(self, x: Tree, condition: Tree | None = None) -> Tensor:
         """The noise (B, D) that the ODE carries to x."""
-        rows = self.layout.rows(x)
-        field = self.field(self.layout.columns(condition, rows))
+        rows = self.layout.flatten(x)
+        field = self.field(self.layout.context(condition, rows))
         return dopri5(field, rows, (1.0, 0.0), tolerance=self.precision)
 
     def decode(self, z: Tensor, condition: Tree | None = None) -> Tree:
         """The sample that the exact ODE makes of noise z (B, D)."""
-        field = self.field(self.layout.columns(condition, z))
-        return self.layout.value(dopri5(field, z, (0.0, 1.0), tolerance=self.precision))
+        field = self.field(self.layout.context(condition, z))
+        return self.layout.unflatten(dopri5(field, z, (0.0, 1.0), tolerance=self.precision))
 
     def log_prob(self, x: Tree, condition: Tree | None = None) -> Tensor:
         """Log-density of the exact ODE, shape (B,), nats."""
-        rows = self.layout.rows(x)
-        field = self.field(self.layout.columns(condition, rows))
+        rows = self.layout.flatten(x)
+        field = self.field(self.layout.context(condition, rows))
         return ode_log_prob(field, rows, divergence=exact_divergence, tolerance=self.precision)

@@ -23,15 +23,15 @@ class NotFinite(TrainingError):
         self.spoilt = spoilt
 
 
-class Watch:
-    """Looks at every step of one role.
+class FiniteCheck:
+    """Looks at every step of one player.
 
     On a CPU a look costs nothing, so the fault is raised before the optimiser steps, with the samples at fault. On an
     accelerator a look would wait for the device, so the device itself notes the first step at fault, and `settle`
     reads the note when rows or checkpoints are due; the checkpoint before is then the last good state.
 
     Args:
-        where: act and role, for the message.
+        where: stage and player, for the message.
         device: where losses are computed.
         world: all processes see the same figures and raise together.
     """
@@ -40,7 +40,7 @@ class Watch:
         self.where, self.world, self.immediate = where, world, device.type == "cpu"
         self.first = torch.full((), _NEVER, dtype=torch.int64, device=device)
 
-    def look(self, step: int, loss: Tensor, norm: Tensor, seen: list[tuple[Tensor, Tensor]], changed: bool) -> None:
+    def check(self, step: int, loss: Tensor, norm: Tensor, seen: list[tuple[Tensor, Tensor]], changed: bool) -> None:
         """Check the figures of one step, which are the same on all processes.
 
         Args:
@@ -69,7 +69,7 @@ class Watch:
                 what = "the mean loss is not finite although every loss is (do the weights sum to zero?)"
             raise NotFinite(f"{self.where}, step {step}: {what}. {_ADVICE}", spoilt=changed)
 
-    def settle(self) -> None:
+    def raise_pending(self) -> None:
         """Read the device's note; raises `NotFinite` if there is one."""
         if not self.immediate and (first := int(self.first)) != _NEVER:
             what = "the loss or its gradient is not finite"

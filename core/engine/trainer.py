@@ -1,4 +1,4 @@
-"""A role at work: its objective, its optimiser, and one optimiser step over a global batch."""
+"""A player at work: its objective, its optimiser, and one optimiser step over a global batch."""
 
 from __future__ import annotations
 
@@ -14,19 +14,16 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from ..data import Batch, Source
 from ..errors import TrainingError
 from ..noise import KeyedNoise
-from ..objective import Losses, Role
+from ..objective import Losses, Player
 from . import optimizers
-from .order import share
-from .parallel import World, deferred, local, replicate, whole
-from .plan import Plan, Stage
-from .watch import Watch
-
-DTYPES = {"float32": torch.float32, "bfloat16": torch.float32, "float64": torch.float64}
-"""Dtype of weights, data and noise; under bfloat16 only the operations that torch's autocast picks are in it."""
+from .batch_order import split_batch
+from .finite import FiniteCheck
+from .parallel import World, full_tensor, no_sync, replicate, to_local
+from .plan import Plan, ScheduledStage
 
 
 @dataclass
-class Tally:
+class StepSums:
     """Weighted sums over the samples of a step; on the device until someone asks.
 
     Attributes:
@@ -36,7 +33,7 @@ class Tally:
     """
 
     names: list[str] = field(default_factory=list)
-    sums: Tensor | None = None
+    totals: Tensor | None = None
     statistics: dict[str, Tensor] = field(default_factory=dict)
 
     def add(self, out: Losses, counts: bool) -> None:
@@ -45,87 +42,89 @@ class Tally:
             assert out.weights is not None
             figures = {"loss": out.losses, **out.metrics}
             weights = out.weights.double() * counts
-            sums = torch.stack([weights.sum(), *((weights * figure).sum() for figure in figures.values())])
+            totals = torch.stack([weights.sum(), *((weights * figure).sum() for figure in figures.values())])
             self.names = list(figures)
-            self.sums = sums if self.sums is None else self.sums + sums
+            self.totals = totals if self.totals is None else self.totals + totals
             for name, tensor in out.statistics.items():
                 part = tensor.detach() * counts
                 self.statistics[name] = self.statistics[name] + part if name in self.statistics else part
 
-    def share(self, world: World) -> None:
+    def all_reduce(self, world: World) -> None:
         """Sum over all processes."""
-        assert self.sums is not None
-        world.add(self.sums)
+        assert self.totals is not None
+        world.all_reduce(self.totals)
         for name in sorted(self.statistics):
-            world.add(self.statistics[name])
+            world.all_reduce(self.statistics[name])
 
     @property
     def weight(self) -> Tensor:
-        assert self.sums is not None
-        return self.sums[0]
+        assert self.totals is not None
+        return self.totals[0]
 
     @property
     def loss(self) -> Tensor:
-        assert self.sums is not None
-        return self.sums[1] / self.sums[0]
+        assert self.totals is not None
+        return self.totals[1] / self.totals[0]
 
     def means(self) -> dict[str, float]:
         """Weighted means by name; waits for the device."""
-        assert self.sums is not None
-        return dict(zip(self.names, (self.sums[1:] / self.sums[0]).tolist(), strict=True))
+        assert self.totals is not None
+        return dict(zip(self.names, (self.totals[1:] / self.totals[0]).tolist(), strict=True))
 
     def dump(self) -> dict[str, Any]:
         """Names and sums as plain JSON, for a checkpoint between two turns of a step."""
-        return {"names": self.names, "sums": None if self.sums is None else self.sums.tolist()}
+        return {"names": self.names, "sums": None if self.totals is None else self.totals.tolist()}
 
     @classmethod
     def parse(cls, content: Mapping[str, Any]) -> Self:
         """Undo `dump`."""
-        sums = content["sums"]
-        return cls(content["names"], None if sums is None else torch.tensor(sums, dtype=torch.float64))
+        totals = content["sums"]
+        return cls(content["names"], None if totals is None else torch.tensor(totals, dtype=torch.float64))
 
 
-class Player:
-    """Takes the optimiser steps of one role of a stage.
+class PlayerTrainer:
+    """Takes the optimiser steps of one player of a stage.
 
     Gradients are summed over samples, micro-batches and processes and divided by the global weight, so that uneven
     batches are exact.
 
     Args:
-        stage: where the role plays.
-        role: what it minimises.
+        stage: where the player plays.
+        player: what it minimises.
         plan: options that all stages share.
         world: this process's place.
         device: of the networks.
         seed: the run's seed.
 
     Raises:
-        TrainingError: the role has nothing to train, or cannot train as the plan asks.
+        TrainingError: the player has nothing to train, or cannot train as the plan asks.
     """
 
-    def __init__(self, stage: Stage, role: Role, plan: Plan, world: World, device: torch.device, seed: int) -> None:
-        self.role, self.stage, self.world, self.device, self.seed = role, stage, world, device, seed
-        self.where = f'act "{stage.act.name}", role "{role.name}"'
-        self.stream = f"train/{stage.act.name}/{role.name}"
-        self.options = stage.optimizers[role.name]
+    def __init__(
+        self, stage: ScheduledStage, player: Player, plan: Plan, world: World, device: torch.device, seed: int
+    ) -> None:
+        self.player, self.stage, self.world, self.device, self.seed = player, stage, world, device, seed
+        self.where = f'stage "{stage.name}", player "{player.name}"'
+        self.stream = f"train/{stage.name}/{player.name}"
+        self.options = stage.optimizers[player.name]
         self.micro_batch = plan.training.micro_batch
         self.precision = plan.training.parallel.precision
-        self.dtype = DTYPES[self.precision]
-        self.parameters = trainable(role)
+        self.dtype = plan.training.parallel.dtype
+        self.parameters = trainable(player)
         self._refuse_what_cannot_work()
         self.optimizer = optimizers.build(self.options, self.parameters)
-        self.watch = Watch(self.where, device, world)
-        self.tally = Tally()
+        self.finite = FiniteCheck(self.where, device, world)
+        self.sums = StepSums()
         self._plan = plan
         self._wrapped: nn.Module | None = None
 
     def _refuse_what_cannot_work(self) -> None:
-        inside = {id(parameter) for parameter in self.role.objective.parameters()}
+        inside = {id(parameter) for parameter in self.player.objective.parameters()}
         if not self.parameters:
             raise TrainingError(f"{self.where}: its networks have no parameters to train.")
         if any(id(parameter) not in inside for parameter in self.parameters):
-            raise TrainingError(f"{self.where}: the objective must hold the networks of its role as submodules.")
-        if not self.role.objective.coupled:
+            raise TrainingError(f"{self.where}: the objective must hold the networks of its player as submodules.")
+        if not self.player.objective.coupled:
             return
         if self.micro_batch is not None and self.micro_batch < self.stage.batch_size:
             raise TrainingError(
@@ -150,10 +149,10 @@ class Player:
         Raises:
             NotFinite: a loss or gradient that is not finite.
         """
-        pieces = share(index, self.world.rank, self.world.size, self.micro_batch)
-        if self._wrapped is None:  # only now are all other roles frozen
-            self._wrapped = replicate(self.role.objective, self._plan, self.world)
-            if self._wrapped is not self.role.objective:
+        pieces = split_batch(index, self.world.rank, self.world.size, self.micro_batch)
+        if self._wrapped is None:  # only now are all other players frozen
+            self._wrapped = replicate(self.player.objective, self._plan, self.world)
+            if self._wrapped is not self.player.objective:
                 # DDP lays its buckets out anew once it has seen the order of a first backward. Let that be one that
                 # does not count: sums of more than two terms depend on the layout in their last bits, and a resumed
                 # fit must not differ in them from one that was never interrupted.
@@ -164,19 +163,19 @@ class Player:
 
         def closure() -> Tensor:
             nonlocal evaluations
-            tally, seen = self._gradients(source, pieces, number)
+            sums, seen = self._gradients(source, pieces, number)
             norm = self._norm()
-            self.watch.look(step + 1, tally.loss, norm, seen, changed=evaluations > 0)
+            self.finite.check(step + 1, sums.loss, norm, seen, changed=evaluations > 0)
             if self.options.clip is not None:
                 clip_grads_with_norm_(self.parameters, self.options.clip, norm)
             if evaluations == 0:
-                self.tally = tally
+                self.sums = sums
             evaluations += 1
-            return tally.loss
+            return sums.loss
 
         self.optimizer.step(closure)  # type: ignore[arg-type]
         with torch.no_grad():
-            self.role.objective.update(self.tally.statistics)
+            self.player.objective.update(self.sums.statistics)
 
     def rate(self, step: int) -> float:
         """The learning rate of a step of the stage."""
@@ -184,36 +183,36 @@ class Player:
 
     def _gradients(
         self, source: Source, pieces: list[tuple[Tensor, bool]], number: int
-    ) -> tuple[Tally, list[tuple[Tensor, Tensor]]]:
+    ) -> tuple[StepSums, list[tuple[Tensor, Tensor]]]:
         """Fill the gradients of the global mean loss; return sums, and (indices, losses) of each micro-batch."""
         self.optimizer.zero_grad(set_to_none=True)
-        tally, seen = Tally(), []
+        sums, seen = StepSums(), []
         forward, alone = self._wrapped, len(pieces) == 1
         assert forward is not None
         for k, (rows, counts) in enumerate(pieces):
             batch = self._move(source.fetch(rows))
             noise = KeyedNoise(self.seed, batch.index, self.stream, number, self.dtype)
             last = k == len(pieces) - 1
-            with nullcontext() if last else deferred(forward), torch.enable_grad():
+            with nullcontext() if last else no_sync(forward), torch.enable_grad():
                 with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
                     out: Losses = forward(batch, noise)
-                tally.add(out, counts)
+                sums.add(out, counts)
                 if alone:  # the weight is known before backward, which saves a pass over the gradients
-                    tally.share(self.world)
+                    sums.all_reduce(self.world)
                 assert out.weights is not None
                 total = (out.weights * out.losses).sum().to(self.dtype) * counts
                 # both layouts average over processes: the factor makes it a sum
-                (total * self.world.size / (tally.weight if alone else 1)).backward()
+                (total * self.world.size / (sums.weight if alone else 1)).backward()
             seen.append((batch.index, out.losses.detach()))
         if not alone:
-            tally.share(self.world)
-            gradients = [local(parameter.grad) for parameter in self.parameters if parameter.grad is not None]
-            torch._foreach_div_(gradients, tally.weight)  # pyright: ignore[reportPrivateImportUsage]
-        return tally, seen
+            sums.all_reduce(self.world)
+            gradients = [to_local(parameter.grad) for parameter in self.parameters if parameter.grad is not None]
+            torch._foreach_div_(gradients, sums.weight)  # pyright: ignore[reportPrivateImportUsage]
+        return sums, seen
 
     def _norm(self) -> Tensor:
         gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
-        return whole(get_total_norm(gradients)).to(self.device)
+        return full_tensor(get_total_norm(gradients)).to(self.device)
 
     def _move(self, batch: Batch) -> Batch:
         if self.device.type == "cpu":
@@ -226,25 +225,27 @@ class Player:
         return replace(pinned.map(move), index=batch.index.to(self.device))
 
 
-def trainable(role: Role) -> list[nn.Parameter]:
-    """The parameters that a role owns, each once; those without a number in them have nothing to learn."""
-    own = {id(parameter): parameter for network in role.networks for parameter in network.parameters()}
+def trainable(player: Player) -> list[nn.Parameter]:
+    """The parameters that a player owns, each once; those without a number in them have nothing to learn."""
+    own = {id(parameter): parameter for network in player.networks for parameter in network.parameters()}
     return [parameter for parameter in own.values() if parameter.requires_grad and parameter.numel()]
 
 
-def give_turn(players: Sequence[Player], player: Player) -> None:
-    """Freeze whatever the stage's objectives hold but the player's own parameters."""
-    own = {id(parameter) for parameter in player.parameters}
-    for other in players:
-        for parameter in other.role.objective.parameters():
+def give_turn(trainers: Sequence[PlayerTrainer], trainer: PlayerTrainer) -> None:
+    """Freeze whatever the stage's objectives hold but the trainer's own parameters."""
+    own = {id(parameter) for parameter in trainer.parameters}
+    for other in trainers:
+        for parameter in other.player.objective.parameters():
             parameter.requires_grad_(id(parameter) in own)
 
 
 @contextmanager
-def turns_taken(players: Sequence[Player]) -> Iterator[None]:
+def turns_taken(trainers: Sequence[PlayerTrainer]) -> Iterator[None]:
     """Afterwards, every parameter needs or does not need gradients as it did before the turns."""
     flags = [
-        (parameter, parameter.requires_grad) for player in players for parameter in player.role.objective.parameters()
+        (parameter, parameter.requires_grad)
+        for trainer in trainers
+        for parameter in trainer.player.objective.parameters()
     ]
     try:
         yield

@@ -1,0 +1,84 @@
+"""Laws of invertible models: `encode` and `decode` are inverses, and densities include the log-determinant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ...data import map_tree
+from ...families import FamilyConfig
+from ...layout import parts
+from ...samplers.likelihood import normal_log_density
+from ...spaces import (
+    Space,
+    Torus,
+    Tree,
+    flatten,
+    support_of,
+    unflatten,
+)
+from ..bench import (
+    TOLERANCES,
+    assert_near,
+    batch_of,
+    shaken,
+    tolerance_of,
+)
+from .density import box
+
+
+def check_inverse(config: FamilyConfig, space: Space, condition: Space | None) -> None:
+    """`encode` and `decode` undo each other, also far out in the tails; on a circle, up to whole turns."""
+    model, tolerance = shaken(config, space, condition), tolerance_of(config, "inverse")
+    batch = batch_of(space, condition, 64)
+    with torch.no_grad():
+        rows = flatten(space, batch.x)
+        rows = rows if box(space) else 3 * rows
+        x = unflatten(space, rows)
+        again = flatten(space, model.decode(model.encode(x, batch.condition), batch.condition))
+        assert_near(_unturned(space, again, rows), rows, tolerance, "x")
+        z = model.encode(batch.x, batch.condition)
+        assert_near(model.encode(model.decode(z, batch.condition), batch.condition), z, tolerance, "z")
+
+
+def _unturned(space: Space, rows: Tensor, like: Tensor) -> Tensor:
+    """Rows (B, D) moved next to others by whole turns, if they are angles."""
+    (_, part), *_ = parts(space)
+    match support_of(part):
+        case Torus(period=period):
+            return rows - period * ((rows - like) / period).round()
+        case _:
+            return rows
+
+
+def check_log_det(config: FamilyConfig, space: Space, condition: Space | None) -> None:
+    """log_prob is the density of the code plus the log-determinant of the Jacobian of `encode`.
+
+    The Jacobian is what autograd finds; and, lest a backward pass of its own tell of another map, what central
+    differences find. A code is standard normal, unless the model has a `base` of its own.
+    """
+    model, batch = shaken(config, space, condition), batch_of(space, condition, 16)
+    rows = flatten(space, batch.x).requires_grad_()
+    x = unflatten(space, rows)
+    z = model.encode(x, batch.condition)
+    base = model.base.log_prob(z) if hasattr(model, "base") else normal_log_density(z)
+    found, tolerance = model.log_prob(x, batch.condition), tolerance_of(config, "log-det")
+    jacobian = torch.stack([torch.autograd.grad(column.sum(), rows, retain_graph=True)[0] for column in z.T], dim=1)
+    assert_near(found, base + torch.linalg.slogdet(jacobian).logabsdet, tolerance, "log-determinant")
+    step = max(torch.finfo(z.dtype).eps, 1e-5 * TOLERANCES[config.tolerance]) ** (1 / 3)  # truncation is as rounding
+    differences = _differences(lambda rows, c: model.encode(unflatten(space, rows), c), rows, batch.condition, step)
+    expected = base + torch.linalg.slogdet(differences).logabsdet
+    assert_near(found, expected, max(tolerance, 1e-6), "log-determinant by differences")
+
+
+@torch.no_grad()
+def _differences(f: Callable[[Tensor, Tree | None], Tensor], rows: Tensor, condition: Tree | None, h: float) -> Tensor:
+    """The Jacobians (B, L, D) of codes (B, L) by central differences of rows (B, D), all of them in one batch."""
+    n, d = rows.shape
+    steps = h * torch.cat((torch.eye(d, dtype=rows.dtype), -torch.eye(d, dtype=rows.dtype)))
+    moved = (rows + steps.unsqueeze(1)).flatten(0, 1)
+    c = None if condition is None else map_tree(lambda t: t.repeat(2 * d, *(1 for _ in t.shape[1:])), condition)
+    up, down = f(moved, c).unflatten(0, (2, d, n))
+    return ((up - down) / (2 * h)).permute(1, 2, 0)
