@@ -19,7 +19,7 @@ from ..core.noise import Noise
 from ..core.objective import Stage, Trainable, transform_batches
 from ..core.spaces import Space, Tree, batch_size
 
-Symmetry = Callable[[Batch, Noise], Batch]
+Augmentation = Callable[[Batch, Noise], Batch]
 
 
 class Codec(nn.Module, ABC):
@@ -76,7 +76,7 @@ class Codec(nn.Module, ABC):
     def draw_condition(self, noise: Noise) -> Tree:
         """Physical conditions drawn from the law seen in training."""
 
-    def scale(self, x: Tree, condition: Tree | None) -> Tensor:
+    def error_scale(self, x: Tree, condition: Tree | None) -> Tensor:
         """Size (B,) against which an error in a physical sample is small or large; its largest number unless said."""
         tensors = [x] if isinstance(x, Tensor) else list(x.values())
         return torch.cat([tensor.flatten(1) for tensor in tensors], dim=1).abs().amax(dim=1)
@@ -113,7 +113,7 @@ class GeneratorConfig(Config):
         kind = BoundedGenerator if "density" in capabilities(family) else Generator
         return kind(codec, family, self, description)
 
-    def symmetry(self, codec: Codec) -> Symmetry | None:
+    def augmentation(self, codec: Codec) -> Augmentation | None:
         """A random exact symmetry of the data, applied to training batches; None for none."""
         return None
 
@@ -129,7 +129,7 @@ class Generator(nn.Module):
     ) -> None:
         super().__init__()
         self.codec, self.family, self.config, self.description = codec, family, config, dict(description)
-        self.symmetry = config.symmetry(codec)
+        self.augmentation = config.augmentation(codec)
 
     def sample(self, n: int, condition: Tree | None = None, *, noise: Noise) -> Tree:
         """Draw `n` physical samples given physical conditions (drawn from the training law if absent)."""
@@ -139,8 +139,8 @@ class Generator(nn.Module):
         return self.codec.decode(self.family.sample(n, encoded, noise=noise.fold("family")), condition)
 
     def _prepare(self, batch: Batch, noise: Noise) -> Batch:
-        if self.symmetry is not None:
-            batch = self.symmetry(batch, noise.fold("symmetry"))
+        if self.augmentation is not None:
+            batch = self.augmentation(batch, noise.fold("symmetry"))
         return self.codec.encode(batch, noise.fold("codec"))
 
     def stages(self) -> Sequence[Stage]:

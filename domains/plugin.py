@@ -86,10 +86,23 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class Unknown:
-    """Something that an evaluation could use, but is not at hand; `why` ends a sentence."""
+class ReferenceCost:
+    """What a model replaces, and what that costs.
 
-    why: str
+    Attributes:
+        name: of the program that made the training data.
+        seconds: per sample, on one CPU core.
+    """
+
+    name: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Unavailable:
+    """Data that an evaluation could use but does not have; `reason` completes "not measurable: ..."."""
+
+    reason: str
 
 
 class Domain(Protocol):
@@ -132,15 +145,15 @@ class Domain(Protocol):
         """Physical conditions from `condition.NAME=VALUE` words; raises `ConfigError`."""
         ...
 
-    def yardstick(self, description: Mapping[str, Any]) -> tuple[str, float] | None:
-        """What a model of such data replaces, and its seconds per sample on a CPU core, where that is known."""
+    def reference_cost(self, description: Mapping[str, Any]) -> ReferenceCost | None:
+        """What a model of such data replaces and what that costs; None where it is not known."""
         ...
 
     def evaluate(
         self,
         reference: Dataset,
         generated: Dataset,
-        training: Dataset | Unknown,
+        training: Dataset | Unavailable,
         *,
         seed: int,
         progress: Progress,

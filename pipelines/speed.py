@@ -30,8 +30,8 @@ def measure(model: Model) -> dict[str, Any]:
         "device": str(model.device),
         "threads": torch.get_num_threads(),
     }
-    if yardstick := model.domain.yardstick(model.generator.description):
-        record["yardstick"], record["yardstick_ms"] = yardstick[0], 1000 * yardstick[1]
+    if cost := model.domain.reference_cost(model.generator.description):
+        record["reference"], record["reference_ms"] = cost.name, 1000 * cost.seconds
     return record
 
 
@@ -40,9 +40,9 @@ def sentence(record: dict[str, Any]) -> str:
     where = f"on {record['device']}, {counted(record['threads'], 'thread')}"
     text = f"A sample takes {record['alone_ms']:.3g} ms alone and {record['bulk_ms']:.3g} ms in batches of "
     text += f"{record['bulk']:,} ({where})."
-    if "yardstick" in record:
-        ratio = record["yardstick_ms"] / record["alone_ms"]
-        against = f"{record['yardstick']} ({record['yardstick_ms']:.3g} ms)"
+    if "reference" in record:
+        ratio = record["reference_ms"] / record["alone_ms"]
+        against = f"{record['reference']} ({record['reference_ms']:.3g} ms)"
         text += (
             f" Drawn alone that is {ratio:.3g} times faster than {against}."
             if ratio > 1

@@ -11,7 +11,7 @@ from ..core.artifact import weights_digest
 from ..core.config import parse
 from ..core.errors import ArtifactError, MaquetteError
 from ..data_specs.errors import DataError
-from ..domains.plugin import Dataset, Domain, Unknown
+from ..domains.plugin import Dataset, Domain, Unavailable
 from .atomic import read_json
 from .config import DataConfig
 from .paths import MODEL, Run, enclosing_runs
@@ -58,7 +58,7 @@ def owner_of(generated: Dataset, *places: Path) -> Run | None:
     return next((run for run in enclosing_runs(*places) if made(run)), None) if MODEL in generated.origin else None
 
 
-def recorded_training(domain: Domain, generated: Dataset, owner: Run | None) -> Training | Unknown:
+def recorded_training(domain: Domain, generated: Dataset, owner: Run | None) -> Training | Unavailable:
     """The training data that the run of a generated file names, or why they cannot be had.
 
     Args:
@@ -73,17 +73,17 @@ def recorded_training(domain: Domain, generated: Dataset, owner: Run | None) -> 
             if made_by is None
             else "the run of the generated file is not known"
         )
-        return Unknown(f"{lacking}; name the run with --run RUN, or {REMEDY}")
+        return Unavailable(f"{lacking}; name the run with --run RUN, or {REMEDY}")
     try:
         if made_by not in (None, weights_digest(owner.model)):
-            return Unknown(f"the generated file is not by the model of {owner.folder}; {REMEDY}")
+            return Unavailable(f"the generated file is not by the model of {owner.folder}; {REMEDY}")
         known = _recorded(domain, owner)
         source = domain.open(known.file, known.options, generated.description)
         if source.digest != known.sha256:
-            return Unknown(f"{known.file} no longer holds what {owner.folder} was fitted to; {REMEDY}")
+            return Unavailable(f"{known.file} no longer holds what {owner.folder} was fitted to; {REMEDY}")
         return _used(source, known.file, known)
     except (MaquetteError, DataError) as error:
-        return Unknown(f"{str(error).rstrip('.')}; {REMEDY}")
+        return Unavailable(f"{str(error).rstrip('.')}; {REMEDY}")
 
 
 @dataclass(frozen=True)

@@ -179,9 +179,9 @@ def _write(folder: Path, domain: str, evaluation: Evaluation, inputs: dict[str, 
 
 def _judged(one: Estimate) -> dict[str, Any]:
     """An estimate with how far it lies beyond its floor, and whether that is within 3 standard errors."""
-    excess = one.excess()
-    judged = {"excess": excess if math.isfinite(excess) else None}
-    return one.to_json() | judged | {"passes": None if math.isnan(excess) else excess <= SIGMAS}
+    sigmas = one.significance()
+    judged = {"significance": sigmas if math.isfinite(sigmas) else None}
+    return one.to_json() | judged | {"passes": None if math.isnan(sigmas) else sigmas <= SIGMAS}
 
 
 def _save(folder: Path, name: str, figure: Figure) -> str:

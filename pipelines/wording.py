@@ -42,9 +42,8 @@ def sigmas(estimate: Mapping[str, Any]) -> str:
     """How far a figure lies beyond its floor, in standard errors."""
     if estimate["passes"] is None:
         return MISSING
-    return (
-        "> 100 σ" if estimate["excess"] is None or estimate["excess"] > 100 else _signed(estimate["excess"], 1) + " σ"
-    )
+    significance = estimate["significance"]
+    return "> 100 σ" if significance is None or significance > 100 else _signed(significance, 1) + " σ"
 
 
 def counted(n: int, thing: str) -> str:

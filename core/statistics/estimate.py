@@ -33,7 +33,7 @@ class Estimate:
     floor_stderr: float = math.nan
     remark: str = ""
 
-    def excess(self) -> float:
+    def significance(self) -> float:
         """How many standard errors the figure lies beyond its floor.
 
         NaN if it has no floor. Infinite if only the figure is missing: what the reference shows and the other sample

@@ -13,7 +13,7 @@ from ...core.engine.parallel import World, process_group
 from ...core.errors import SampleError, SpaceError
 from ...core.statistics.comparison import Index, halves
 from ...data_specs.calorimeter.geometry import Geometry
-from ..plugin import Evaluation, Progress, Unknown
+from ..plugin import Evaluation, Progress, Unavailable
 from .figures.figures import figures
 from .figures.gallery import Gallery, matched
 from .metrics.classification import Side, classify, tests
@@ -32,7 +32,7 @@ Showers = Source | tuple[NDArray, NDArray]
 """A data set whose batches hold x (B, V) and condition {"energy": (B, 1)}, or such arrays; MeV."""
 
 
-NOT_GIVEN = Unknown("the training showers were not given")
+NOT_GIVEN = Unavailable("the training showers were not given")
 
 
 def evaluate(
@@ -40,7 +40,7 @@ def evaluate(
     generated: Showers,
     geometry: Geometry,
     *,
-    training: Source | Unknown = NOT_GIVEN,
+    training: Source | Unavailable = NOT_GIVEN,
     seed: int = 0,
     progress: Progress = lambda what, done, total: None,
     effort: str | EffortConfig = "full",
@@ -74,7 +74,7 @@ def _evaluate(
     reference: Showers,
     generated: Showers,
     geometry: Geometry,
-    training: Source | Unknown,
+    training: Source | Unavailable,
     seed: int,
     progress: Progress,
     effort: str | EffortConfig,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from ..generator import Codec, GeneratorConfig, Symmetry
+from ..generator import Augmentation, Codec, GeneratorConfig
 from .codec.codec import ShowerCodec, ShowerCodecConfig
 from .codec.symmetries import RandomSymmetry
 
@@ -17,7 +17,7 @@ class ShowerGeneratorConfig(GeneratorConfig):
         default=True, description="train on random symmetric images of the showers (normal incidence only)"
     )
 
-    def symmetry(self, codec: Codec) -> Symmetry | None:
+    def augmentation(self, codec: Codec) -> Augmentation | None:
         assert isinstance(codec, ShowerCodec)
         # a tilted particle singles out a direction
         return RandomSymmetry(codec.geometry) if self.symmetric and "angle" not in codec.conditions else None

@@ -12,13 +12,13 @@ from ...data_specs.calorimeter.checks import check_showers
 from ...data_specs.calorimeter.geometry_json import geometry_from_json
 from ...data_specs.calorimeter.showers import describe_geometry
 from ..generator import Generator
-from ..plugin import Evaluation, Progress, Unknown
+from ..plugin import Evaluation, Progress, ReferenceCost, Unavailable
 from .codec.codec import ShowerCodec
 from .conditions import parse_conditions
 from .dataset import ShowerDataset, ShowerFileWriter
 from .evaluate import evaluate
 from .generator import ShowerGeneratorConfig
-from .published import TRANSPORT
+from .published import REFERENCE_COSTS
 from .sample import sample_path
 from .simulator.gflash import GflashConfig
 
@@ -57,14 +57,14 @@ class Calorimeter:
         assert isinstance(generator.codec, ShowerCodec)
         return parse_conditions(values, n, generator.codec)
 
-    def yardstick(self, description: Mapping[str, Any]) -> tuple[str, float] | None:
-        return TRANSPORT.get(description["geometry"]["name"])
+    def reference_cost(self, description: Mapping[str, Any]) -> ReferenceCost | None:
+        return REFERENCE_COSTS.get(description["geometry"]["name"])
 
     def evaluate(
         self,
         reference: ShowerDataset,
         generated: ShowerDataset,
-        training: ShowerDataset | Unknown,
+        training: ShowerDataset | Unavailable,
         *,
         seed: int,
         progress: Progress,

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from ...core.statistics.estimate import Estimate
-from ..plugin import Published
+from ..plugin import Published, ReferenceCost
 
 DATA_SETS = {"ds1-photons": "ds1_photons", "ds1-pions": "ds1_pions", "ds2": "ds2", "ds3": "ds3"}
 """The challenge's data set by the name of the geometry."""
@@ -49,8 +49,8 @@ def _results() -> Sequence[Mapping[str, str]]:
     return tuple(csv.DictReader(text.splitlines()))
 
 
-TRANSPORT = {"calogan": ("Geant4 11.4 with a reduced electromagnetic physics list", 0.022)}
-"""By geometry: what full transport takes, seconds per shower of 1 .. 10 GeV (log-uniform) on one CPU core."""
+REFERENCE_COSTS = {"calogan": ReferenceCost("Geant4 11.4 with a reduced electromagnetic physics list", 0.022)}
+"""What full transport takes, by geometry: showers of 1 .. 10 GeV (log-uniform)."""
 
 
 OWN = ("these showers", "their reference, half to half")

@@ -10,16 +10,16 @@ RECORD = {"alone_ms": 4.1, "bulk_ms": 0.32, "bulk": 1000, "device": "cpu", "thre
 
 
 @pytest.mark.parametrize(
-    ("yardstick_ms", "verdict"),
+    ("reference_ms", "verdict"),
     [(22.0, "5.37 times faster than full transport (22 ms)"), (3.0, "for single samples this is no surrogate")],
 )
-def test_the_sentence_compares_single_samples(yardstick_ms, verdict):
-    text = sentence(RECORD | {"yardstick": "full transport", "yardstick_ms": yardstick_ms})
+def test_the_sentence_compares_single_samples(reference_ms, verdict):
+    text = sentence(RECORD | {"reference": "full transport", "reference_ms": reference_ms})
     assert text.startswith("A sample takes 4.1 ms alone and 0.32 ms in batches of 1,000 (on cpu, 2 threads).")
     assert verdict in text
 
 
-def test_without_a_yardstick_nothing_is_claimed():
+def test_without_a_reference_cost_nothing_is_claimed():
     assert "faster" not in sentence(RECORD)
     assert "surrogate" not in sentence(RECORD)
 
@@ -29,5 +29,5 @@ def test_a_run_is_measured_and_its_report_says_so(fitted):
     fresh = measure(load(fitted))
     assert stored.keys() == fresh.keys()
     assert 0 < fresh["bulk_ms"] < fresh["alone_ms"]
-    assert fresh["yardstick_ms"] == 2000
+    assert fresh["reference_ms"] == 2000
     assert "a pair of compasses" in (fitted / "report.html").read_text()

@@ -32,10 +32,10 @@ def test_number():
 
 
 def test_sigmas():
-    assert sigmas({"passes": True, "excess": -0.52}) == "−0.5 σ"
-    assert sigmas({"passes": True, "excess": -0.04}) == "0.0 σ"
-    assert sigmas({"passes": False, "excess": None}) == "> 100 σ"
-    assert sigmas({"passes": None, "excess": None}) == "–"
+    assert sigmas({"passes": True, "significance": -0.52}) == "−0.5 σ"
+    assert sigmas({"passes": True, "significance": -0.04}) == "0.0 σ"
+    assert sigmas({"passes": False, "significance": None}) == "> 100 σ"
+    assert sigmas({"passes": None, "significance": None}) == "–"
 
 
 def test_counted():

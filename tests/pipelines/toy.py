@@ -27,7 +27,7 @@ from maquette.core.statistics.estimate import Estimate
 from maquette.data_specs.errors import DataError
 from maquette.domains import domains
 from maquette.domains.generator import Codec, CodecConfig, Generator, GeneratorConfig
-from maquette.domains.plugin import Evaluation, Progress, Published, Unknown
+from maquette.domains.plugin import Evaluation, Progress, Published, ReferenceCost, Unavailable
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
@@ -244,14 +244,14 @@ class Toy:
             raise ConfigError(f"expected condition.angle=RADIANS, found {sorted(values)}.")
         return {"angle": torch.full((n, 1), float(values["angle"]))}
 
-    def yardstick(self, description: Mapping[str, Any]) -> tuple[str, float] | None:
-        return "a pair of compasses", 2.0
+    def reference_cost(self, description: Mapping[str, Any]) -> ReferenceCost:
+        return ReferenceCost("a pair of compasses", 2.0)
 
     def evaluate(
         self,
         reference: ToyData,
         generated: ToyData,
-        training: ToyData | Unknown,
+        training: ToyData | Unavailable,
         *,
         seed: int,
         progress: Progress,
@@ -264,15 +264,15 @@ class Toy:
             float((a.mean() - b.mean()).abs()), error, 0.0, len(b), "m", "lower", "shift of the mean radius"
         )
         hidden = Estimate(math.nan, math.nan, math.nan, len(b), "", "floor", "not measurable: a toy has no depth")
-        if isinstance(training, Unknown):
-            copied = Estimate(math.nan, math.nan, math.nan, 0, "", "lower", f"not measurable: {training.why}")
+        if isinstance(training, Unavailable):
+            copied = Estimate(math.nan, math.nan, math.nan, 0, "", "lower", f"not measurable: {training.reason}")
         else:
             share = float(torch.isin(generated.x[:, 0], training.x[:, 0]).float().mean())
             what = f"share found among {len(training)} training points, the first of them row {training.first}"
             copied = Estimate(share, 0.01, 0.0, len(b), "", "lower", what)
         figure = Figure(figsize=(4, 3))
         figure.subplots().hist([a.numpy(), b.numpy()], bins=20, label=["reference", "generated"])
-        same = radius.excess() < 3
+        same = radius.significance() < 3
         return Evaluation(
             estimates={"radius": radius, "depth": hidden, "copied": copied},
             figures={"radius": figure},

@@ -297,7 +297,7 @@ class ShowerCodec(Codec):
             for name, value in zip(self.conditions, drawn, strict=True)
         }
 
-    def scale(self, x: Tree, condition: Tree | None) -> Tensor:
+    def error_scale(self, x: Tree, condition: Tree | None) -> Tensor:
         """The incident energy (B,), MeV."""
         return _energy(condition)[:, 0]
 

@@ -11,7 +11,7 @@ from ....core.data import Source
 from ....core.statistics.comparison import GROUPS, Index
 from ....core.statistics.estimate import Estimate
 from ....core.statistics.neighbours import nearest_distance
-from ...plugin import Unknown
+from ...plugin import Unavailable
 from .classification import Rows, Side
 from .comparison import Comparison, Estimates, not_measurable
 from .effort import EffortConfig
@@ -24,7 +24,7 @@ NEAR = 0.01
 def memorisation(
     c: Comparison,
     voxels: Rows,
-    training: Source | Unknown,
+    training: Source | Unavailable,
     effort: EffortConfig,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Estimates:
@@ -38,8 +38,8 @@ def memorisation(
         progress: called as progress(training showers done, all of them).
     """
     what = f"Share of generated showers nearer to a training shower (in voxels / E) than {NEAR:.0%} of held-out ones"
-    if isinstance(training, Unknown):
-        return {"memorisation": not_measurable(what, training.why, better="lower")}
+    if isinstance(training, Unavailable):
+        return {"memorisation": not_measurable(what, training.reason, better="lower")}
     geometry = c.extractor.geometry
     n = min(c.halves.n, effort.neighbours, max(effort.voxels // (3 * geometry.n_voxels), GROUPS))
     first, second = c.halves.reference

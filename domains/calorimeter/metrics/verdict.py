@@ -15,7 +15,7 @@ NAMED = 5
 
 def verdict(estimates: Mapping[str, Estimate], n: int) -> str:
     """One sentence: all metrics within 3 sigma of their floors, or which are not, the farthest first."""
-    beyond = {name: e.excess() for name, e in estimates.items()}
+    beyond = {name: e.significance() for name, e in estimates.items()}
     caught = sorted((name for name, x in beyond.items() if x > SIGNIFICANT), key=lambda name: -beyond[name])
     if not caught:
         measured = sum(map(math.isfinite, beyond.values()))
@@ -29,5 +29,5 @@ def _how(estimate: Estimate) -> str:
     """How a figure lies beyond its floor, in a few words."""
     if math.isnan(estimate.value):
         return "not measurable in the generated sample"
-    excess = estimate.excess()
-    return f"{excess:.1f} sigma" if math.isfinite(excess) else "without spread"
+    significance = estimate.significance()
+    return f"{significance:.1f} sigma" if math.isfinite(significance) else "without spread"

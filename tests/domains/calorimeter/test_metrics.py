@@ -32,7 +32,7 @@ from maquette.domains.calorimeter.metrics.response import response
 from maquette.domains.calorimeter.metrics.verdict import verdict
 from maquette.domains.calorimeter.published import published
 from maquette.domains.calorimeter.sample import sample_path
-from maquette.domains.plugin import Unknown
+from maquette.domains.plugin import Unavailable
 
 CALOGAN = known_geometry("calogan")
 Sample = tuple[np.ndarray, np.ndarray]
@@ -70,7 +70,7 @@ def cheap(c: Comparison) -> dict[str, Estimate]:
 
 
 def first(estimates: dict[str, Estimate]) -> str:
-    return max(estimates, key=lambda name: np.nan_to_num(estimates[name].excess(), nan=-np.inf))
+    return max(estimates, key=lambda name: np.nan_to_num(estimates[name].significance(), nan=-np.inf))
 
 
 def test_real_against_real_is_indistinguishable(real: tuple[Sample, Sample]) -> None:
@@ -81,7 +81,7 @@ def test_real_against_real_is_indistinguishable(real: tuple[Sample, Sample]) -> 
     for name, estimate in result.estimates.items():
         assert estimate.definition.endswith("."), name
         assert np.isnan(estimate.value) == (name in {"t_max", "r90", "memorisation"}), name
-        assert not estimate.excess() > 3, name
+        assert not estimate.significance() > 3, name
     assert {"features, reference", "classifier low", "classifier trees", "physics distances"} <= seen
     assert any("1 keV" in note for note in result.notes)
     assert any("smoke" in note for note in result.notes)
@@ -140,7 +140,7 @@ def test_spoilt_showers_are_caught_by_the_right_metric(
     reference, (x, e) = real
     found = cheap(features_of(reference, (spoil(x).astype(np.float32), e)))
     assert first(found) in by
-    assert found[first(found)].excess() > 5
+    assert found[first(found)].significance() > 5
     assert verdict(found, 1).startswith(f"distinguishable by {first(found)} (")
 
 
@@ -149,7 +149,7 @@ def test_a_wider_response_is_measured_in_its_own_unit(real: tuple[Sample, Sample
     found = response(features_of(reference, (smeared(x), e)))
     ratio = np.hypot(1, 0.01 / (reference[0].sum(1) / reference[1][:, 0]).std())
     assert found["response_width_ratio"].value == pytest.approx(ratio, rel=0.15)
-    assert found["resolution"].excess() > 3
+    assert found["resolution"].significance() > 3
     found = response(features_of(reference, (scaled(x), e)))
     assert found["linearity"].value == pytest.approx(1.0, abs=0.1)  # percent
 
@@ -184,10 +184,10 @@ def test_showers_without_a_profile_are_judged_where_profiles_can_be(spoil: Calla
     x = (rng.exponential(depth**2 * np.exp(-depth / 5), hit.shape) * hit).astype(np.float32)
     e = x.sum(1) * rng.uniform(1, 1.2, 160)
     found = feature_metrics(features_of((x[:80], e[:80]), (spoil(x[80:]), e[80:]), geometry))
-    assert found["t_max"].excess() == np.inf
+    assert found["t_max"].significance() == np.inf
     assert verdict(found, 40).startswith("distinguishable by ")
     if spoil is all_dead:
-        assert found["r90"].excess() == np.inf
+        assert found["r90"].significance() == np.inf
         assert "t_max (not measurable in the generated sample)" in verdict({"t_max": found["t_max"]}, 40)
 
 
@@ -207,24 +207,24 @@ def test_copies_of_training_showers_are_found(real: tuple[Sample, Sample]) -> No
     replayed = np.arange(1500) % 20 == 0
     copies = tuple(np.where(replayed[:, None], old[:1500], new) for old, new in zip(seen, fresh, strict=True))
 
-    def judged(sample: Sample, against: Sample | Unknown = seen) -> Estimate:
+    def judged(sample: Sample, against: Sample | Unavailable = seen) -> Estimate:
         def voxels(side, rows):
             showers, energy = reference if side == "reference" else sample
             return low_level(showers[rows], energy[rows])
 
-        training = against if isinstance(against, Unknown) else TensorSource(*_tensors(against))
+        training = against if isinstance(against, Unavailable) else TensorSource(*_tensors(against))
         return memorisation(features_of(reference, sample), voxels, training, EFFORTS["quick"])["memorisation"]
 
     held_out, caught = judged(fresh), judged(copies)
-    assert not held_out.excess() > 3
-    assert caught.excess() > 3
+    assert not held_out.significance() > 3
+    assert caught.significance() > 3
     assert caught.value == pytest.approx(0.06, abs=0.015)
     assert held_out.floor == caught.floor == pytest.approx(0.01, abs=0.01)
     assert "750 showers of each were held against 2,500 of the 2,500 training showers" in caught.definition
     overlapping = judged(fresh, against=(x[:2600], e[:2600]))
     assert np.isnan(overlapping.value)
     assert "1% or more of the reference are training showers; give held-out ones" in overlapping.definition
-    missing = judged(fresh, against=Unknown("the training showers are lost"))
+    missing = judged(fresh, against=Unavailable("the training showers are lost"))
     assert np.isnan(missing.value)
     assert missing.definition.endswith("; not measurable: the training showers are lost.")
 
@@ -274,8 +274,8 @@ def test_separations_are_what_they_are_defined_as(real: tuple[Sample, Sample]) -
 def test_total_energy_is_judged_over_the_incident_one(real: tuple[Sample, Sample]) -> None:
     reference, (x, e) = real
     found = feature_metrics(features_of(reference, (2 * x, 2 * e)))
-    assert found["separation_layer_energy"].excess() > 10
-    assert found["separation_total_energy"].excess() < 3
+    assert found["separation_layer_energy"].significance() > 10
+    assert found["separation_total_energy"].significance() < 3
 
 
 def test_classifiers_are_the_prescribed_ones() -> None:
@@ -394,7 +394,7 @@ def test_pulls_of_every_metric_between_random_parts(real: tuple[Sample, Sample])
         c = features_of((x[r], e[r]), (x[g], e[g]), seed=seed)
         found = cheap(c) | physics_distances(c, EFFORTS["quick"])
         for name, estimate in found.items():
-            pulls.setdefault(name, []).append(estimate.excess())
+            pulls.setdefault(name, []).append(estimate.significance())
     for name, values in pulls.items():
         if name not in {"t_max", "r90"}:
             assert 0.3 < np.sqrt(np.mean(np.square(values))) < 1.7, name
@@ -415,8 +415,8 @@ def test_polar_showers_real_against_real_and_narrowed(data_folder) -> None:
     narrow[..., 0] += narrow[..., 2:].sum(-1)
     narrow[..., 2:] = 0
     spoilt = cheap(features_of((x[:800], e[:800]), (narrow.reshape(800, -1), e[800:]), geometry))
-    assert spoilt["r90"].excess() > 10
-    assert spoilt["separation_width_r"].excess() > 10
+    assert spoilt["r90"].significance() > 10
+    assert spoilt["separation_width_r"].significance() > 10
     turned = np.roll(x[800:].reshape(800, 45, 16, 9), 5, axis=2).reshape(800, -1)  # a symmetry: nothing to find
     found = cheap(features_of((x[:800], e[:800]), (turned, e[800:]), geometry))
     assert verdict(found, 400).startswith("indistinguishable")
