@@ -19,7 +19,7 @@ from ...config import Width
 from ...errors import ConfigError
 from ...layout import Layout
 from ...likelihoods import SUPPORTS, AnyLikelihood, likelihood_of
-from ...nets.masked import MaskedLinear, evenly_spaced_degrees
+from ...nets.masked import MaskedMLP
 from ...samplers.ancestral import Step
 from ...spaces import Space
 from .. import FamilyConfig, families
@@ -27,79 +27,64 @@ from .orders import OneOrder, OrderEnsemble
 
 
 class MADE(nn.Module):
-    """The network: ReLU layers that pass on numbers 0 .. r - 1 of an order to units of reach r or more.
+    """The network: a masked MLP with ReLU, and drawing one feature at a time.
 
     Args:
-        orders: places in the order of drawing, one row for each set of masks, (M, D).
-        inputs: K, numbers in which a feature is embedded.
-        context_features: C, features of the context; every layer sees them.
-        hidden: widths.
-        outputs: P, parameters of a number.
-        direct: whether the outputs see the numbers before theirs directly, too.
+        orders: features in the order of drawing, one row for each set of masks, (M, D).
+        embed_dim: K, inputs of each feature.
+        context_features: C, features of the context.
+        hidden: widths of the hidden layers.
+        parameters: P, parameters of each feature's conditional.
+        direct: whether inputs are connected to the outputs directly, too.
     """
 
     orders: Tensor
-    hidden: Any  # a list of masked layers
 
     def __init__(
-        self, orders: Tensor, inputs: int, context_features: int, hidden: Sequence[int], outputs: int, *, direct: bool
+        self,
+        orders: Tensor,
+        embed_dim: int,
+        context_features: int,
+        hidden: Sequence[int],
+        parameters: int,
+        *,
+        direct: bool,
     ) -> None:
         super().__init__()
         self.register_buffer("orders", orders)
-        numbers = orders.shape[1]
-        self.inputs, self.outputs, self.direct = inputs, outputs, direct
-        self.seen = numbers * inputs if numbers > 1 else 0  # a lone number is seen by none
-        # units of reach 0 are of use where there is a condition to be seen; with reach D, they would feed no output
-        least = 0 if context_features or numbers == 1 else 1
-        for layer, width in enumerate(hidden):
-            reaches = torch.stack([evenly_spaced_degrees(least, numbers - 1, width) for _ in orders])
-            self.register_buffer(f"reaches{layer}", reaches)
-        widths = (self.seen, *hidden)
-        self.hidden = nn.ModuleList(MaskedLinear(a + context_features, b) for a, b in zip(widths, hidden, strict=False))
-        self.leave = MaskedLinear(hidden[-1] + (self.seen if direct else 0) + context_features, numbers * outputs)
-        nn.init.zeros_(self.leave.weight)
-        nn.init.zeros_(self.leave.bias)
-
-    def _reaches(self, m: int, context: Tensor | None) -> tuple[list[tuple[Tensor, Tensor]], Tensor, Tensor]:
-        """Reaches of what each hidden layer takes and gives, then those of what the outputs take, and theirs."""
-        ranks = self.orders[m].argsort()
-        free = ranks.new_zeros(0 if context is None else context.shape[1])
-        numbers = (ranks + 1).repeat_interleave(self.inputs)[: self.seen]
-        layers = [getattr(self, f"reaches{layer}")[m] for layer in range(len(self.hidden))]
-        pairs = [(torch.cat((a, free)), b) for a, b in zip((numbers, *layers), layers, strict=False)]
-        last = torch.cat((layers[-1], numbers, free) if self.direct else (layers[-1], free))
-        return pairs, last, ranks.repeat_interleave(self.outputs)
+        self.mlp = MaskedMLP(
+            orders.argsort(1),
+            parameters,
+            hidden,
+            context_features=context_features,
+            embed_dim=embed_dim,
+            activation=torch.relu,
+            skip=nn.Identity() if direct else None,
+        )
 
     def forward(self, inputs: Tensor, context: Tensor | None, m: int = 0) -> Tensor:
         """Inputs (B, D, K) and context (B, C) to parameters (B, D, P) under masks m."""
-        pairs, last, given = self._reaches(m, context)
-        numbers = inputs.flatten(1)[:, : self.seen]
-        free = inputs[:, 0, :0] if context is None else context
-        x = numbers
-        for layer, (takes, gives) in zip(self.hidden, pairs, strict=True):
-            x = torch.relu(layer(torch.cat((x, free), dim=1), takes, gives))
-        x = torch.cat((x, numbers, free) if self.direct else (x, free), dim=1)
-        return self.leave(x, last, given).unflatten(1, (-1, self.outputs))
+        return self.mlp(inputs.flatten(1), context, m)
 
     def steps(self, context: Tensor | None, like: Tensor, m: int = 0) -> Step:
-        """Draw with the first layer's sums remembered; of the last layer, each number takes its own rows."""
+        """Draw with the first layer's sums kept; of the last layer, each feature computes its own outputs only."""
         return self._draw(context, like, m).send
 
     def _draw(self, context: Tensor | None, like: Tensor, m: int) -> Generator[Tensor, Any, None]:
-        pairs, last, given = self._reaches(m, context)
+        mlp, degrees = self.mlp, self.mlp.degrees(m, context)
         free = like.new_zeros(like.shape[0], 0) if context is None else context
-        numbers = like.new_zeros(like.shape[0], self.seen)
-        weights = [layer.masked(*pair) for layer, pair in zip(self.hidden, pairs, strict=True)]
-        biases = [layer.bias for layer in self.hidden]
-        leave = self.leave.masked(last, given)
-        sums = F.linear(torch.cat((numbers, free), dim=1), weights[0], biases[0])
-        for place in self.orders[m].tolist():
-            x = torch.relu(sums)
-            for weight, bias in zip(weights[1:], biases[1:], strict=True):
-                x = torch.relu(F.linear(torch.cat((x, free), dim=1), weight, bias))
-            x = torch.cat((x, numbers, free) if self.direct else (x, free), dim=1)
-            own, seen = (slice(place * size, (place + 1) * size) for size in (self.outputs, self.inputs))
-            numbers[:, seen] = drawn = yield F.linear(x, leave[own], self.leave.bias[own])
+        x = like.new_zeros(like.shape[0], mlp.inputs)
+        layers = [*mlp.hidden, mlp.output]
+        weights = [layer.masked_weight(*pair) for layer, pair in zip(layers, degrees, strict=True)]
+        first, *others = [(weight, layer.bias) for weight, layer in zip(weights[:-1], mlp.hidden, strict=True)]
+        sums = F.linear(torch.cat((x, free), dim=1), *first)
+        for i in self.orders[m].tolist():
+            h = torch.relu(sums)
+            for weight, bias in others:
+                h = torch.relu(F.linear(torch.cat((h, free), dim=1), weight, bias))
+            out, seen = (slice(i * size, (i + 1) * size) for size in (mlp.outputs, mlp.embed_dim))
+            h = mlp.output_inputs(h, x, free)
+            x[:, seen] = drawn = yield F.linear(h, weights[-1][out], mlp.output.bias[out])
             sums = sums + drawn @ weights[0][:, seen].T
 
 

@@ -9,8 +9,7 @@ of numbers that are bent together (two passes are a coupling).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -21,7 +20,7 @@ from zuko.transforms import AutoregressiveTransform, DependentTransform
 
 from ...config import Width
 from ...layout import Layout
-from ...nets.masked import MaskedLinear, evenly_spaced_degrees
+from ...nets.masked import MaskedMLP
 from ...spaces import Space
 from .. import families
 from .coupling import lone, perceptrons
@@ -29,58 +28,33 @@ from .elementwise import Affine, Elementwise
 from .flow import Flow, FlowConfig, Inverted
 
 
-class MaskedMLP(nn.Module):
-    """An MLP of rows (B, D), and context (B, C) that every layer sees, to (B, D, P); starts as the zero function.
+class Autoregression(nn.Module):
+    """Lazy autoregressive transform (B, D): features of one block are transformed given those of earlier blocks.
 
-    What it says of a number depends on all numbers of the blocks before that one's, and on no other. Where a hidden
-    layer has fewer units than there are blocks to tell apart, the outputs see the numbers x directly, too: bent to
-    x / (1 + |x|), for a sample is drawn number upon number, and what lies far out would drive all that follow.
+    Where a hidden layer has fewer units than there are blocks to tell apart, the network's outputs see the features x
+    directly, too, as x / (1 + |x|): outliers cannot destabilise the sequential inverse.
 
     Args:
-        blocks: the block of each number, (D,), int64 from 0 on.
+        blocks: the block of each feature, (D,), int64 from 0.
         context_features: C, features of the context.
-        hidden: widths.
-        outputs: P.
+        hidden: widths of the network's hidden layers.
+        elementwise: the transform of one feature.
     """
-
-    blocks: Tensor
-    hidden: Any  # a list of masked layers
-
-    def __init__(self, blocks: Tensor, context_features: int, hidden: Sequence[int], outputs: int) -> None:
-        super().__init__()
-        self.register_buffer("blocks", blocks)
-        numbers, last = len(blocks), int(blocks.max())
-        least = 0 if context_features else 1  # units that see no number are of use where there is a condition
-        self.outputs, self.direct = outputs, any(width < last - least + 1 for width in hidden)
-        for layer, width in enumerate(hidden):
-            self.register_buffer(f"reaches{layer}", evenly_spaced_degrees(least, last, width))
-        widths = (numbers, *hidden)
-        self.hidden = nn.ModuleList(MaskedLinear(a + context_features, b) for a, b in pairwise(widths))
-        self.leave = MaskedLinear(widths[-1] + (numbers if self.direct else 0) + context_features, numbers * outputs)
-        nn.init.zeros_(self.leave.weight)
-        nn.init.zeros_(self.leave.bias)
-
-    def forward(self, rows: Tensor, context: Tensor | None) -> Tensor:
-        free = rows[..., :0] if context is None else context
-        none, numbers = self.blocks.new_zeros(free.shape[-1]), self.blocks + 1
-        x, reach = rows, numbers
-        for layer, masked in enumerate(self.hidden):
-            gives = getattr(self, f"reaches{layer}")
-            x, reach = F.silu(masked(torch.cat((x, free), dim=-1), torch.cat((reach, none)), gives)), gives
-        if self.direct:
-            x, reach = torch.cat((x, F.softsign(rows)), dim=-1), torch.cat((reach, numbers))
-        given = self.blocks.repeat_interleave(self.outputs)
-        told = self.leave(torch.cat((x, free), dim=-1), torch.cat((reach, none)), given)
-        return told.unflatten(-1, (-1, self.outputs))
-
-
-class Autoregression(nn.Module):
-    """Lazy autoregressive transform of rows (B, D): numbers of one block are bent as those of the blocks before say."""
 
     def __init__(self, blocks: Tensor, context_features: int, hidden: Sequence[int], elementwise: Elementwise) -> None:
         super().__init__()
-        self.network = MaskedMLP(blocks, context_features, hidden, elementwise.size)
-        self.elementwise, self.passes = elementwise, int(blocks.max()) + 1
+        self.passes = int(blocks.max()) + 1
+        degrees = self.passes if context_features else self.passes - 1
+        narrow = any(width < degrees for width in hidden)
+        self.network = MaskedMLP(
+            blocks,
+            elementwise.size,
+            hidden,
+            context_features=context_features,
+            activation=F.silu,
+            skip=F.softsign if narrow else None,
+        )
+        self.elementwise = elementwise
 
     def forward(self, context: Tensor | None) -> Transform:
         def meta(x: Tensor) -> Transform:

@@ -93,7 +93,7 @@ def test_the_jacobian_of_made_is_strictly_triangular_in_its_order(direct):
 
 def test_masked_weights_lie_between_units_of_rising_reach():
     layer = MaskedLinear(3, 2)
-    weight = layer.masked(torch.tensor([0, 1, 2]), torch.tensor([1, 0]))
+    weight = layer.masked_weight(torch.tensor([0, 1, 2]), torch.tensor([1, 0]))
     assert torch.equal(weight != 0, torch.tensor([[True, True, False], [True, False, False]]))
     x = torch.randn(5, 3)
     torch.testing.assert_close(layer(x, torch.tensor([0, 1, 2]), torch.tensor([1, 0])), x @ weight.T + layer.bias)
