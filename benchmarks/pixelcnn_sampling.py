@@ -16,7 +16,7 @@ from collections.abc import Callable
 import torch
 from maquette.core.families.autoregressive.pixelcnn import PixelCNNConfig
 from maquette.core.noise import KeyedNoise
-from maquette.core.samplers.ancestral import ancestral, recomputed
+from maquette.core.samplers.ancestral import ancestral, uncached_step
 from maquette.core.spaces import Binary, Field
 
 
@@ -35,7 +35,7 @@ def main() -> None:
     def naive(count: int) -> None:
         uniforms = KeyedNoise(0, index).uniform("numbers", (cells, 1))
         start = torch.zeros_like(uniforms[:, :, 0])
-        step = recomputed(lambda values: model.network(law.spread(values, values), None), start)
+        step = uncached_step(lambda values: model.network(law.spread(values, values), None), start)
         ancestral(step, law.draw, uniforms[:, :count])
 
     def timed(function: Callable[[], object], per: int) -> float:

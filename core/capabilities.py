@@ -36,7 +36,7 @@ class Density(Protocol):
 
 
 @runtime_checkable
-class Estimated(Protocol):
+class UnbiasedDensity(Protocol):
     """Estimates its log-density without bias, for less than the density itself takes."""
 
     def log_prob_estimate(self, x: Tree, condition: Tree | None = None, *, noise: Noise) -> Tensor:
@@ -204,9 +204,9 @@ class Constraint(Protocol):
 PROTOCOLS = {
     "sample": Sampler,
     "density": Density,
-    "estimate": Estimated,
+    "estimate": UnbiasedDensity,
     "bound": Bounded,
-    "evidence": Variational,
+    "elbo": Variational,
     "conditionals": Conditionals,
     "encode": Encodes,
     "quantise": Quantises,

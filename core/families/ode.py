@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from ..layout import Layout
 from ..noise import Noise
 from ..samplers.likelihood import exact_divergence, ode_log_prob
-from ..samplers.ode import INTEGRATORS, Method, VectorField, dopri5, grid
+from ..samplers.ode import INTEGRATORS, Method, VectorField, dopri5
+from ..samplers.schedules import linear_schedule
 from ..spaces import Tree
 
 
@@ -43,7 +44,7 @@ class ODEModel(nn.Module):
 
     def times(self) -> list[float]:
         """Times of the sampler, from noise to data."""
-        return grid(0.0, 1.0, self.steps)
+        return linear_schedule(0.0, 1.0, self.steps)
 
     def start(self, z: Tensor) -> Tensor:
         """Where the sampler puts standard normal rows (B, D)."""

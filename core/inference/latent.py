@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..capabilities import Encodes
-from ..samplers.paths import Path, spherical
+from ..samplers.interpolation import Interpolation, slerp
 from ..spaces import Tree
 
 
@@ -27,7 +27,7 @@ class Codes(Protocol):
 class NormalCodes:
     """Independent standard normals."""
 
-    between, quantile = staticmethod(spherical), staticmethod(torch.special.ndtri)
+    between, quantile = staticmethod(slerp), staticmethod(torch.special.ndtri)
 
 
 def _codes(model: Any) -> Codes:
@@ -41,7 +41,7 @@ def interpolate(
     condition: Tree | None = None,
     *,
     steps: int = 9,
-    path: Path | None = None,
+    path: Interpolation | None = None,
 ) -> list[Tree]:
     """Samples from `first` to `second` by way of their codes.
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..capabilities import Conditionals, Stepwise
-from ..samplers.ancestral import Step, recomputed
+from ..samplers.ancestral import Step, uncached_step
 from ..spaces import Levels, Tree
 
 
@@ -35,7 +35,7 @@ def steps(model: Conditionals, n: int, condition: Tree | None = None) -> Step:
     if isinstance(model, Stepwise):
         return model.steps(n, condition)
     order, place = model.order, model.order.argsort()
-    return recomputed(
+    return uncached_step(
         lambda sequence: model.conditionals(model.layout.unflatten(sequence[:, place]), condition)[:, order],
         blank(model, n),
     )

@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .init import zero_init
 
-class FourierTime(nn.Module):
+
+class TimeEmbedding(nn.Module):
     """Sines and cosines of a time at geometrically spaced frequencies (Vaswani et al., arXiv:1706.03762, 3.5).
 
     Args:
@@ -43,7 +45,7 @@ class Conditioner(nn.Module):
 
     def __init__(self, context_features: int, width: int, *, time: bool = False) -> None:
         super().__init__()
-        self.time = FourierTime() if time else None
+        self.time = TimeEmbedding() if time else None
         inputs = context_features + (self.time.features if self.time is not None else 0)
         self.hidden = nn.Linear(inputs, width) if inputs else None
         self.constant = None if inputs else nn.Parameter(torch.randn(width))
@@ -71,17 +73,8 @@ class Modulation(nn.Module):
     def __init__(self, features: int, width: int, count: int) -> None:
         super().__init__()
         self.count = count
-        self.linear = nn.Linear(features, width * count)
-        nn.init.zeros_(self.linear.weight)
-        nn.init.zeros_(self.linear.bias)
+        self.linear = zero_init(nn.Linear(features, width * count))
 
     def forward(self, features: Tensor) -> tuple[Tensor, ...]:
         """Features (B, F) to `count` tensors (B, width)."""
         return self.linear(features).chunk(self.count, dim=1)
-
-
-def zero(linear: nn.Linear) -> nn.Linear:
-    """Set a layer to the zero function."""
-    nn.init.zeros_(linear.weight)
-    nn.init.zeros_(linear.bias)
-    return linear

@@ -13,7 +13,8 @@ from ..config import Width
 from ..layout import Layout
 from ..spaces import Space
 from . import NetworkConfig, networks
-from .embeddings import FourierTime, zero
+from .embeddings import TimeEmbedding
+from .init import zero_init
 
 
 class MLP(nn.Sequential):
@@ -31,11 +32,11 @@ class MLPBackbone(nn.Module):
 
     def __init__(self, width: int, context_features: int, hidden: Sequence[int], *, time: bool) -> None:
         super().__init__()
-        self.time = FourierTime() if time else None
+        self.time = TimeEmbedding() if time else None
         self.net = MLP(width + context_features + (self.time.features if self.time is not None else 0), hidden, width)
         last = self.net[-1]
         assert isinstance(last, nn.Linear)
-        zero(last)
+        zero_init(last)
 
     def forward(self, x: Tensor, time: Tensor | None = None, condition: Tensor | None = None) -> Tensor:
         """x (B, D), time (B,), condition (B, C) to (B, D)."""

@@ -15,7 +15,8 @@ from torch.nn import functional as F
 from ..layout import Layout
 from ..spaces import Space
 from . import NetworkConfig, networks
-from .embeddings import Conditioner, Modulation, zero
+from .embeddings import Conditioner, Modulation
+from .init import zero_init
 
 
 class ResidualBlock(nn.Module):
@@ -56,7 +57,7 @@ class ResidualMLP(nn.Module):
         self.modulation = Modulation(width, width, 3 * depth + 2)
         self.enter = nn.Linear(inputs, width)
         self.blocks = nn.ModuleList(ResidualBlock(width, expansion) for _ in range(depth))
-        self.leave = zero(nn.Linear(width, outputs))
+        self.leave = zero_init(nn.Linear(width, outputs))
 
     def forward(self, x: Tensor, time: Tensor | None = None, condition: Tensor | None = None) -> Tensor:
         """x (B, inputs), time (B,), condition (B, context) to (B, outputs)."""

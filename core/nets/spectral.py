@@ -41,7 +41,7 @@ class SpectralNorm(nn.Module):
         return weight / sigma.clamp(min=1.0)
 
 
-def normalize(module: nn.Module, *, iterations: int = 8) -> nn.Module:
+def spectral_norm(module: nn.Module, *, iterations: int = 8) -> nn.Module:
     """Constrain every linear and convolution layer of a module, in place.
 
     Args:

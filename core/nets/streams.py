@@ -20,7 +20,8 @@ from ..layout import Layout, parts
 from ..spaces import Field, Space, Vector, size
 from . import NetworkConfig, networks
 from .conv import CONVOLUTIONS, Convolution
-from .embeddings import Conditioner, Modulation, zero
+from .embeddings import Conditioner, Modulation
+from .init import zero_init
 
 
 def overlaps(before: int, after: int) -> Tensor:
@@ -62,7 +63,7 @@ class Stream(nn.Module):
         self.enter = Convolution(field, field.channels, channels)
         self.modulation = Modulation(features, channels, 3 * depth)
         self.blocks = nn.ModuleList(Convolution(field, channels, channels) for _ in range(depth))
-        self.leave = zero(nn.Linear(channels, field.channels))
+        self.leave = zero_init(nn.Linear(channels, field.channels))
         self.gate = None if before is None else Gate(before, field)
 
     def forward(self, x: Tensor, features: Tensor, previous: Tensor | None) -> Tensor:
@@ -97,7 +98,7 @@ class Streams(nn.Module):
             Stream(field, previous, config.width, config.channels, config.depth)
             for field, previous in zip(fields.values(), before, strict=False)
         )
-        self.vectors = nn.ModuleList(zero(nn.Linear(config.width, part.dim)) for part in vectors)
+        self.vectors = nn.ModuleList(zero_init(nn.Linear(config.width, part.dim)) for part in vectors)
 
     def forward(self, x: Tensor, time: Tensor | None = None, condition: Tensor | None = None) -> Tensor:
         """x (B, D), time (B,), condition (B, C) to (B, D)."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .embeddings import zero
+from .init import zero_init
 
 
 class StrictlyLower(nn.Module):
@@ -54,7 +54,7 @@ class Channels(nn.Module):
     def __init__(self, numbers: int, inputs: int, features: int, outputs: int) -> None:
         super().__init__()
         self.mix = StrictlyLower(numbers, inputs, features, features)
-        self.leave = zero(nn.Linear(features, outputs))
+        self.leave = zero_init(nn.Linear(features, outputs))
 
     def forward(self, inputs: Tensor, features: Tensor) -> Tensor:
         """Inputs (N, C, K) and features (N, F) of N places to parameters (N, C, P)."""

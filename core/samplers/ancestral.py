@@ -28,7 +28,7 @@ def ancestral(step: Step, draw: Callable[[Tensor, Tensor], Tensor], uniforms: Te
     return torch.stack(values, dim=1)
 
 
-def recomputed(parameters: Callable[[Tensor], Tensor], start: Tensor) -> Step:
+def uncached_step(parameters: Callable[[Tensor], Tensor], start: Tensor) -> Step:
     """The step of a model that keeps nothing: all parameters anew for every number.
 
     Args:

@@ -12,7 +12,7 @@ Kernel = Callable[[Tensor, Noise], Tensor]
 """kernel(states (B, ...), noise of B rows) -> the next states."""
 
 
-def chain(kernel: Kernel, start: Tensor, steps: int, noise: Noise) -> Tensor:
+def markov_chain(kernel: Kernel, start: Tensor, steps: int, noise: Noise) -> Tensor:
     """The states after `steps` steps; step k reads the noise folded under "step/k"."""
     state = start
     for k in range(steps):

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 VectorField = Callable[[Tensor, Tensor], Tensor]
@@ -83,8 +82,3 @@ INTEGRATORS: dict[Method, Integrator] = {
     "rk4": rk4,
     "dopri5": dopri5,
 }
-
-
-def grid(start: float, stop: float, steps: int) -> list[float]:
-    """`steps` equal steps from start to stop: steps + 1 times."""
-    return torch.linspace(start, stop, steps + 1, dtype=torch.float64).tolist()

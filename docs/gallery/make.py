@@ -92,7 +92,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "gan": {
         "generator": _RESIDUAL,
         "critic": _RESIDUAL,
-        "spectral": False,
+        "spectral_norm": False,
         "loss": {"kind": "non-saturating", "r1": 0.1},
     },
     "hierarchical-vae": {"levels": [{"stride": 1, "groups": 2, "latent": 2}], "channels": 64, "loss": {"warmup": 1500}},

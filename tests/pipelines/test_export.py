@@ -28,7 +28,12 @@ PATCHES = {"layer_0": [3, 12], "layer_1": [6, 6], "layer_2": [6, 6]}
 TRANSFORMER = {"kind": "transformer", "width": 16, "depth": 1, "heads": 2, "patch": PATCHES}
 MATCHING = {"kind": "flow-matching", "network": TRANSFORMER, "method": "euler", "steps": 2}
 STREAMS = {"kind": "streams", "channels": 2, "depth": 1, "width": 8}
-GAN = {"kind": "gan", "generator": STREAMS, "critic": {"kind": "residual", "width": 8, "depth": 1}, "spectral": True}
+GAN = {
+    "kind": "gan",
+    "generator": STREAMS,
+    "critic": {"kind": "residual", "width": 8, "depth": 1},
+    "spectral_norm": True,
+}
 CHAINS = {
     "coupling, coupling": (COUPLING, COUPLING),
     "autoregressive, distilled": (AUTOREGRESSIVE, {"kind": "distilled", "teacher": MATCHING}),

@@ -12,7 +12,7 @@ from ...layout import Layout, cast_like
 from ...likelihoods import Likelihood, at_least_float32
 from ...noise import Noise, require_batch_size
 from ...objective import Losses, Objective, Player, Stage
-from ...samplers.ancestral import Step, ancestral, recomputed
+from ...samplers.ancestral import Step, ancestral, uncached_step
 from ...spaces import Tree
 
 
@@ -107,7 +107,7 @@ class Autoregressive(nn.Module):
         embed = self.likelihood.embed
         if not isinstance(self.network, Incremental):
             start = like.new_zeros(like.shape[:2])
-            return recomputed(lambda sequence: at_least_float32(self.network(embed(sequence, like), context)), start)
+            return uncached_step(lambda sequence: at_least_float32(self.network(embed(sequence, like), context)), start)
         step = self.network.steps(context, like)
         return lambda previous: at_least_float32(step(None if previous is None else embed(previous, like)))
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ...errors import ConfigError
 from ...layout import Layout
 from ...likelihoods import SUPPORTS, AnyLikelihood, Likelihood, likelihood_of
-from ...nets.embeddings import zero
+from ...nets.init import zero_init
 from ...samplers.ancestral import Step
 from ...spaces import Field, Space
 from .. import FamilyConfig, families
@@ -58,7 +58,7 @@ class Recurrent(nn.Module):
             # open forget gates carry gradients far from the start (Gers et al., Neural Comput. 12 (2000) 2451)
             for layer in range(config.depth):
                 nn.init.ones_(getattr(self.cell, f"bias_ih_l{layer}").detach()[width : 2 * width])
-        self.leave = zero(nn.Linear(width, law.parameters))
+        self.leave = zero_init(nn.Linear(width, law.parameters))
 
     def forward(self, inputs: Tensor, context: Tensor | None) -> Tensor:
         """Parameters (B, D, P)."""

@@ -20,7 +20,7 @@ from ...layout import Layout
 from ...likelihoods import SUPPORTS, AnyLikelihood, Likelihood, likelihood_of
 from ...nets.attention import Attention, Cache, Rotary, SwiGLU, require_heads
 from ...nets.causal import shift
-from ...nets.embeddings import zero
+from ...nets.init import zero_init
 from ...nets.sparse_attention import All, Every, Last, Pattern
 from ...samplers.ancestral import Step
 from ...spaces import Space
@@ -76,7 +76,7 @@ class Decoder(nn.Module):
         patterns = [config.pattern(layer) for layer in range(config.depth)]
         self.blocks = nn.ModuleList(Block(width, config.heads, inner, rotary, pattern) for pattern in patterns)
         self.norm = nn.RMSNorm(width)
-        self.leave = zero(nn.Linear(width, law.parameters))
+        self.leave = zero_init(nn.Linear(width, law.parameters))
 
     def forward(self, inputs: Tensor, context: Tensor | None, keep: Tensor | None = None) -> Tensor:
         """Parameters (B, D, P); `keep` (B, *dropped) multiplies what blocks add."""

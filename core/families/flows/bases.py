@@ -19,8 +19,8 @@ from ...config import Config
 from ...errors import ConfigError
 from ...layout import Layout
 from ...noise import Noise
+from ...samplers.interpolation import lerp, slerp
 from ...samplers.likelihood import normal_log_density
-from ...samplers.paths import linear, spherical
 from ...spaces import Field
 
 
@@ -54,7 +54,7 @@ class Normal(nn.Module):
     """Independent standard normals."""
 
     description = "normal base"
-    between, quantile = staticmethod(spherical), staticmethod(torch.special.ndtri)
+    between, quantile = staticmethod(slerp), staticmethod(torch.special.ndtri)
 
     def __init__(self, layout: Layout) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class Uniform(nn.Module):
     """Independent uniform numbers on [-bound, bound]."""
 
     description = "uniform base"
-    between = staticmethod(linear)
+    between = staticmethod(lerp)
 
     def __init__(self, layout: Layout, bound: float) -> None:
         super().__init__()
@@ -100,7 +100,7 @@ class Angles(Uniform):
 
     def between(self, a: Tensor, b: Tensor, times: Tensor) -> Tensor:
         """Along the shorter arcs."""
-        return wrapped(linear(a, a + wrapped(b - a), times))
+        return wrapped(lerp(a, a + wrapped(b - a), times))
 
 
 def wrapped(angle: Tensor) -> Tensor:
@@ -144,7 +144,7 @@ class RandomField(nn.Module):
 
     def between(self, a: Tensor, b: Tensor, times: Tensor) -> Tensor:
         """Along the great circle of the white noise behind the fields."""
-        white = spherical(self.filter(a, -0.5), self.filter(b, -0.5), times)
+        white = slerp(self.filter(a, -0.5), self.filter(b, -0.5), times)
         return self.filter(white.flatten(0, 1), 0.5).unflatten(0, white.shape[:2])
 
     def quantile(self, shares: Tensor) -> Tensor:

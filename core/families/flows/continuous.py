@@ -26,7 +26,8 @@ from ...nets.residual import ResidualConfig
 from ...noise import Noise
 from ...objective import Losses, Objective, Player, Stage
 from ...samplers.likelihood import exact_divergence, hutchinson, log_prob_and_roughness
-from ...samplers.ode import INTEGRATORS, Method, VectorField, grid
+from ...samplers.ode import INTEGRATORS, Method, VectorField
+from ...samplers.schedules import linear_schedule
 from ...spaces import Space
 from .. import FamilyConfig, families
 from ..ode import ODEModel
@@ -76,10 +77,10 @@ class ContinuousObjective(Objective):
             divergence=exact_divergence if exact else hutchinson(noise.normal("probe", (layout.features,))),
             integrate=INTEGRATORS[model.method],
         )
-        log_prob, roughness = along(grid(1.0, 0.0, model.steps))
+        log_prob, roughness = along(linear_schedule(1.0, 0.0, model.steps))
         error = torch.zeros_like(log_prob)
         if not self.coupled:  # steps of a given size
-            error = (log_prob - along(grid(1.0, 0.0, model.steps // 2))[0]).abs()
+            error = (log_prob - along(linear_schedule(1.0, 0.0, model.steps // 2))[0]).abs()
         losses = (DOUBT * error - log_prob + model.config.roughness * roughness) / layout.features
         return Losses(losses, metrics={"nll": -log_prob / layout.features, "error": error / layout.features})
 

@@ -19,7 +19,7 @@ from zuko.transforms import PermutationTransform
 from ...config import Width
 from ...errors import ConfigError
 from ...layout import Layout
-from ...nets.embeddings import zero
+from ...nets.init import zero_init
 from ...nets.mlp import MLP
 from ...spaces import Space
 from .. import families
@@ -101,7 +101,7 @@ def perceptrons(layout: Layout, hidden: Sequence[int]) -> Networks:
         mlp = MLP(stays + layout.context_features, hidden, outputs)
         last = mlp[-1]
         assert isinstance(last, nn.Linear)
-        zero(last)
+        zero_init(last)
         return mlp
 
     return network

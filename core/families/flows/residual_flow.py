@@ -79,7 +79,7 @@ class Contraction(nn.Module):
         for layer, spread in zip(layers, (*spreads, 0.0), strict=True):
             nn.init.orthogonal_(layer.weight)
             nn.init.normal_(layer.bias, std=spread)
-        self.layers = nn.ModuleList(spectral.normalize(layer, iterations=iterations) for layer in layers)
+        self.layers = nn.ModuleList(spectral.spectral_norm(layer, iterations=iterations) for layer in layers)
         self.bends = nn.ModuleList(LipSwish(SHARPNESS / spread) for spread in spreads)
         # the condition moves the first layer, and may do so as much as it likes
         self.condition = nn.Linear(layout.context_features, hidden[0], bias=False) if layout.context_features else None

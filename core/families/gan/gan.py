@@ -16,7 +16,7 @@ from ...data import Batch
 from ...layout import Layout
 from ...nets import AnyNetwork, NetworkConfig
 from ...nets.residual import ResidualConfig
-from ...nets.spectral import normalize
+from ...nets.spectral import spectral_norm
 from ...noise import Noise
 from ...objective import Losses, Objective, Player, Stage
 from ...spaces import Space, Tree
@@ -30,14 +30,14 @@ class Critic(nn.Module):
     With `diversity` the read-out also sees the spread of the batch (after Karras et al., arXiv:1710.10196, 3).
     """
 
-    def __init__(self, body: nn.Module, width: int, *, diversity: bool) -> None:
+    def __init__(self, body: nn.Module, width: int, *, minibatch_std: bool) -> None:
         super().__init__()
-        self.body, self.diversity = body, diversity
-        self.readout = nn.Linear(width + diversity, 1)
+        self.body, self.minibatch_std = body, minibatch_std
+        self.readout = nn.Linear(width + minibatch_std, 1)
 
     def forward(self, x: Tensor, condition: Tensor | None) -> Tensor:
         features = self.body(x, None, condition)
-        if self.diversity:
+        if self.minibatch_std:
             spread = (x.var(dim=0, correction=0) + 1e-8).sqrt().mean()
             features = torch.cat((features, spread.expand(x.shape[0], 1)), dim=1)
         return self.readout(features).squeeze(1)
@@ -56,7 +56,7 @@ class GAN(nn.Module):
         return self.layout.unflatten(self.generator(z, None, self.layout.context(condition, z)))
 
     def stages(self) -> list[Stage]:
-        critic = Player("critic", CriticObjective(self), (self.critic,), self.config.critic_turns)
+        critic = Player("critic", CriticObjective(self), (self.critic,), self.config.n_critic)
         return [Stage("fit", (critic, Player("generator", GeneratorObjective(self), (self.generator,))))]
 
 
@@ -66,7 +66,7 @@ class CriticObjective(Objective):
     def __init__(self, model: GAN) -> None:
         super().__init__()
         self.model, self.loss = model, model.config.loss
-        self.coupled, self.double_backward = model.config.diversity, model.config.loss.penalised
+        self.coupled, self.double_backward = model.config.minibatch_std, model.config.loss.penalised
 
     def forward(self, batch: Batch, noise: Noise) -> Losses:
         layout, critic = self.model.layout, self.model.critic
@@ -99,7 +99,7 @@ class GeneratorObjective(Objective):
 
     def __init__(self, model: GAN) -> None:
         super().__init__()
-        self.model, self.coupled = model, model.config.diversity
+        self.model, self.coupled = model, model.config.minibatch_std
 
     def forward(self, batch: Batch, noise: Noise) -> Losses:
         layout = self.model.layout
@@ -122,20 +122,20 @@ class GANConfig(FamilyConfig):
     generator: AnyNetwork = ResidualConfig()
     critic: AnyNetwork = ResidualConfig()
     loss: Loss = NonSaturating()
-    spectral: bool = Field(default=False, description="spectral normalisation of the critic")
-    diversity: bool = Field(default=False, description="the critic sees the spread of its batch; couples samples")
-    critic_turns: int = Field(default=1, ge=1, description="steps of the critic per step of the generator")
+    spectral_norm: bool = Field(default=False, description="spectral normalisation of the critic")
+    minibatch_std: bool = Field(default=False, description="the critic sees the spread of its batch; couples samples")
+    n_critic: int = Field(default=1, ge=1, description="steps of the critic per step of the generator")
 
     def build(self, space: Space, condition: Space | None = None) -> GAN:
         layout = Layout(space, condition)
         generator_config: NetworkConfig = self.generator
         critic_config: NetworkConfig = self.critic
-        critic = Critic(critic_config.build(space, condition), layout.features, diversity=self.diversity)
-        if self.spectral:
-            normalize(critic)
+        critic = Critic(critic_config.build(space, condition), layout.features, minibatch_std=self.minibatch_std)
+        if self.spectral_norm:
+            spectral_norm(critic)
         return GAN(self, layout, generator_config.build(space, condition), critic)
 
     @classmethod
     def example(cls) -> GANConfig:
         small = ResidualConfig(width=16, depth=1)
-        return cls(generator=small, critic=small, loss=NonSaturating(r1=0.1), spectral=True)
+        return cls(generator=small, critic=small, loss=NonSaturating(r1=0.1), spectral_norm=True)

@@ -107,7 +107,7 @@ class Wasserstein(AdversarialLoss):
         return self.clip
 
 
-class GradientPenalty(AdversarialLoss):
+class WassersteinGP(AdversarialLoss):
     """WGAN-GP, Gulrajani et al., arXiv:1704.00028: slopes of one between real and generated samples."""
 
     kind: Literal["wgan-gp"] = "wgan-gp"
@@ -126,4 +126,4 @@ class GradientPenalty(AdversarialLoss):
         return self.weight * ((squared_slope(score, between) + 1e-12).sqrt() - 1).square()
 
 
-Loss = Annotated[NonSaturating | LeastSquares | Hinge | Wasserstein | GradientPenalty, Field(discriminator="kind")]
+Loss = Annotated[NonSaturating | LeastSquares | Hinge | Wasserstein | WassersteinGP, Field(discriminator="kind")]

@@ -20,7 +20,7 @@ from ...likelihoods import AnyLikelihood
 from ...nets.encoder_decoder import AnyCoder, CoderConfig, MLPCoderConfig
 from ...noise import Noise, require_batch_size
 from ...objective import Losses, Objective, Player, Stage
-from ...samplers.markov import Kernel, chain
+from ...samplers.markov import Kernel, markov_chain
 from ...spaces import Space, Tree
 from .. import FamilyConfig, families
 from .corruption import Corruption, corruption_of
@@ -78,7 +78,7 @@ class DenoisingAutoencoder(nn.Module):
         observed, last = self.observed, self.config.steps - 1
         like = next(self.parameters()).new_zeros(n, observed.layout.features, observed.law.parameters)
         context = observed.context(condition, like)
-        rows = chain(self.kernel(context), observed.draw_rows(like, noise), last, noise)
+        rows = markov_chain(self.kernel(context), observed.draw_rows(like, noise), last, noise)
         return self.mend(self.spoil(rows, noise.fold(f"step/{last}")), context)
 
     def sample(self, n: int, condition: Tree | None = None, *, noise: Noise) -> Tree:

@@ -30,7 +30,7 @@ from ..bench import all_states
 from .autoregressive import check_causal, check_compression, check_conditionals
 from .codebooks import check_straight_through
 from .declaration import check_declaration, check_saving
-from .density import check_bound, check_estimate, check_evidence, check_log_prob, check_normalised, check_sample_density
+from .density import check_bound, check_elbo, check_estimate, check_log_prob, check_normalised, check_sample_density
 from .invertible import check_inverse, check_log_det
 from .sampling import check_sample, check_sample_condition, check_sample_rows
 from .training import check_gradients, check_losses, check_purity
@@ -77,7 +77,7 @@ LAWS: dict[str, Law] = {
     "sample-density": Law(check_sample_density, ("sample", "density"), where=_summable),
     "estimate": Law(check_estimate, ("density", "estimate")),
     "bound": Law(check_bound, ("bound",), where=_enumerable),
-    "evidence": Law(check_evidence, ("bound", "evidence")),
+    "elbo": Law(check_elbo, ("bound", "elbo")),
     "causal": Law(check_causal, ("conditionals",)),
     "conditionals": Law(check_conditionals, ("conditionals", "density", "sample")),
     "compression": Law(check_compression, ("conditionals", "density", "sample"), where=_compressible),

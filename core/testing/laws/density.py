@@ -164,7 +164,7 @@ def check_bound(config: FamilyConfig, space: Space, condition: Space | None) -> 
     )
 
 
-def check_evidence(config: FamilyConfig, space: Space, condition: Space | None) -> None:
+def check_elbo(config: FamilyConfig, space: Space, condition: Space | None) -> None:
     """The terms of a bound are those of the bound: no divergence is negative, and both have one mean (within 4 sigma).
 
     A divergence in closed form and the log-ratio of a draw meet here.
@@ -173,10 +173,10 @@ def check_evidence(config: FamilyConfig, space: Space, condition: Space | None) 
     x, c = repeated(draw(space, 1, seed=1), n), repeated(condition_of(condition, 1), n)
     assert x is not None
     with torch.no_grad():
-        evidence = model.elbo(x, c, noise=keyed(n))
-        away = evidence.bound - model.log_bound(x, c, noise=keyed(n, seed=1))
-    assert evidence.reconstruction.shape == (n,)
-    for name, terms in evidence.divergence.items():
+        elbo = model.elbo(x, c, noise=keyed(n))
+        away = elbo.bound - model.log_bound(x, c, noise=keyed(n, seed=1))
+    assert elbo.reconstruction.shape == (n,)
+    for name, terms in elbo.kl.items():
         assert terms.shape[0] == n, f"{name} has shape {tuple(terms.shape)}, expected {n} rows"
         assert (terms >= -TOLERANCES[config.tolerance]).all(), f"{name} is negative"
     error = (away.std() / math.sqrt(n)).item()

@@ -9,11 +9,11 @@ import pytest
 import torch
 from maquette.core.data import Batch, TensorSource
 from maquette.core.engine import clock, optimizers
+from maquette.core.engine.batch_order import BatchOrder, split_batch
 from maquette.core.engine.ema import ExponentialMovingAverage
 from maquette.core.engine.evaluate import NoiseFactory
 from maquette.core.engine.finite import FiniteCheck, NotFinite
 from maquette.core.engine.loop import fit
-from maquette.core.engine.batch_order import BatchOrder, split_batch
 from maquette.core.engine.parallel import World, shard
 from maquette.core.engine.plan import OptimizerConfig, ParallelConfig, Plan, TrainingConfig
 from maquette.core.engine.trainer import PlayerTrainer

@@ -29,7 +29,7 @@ MODELS = {
     "flow-matching": FlowMatchingConfig(network=PATCHES, steps=2),
     "edm": EDMConfig(network=PATCHES, steps=2),
     "distilled": DistilledConfig(teacher=FlowMatchingConfig(network=PATCHES, steps=2)),
-    "gan": GANConfig(generator=STREAMS, critic=STREAMS, spectral=True),
+    "gan": GANConfig(generator=STREAMS, critic=STREAMS, spectral_norm=True),
     "chain": ChainConfig(first=FLOW, second=FlowMatchingConfig(network=PATCHES, steps=2), split=("e",)),
     "transformer": DecoderConfig.example(),
     "pixelcnn": PixelCNNConfig.example(),

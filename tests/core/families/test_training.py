@@ -9,7 +9,7 @@ from maquette.core.engine.loop import fit
 from maquette.core.engine.plan import ParallelConfig, TrainingConfig
 from maquette.core.families import families
 from maquette.core.families.gan.gan import GANConfig
-from maquette.core.families.gan.losses import GradientPenalty, Hinge, LeastSquares, Wasserstein
+from maquette.core.families.gan.losses import Hinge, LeastSquares, Wasserstein, WassersteinGP
 from maquette.core.nets.residual import ResidualConfig
 from maquette.core.spaces import Vector, size
 from maquette.core.testing.bench import cases, draw
@@ -69,16 +69,16 @@ def adversaries(loss, **options):
 
 @pytest.mark.parametrize(
     "loss",
-    [LeastSquares(), Hinge(), Wasserstein(clip=0.05), GradientPenalty()],  # the family's example has the fifth
+    [LeastSquares(), Hinge(), Wasserstein(clip=0.05), WassersteinGP()],  # the family's example has the fifth
     ids=lambda loss: loss.kind,
 )
 def test_processes_change_nothing_for_adversaries(loss, tmp_path, crew):
     """Clipping and spectral norms stage on shards of the critic's weights, penalties differentiate through them."""
     assert_processes_do_not_matter(
-        *adversaries(loss, spectral=loss.kind == "hinge"), tmp_path, stop=STEPS // 2, crew=crew
+        *adversaries(loss, spectral_norm=loss.kind == "hinge"), tmp_path, stop=STEPS // 2, crew=crew
     )
 
 
 def test_sharded_processes_give_the_whole_curve_of_wgan_gp(tmp_path, crew):
-    case = adversaries(GradientPenalty(), critic_turns=2)
+    case = adversaries(WassersteinGP(), n_critic=2)
     assert_world_size_does_not_matter(*case, tmp_path, crew=crew, kinds=("fsdp",))

@@ -5,7 +5,7 @@ from maquette.core.families.flows.spline import SplineConfig
 from maquette.core.families.vae.vae import VAEConfig
 from maquette.core.inference.latent import interpolate, plane, traverse
 from maquette.core.nets.encoder_decoder import MLPCoderConfig
-from maquette.core.samplers.paths import linear
+from maquette.core.samplers.interpolation import lerp
 from maquette.core.spaces import Binary, Interval, Vector
 from maquette.core.testing.bench import draw, keyed, shaken
 
@@ -18,7 +18,7 @@ def test_a_linear_model_interpolates_linearly():
     config = VAEConfig(latent=3, coder=MLPCoderConfig(hidden=()))
     model = shaken(config, Vector(dim=4), Vector(dim=1))
     one, two, c = draw(Vector(dim=4), 5, 1), draw(Vector(dim=4), 5, 2), draw(Vector(dim=1), 5, 3)
-    stops = interpolate(model, one, two, c, steps=5, path=linear)
+    stops = interpolate(model, one, two, c, steps=5, path=lerp)
     ends = [model.decode(model.encode(x, c), c) for x in (one, two)]
     torch.testing.assert_close(torch.stack(stops), torch.lerp(*ends, torch.linspace(0, 1, 5).double()[:, None, None]))
 
@@ -49,7 +49,7 @@ def test_walks_keep_to_the_law_of_the_codes():
     stops = torch.stack(interpolate(flow, corners[:1], corners[1:], steps=5))
     assert ((stops > 0) & (stops < 1)).all()
     torch.testing.assert_close(
-        flow.encode(stops[:, 0]), linear(*flow.encode(corners)[:, None], torch.linspace(0, 1, 5).double())[:, 0]
+        flow.encode(stops[:, 0]), lerp(*flow.encode(corners)[:, None], torch.linspace(0, 1, 5).double())[:, 0]
     )
     grid = plane(flow, flow.encode(corners)[0], (0, 1), 4)
     torch.testing.assert_close(grid[:, 0, 0], torch.tensor([-3.75, -1.25, 1.25, 3.75], dtype=torch.float64))

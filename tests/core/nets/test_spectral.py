@@ -1,7 +1,7 @@
 """Spectral normalisation and regularisation without state: singular values at most one, or summed as a price."""
 
 import torch
-from maquette.core.nets.spectral import SpectralPenalty, normalize
+from maquette.core.nets.spectral import SpectralPenalty, spectral_norm
 from torch import nn
 
 
@@ -16,7 +16,7 @@ def test_large_weights_are_scaled_to_one():
         for parameter in module.parameters():
             parameter.mul_(30)
     before = [layer.weight.detach().clone() for layer in module]
-    normalize(module, iterations=50)
+    spectral_norm(module, iterations=50)
     for layer, weight in zip(module, before, strict=True):
         sigma = torch.linalg.matrix_norm(layer.weight.flatten(1), ord=2)
         torch.testing.assert_close(sigma, torch.tensor(1.0), rtol=1e-3, atol=0)
@@ -30,21 +30,21 @@ def test_small_weights_are_left_alone():
         for parameter in module.parameters():
             parameter.mul_(0.01)
     before = [layer.weight.detach().clone() for layer in module]
-    normalize(module)
+    spectral_norm(module)
     assert all(torch.equal(layer.weight, weight) for layer, weight in zip(module, before, strict=True))
 
 
 def test_a_zero_layer_gets_a_finite_gradient():
     layer = nn.Sequential(nn.Linear(3, 2))
     nn.init.zeros_(layer[0].weight)
-    normalize(layer)
+    spectral_norm(layer)
     layer(torch.ones(1, 3)).sum().backward()
     gradient = next(parameter.grad for name, parameter in layer.named_parameters() if "original" in name)
     torch.testing.assert_close(gradient, torch.ones(2, 3))
 
 
 def test_nothing_changes_between_calls():
-    module = normalize(nn.Sequential(nn.Linear(5, 5)))
+    module = spectral_norm(nn.Sequential(nn.Linear(5, 5)))
     before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
     first, second = module[0].weight, module[0].weight
     assert torch.equal(first, second)

@@ -4,7 +4,8 @@ import math
 
 import pytest
 import torch
-from maquette.core.samplers.ode import INTEGRATORS, dopri5, grid
+from maquette.core.samplers.ode import INTEGRATORS, dopri5
+from maquette.core.samplers.schedules import linear_schedule
 
 ORDERS = {"euler": 1, "midpoint": 2, "heun": 2, "rk4": 4}
 
@@ -25,14 +26,14 @@ X = torch.tensor([[1.0, 0.0], [0.3, -2.0]], dtype=torch.float64)
 @pytest.mark.parametrize("name", ORDERS)
 def test_order_of_convergence(name):
     def error(steps):
-        return (INTEGRATORS[name](swirl, X, grid(0, 1, steps)) - turned(X, 1.5)).abs().max().item()
+        return (INTEGRATORS[name](swirl, X, linear_schedule(0, 1, steps)) - turned(X, 1.5)).abs().max().item()
 
     assert math.log2(error(20) / error(40)) == pytest.approx(ORDERS[name], abs=0.15)
 
 
 @pytest.mark.parametrize("name", INTEGRATORS)
 def test_backwards_undoes_forwards(name):
-    integrate, times = INTEGRATORS[name], grid(0, 1, 200)
+    integrate, times = INTEGRATORS[name], linear_schedule(0, 1, 200)
     there = integrate(swirl, X, times)
     back = integrate(swirl, there, times[::-1])
     torch.testing.assert_close(back, X, rtol=0, atol=0.03 if name == "euler" else 1e-4)
@@ -48,4 +49,4 @@ def test_no_step_is_no_motion(name):
 
 
 def test_a_grid_ends_where_it_should():
-    assert grid(0, 1, 4) == [0, 0.25, 0.5, 0.75, 1]
+    assert linear_schedule(0, 1, 4) == [0, 0.25, 0.5, 0.75, 1]

@@ -182,7 +182,7 @@ class Coins(nn.Module):
         slack = noise.normal("slack")
         return self.log_prob(x, condition) + slack - {"optimist": 0, "pessimist": 1}.get(self.fault, 0.5)
 
-    def evidence(self, x, condition=None, *, noise):
+    def elbo(self, x, condition=None, *, noise):
         price = torch.full_like(x[:, :1], {"cheap": 0.3, "bribe": -0.5}.get(self.fault, 0.5))
         level = self.log_prob(x, condition) - (1.0 if self.fault == "bribe" else 0.0)
         return ELBO(level, {"all": price})
@@ -272,8 +272,8 @@ def where(config):
         ("bound", CoinsConfig(fault="optimist")),
         ("bound", CoinsConfig(fault="pessimist")),
         ("bound", LooseCoinsConfig(fault="optimist")),
-        ("evidence", CoinsConfig(fault="cheap")),
-        ("evidence", CoinsConfig(fault="bribe")),
+        ("elbo", CoinsConfig(fault="cheap")),
+        ("elbo", CoinsConfig(fault="bribe")),
         ("causal", CoinsConfig(fault="peek")),
         ("conditionals", CoinsConfig(fault="product")),
         ("conditionals", CoinsConfig(fault="again")),

@@ -5,11 +5,11 @@ import torch
 from maquette.core.data import Batch
 from maquette.core.families.gan.gan import Critic, GANConfig
 from maquette.core.families.gan.losses import (
-    GradientPenalty,
     Hinge,
     LeastSquares,
     NonSaturating,
     Wasserstein,
+    WassersteinGP,
     squared_slope,
 )
 from maquette.core.nets.mlp import MLPConfig
@@ -22,7 +22,7 @@ from maquette.core.testing.bench import cases, draw, keyed, shaken
 from maquette.core.testing.laws.training import check_gradients, check_losses, check_purity
 
 SMALL = ResidualConfig(width=16, depth=1)
-LOSSES = [NonSaturating(), NonSaturating(r1=1.0), LeastSquares(), Hinge(), Wasserstein(), GradientPenalty()]
+LOSSES = [NonSaturating(), NonSaturating(r1=1.0), LeastSquares(), Hinge(), Wasserstein(), WassersteinGP()]
 REAL, FAKE = torch.tensor([2.0, -0.5]), torch.tensor([0.3, -3.0])
 
 
@@ -33,7 +33,7 @@ REAL, FAKE = torch.tensor([2.0, -0.5]), torch.tensor([0.3, -3.0])
         (LeastSquares(), 0.5 * (REAL - 1) ** 2 + 0.5 * FAKE**2, 0.5 * (FAKE - 1) ** 2),
         (Hinge(), torch.tensor([0 + 1.3, 1.5 + 0]), -FAKE),
         (Wasserstein(), FAKE - REAL, -FAKE),
-        (GradientPenalty(), FAKE - REAL, -FAKE),
+        (WassersteinGP(), FAKE - REAL, -FAKE),
     ],
 )
 def test_formulas(loss, critic, generator):
@@ -56,7 +56,7 @@ def test_penalties():
 
     real, fake = torch.zeros(4, 2), torch.ones(4, 2)
     noise = keyed(4, dtype=torch.float32)
-    torch.testing.assert_close(GradientPenalty(weight=10).penalty(score, real, fake, noise), torch.full((4,), 40.0))
+    torch.testing.assert_close(WassersteinGP(weight=10).penalty(score, real, fake, noise), torch.full((4,), 40.0))
     torch.testing.assert_close(NonSaturating(r1=2.0).penalty(score, real, fake, noise), torch.full((4,), 9.0))
     assert all(loss.penalty(score, real, fake, noise) is None for loss in LOSSES if not loss.penalised)
 
@@ -69,15 +69,15 @@ def test_the_penalty_looks_between_real_and_generated_samples():
         return x.sum(1)
 
     real, fake = torch.zeros(100, 2), torch.ones(100, 2)
-    GradientPenalty().penalty(score, real, fake, keyed(100, dtype=torch.float32))
+    WassersteinGP().penalty(score, real, fake, keyed(100, dtype=torch.float32))
     assert (seen[0][:, 0] == seen[0][:, 1]).all()
     assert 0 < seen[0].min() < 0.1 < 0.9 < seen[0].max() < 1
 
 
-@pytest.mark.parametrize("spectral", [False, True])
+@pytest.mark.parametrize("spectral_norm", [False, True])
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.kind)
-def test_every_loss_keeps_the_laws_of_training(loss, spectral):
-    config = GANConfig(generator=SMALL, critic=SMALL, loss=loss, spectral=spectral)
+def test_every_loss_keeps_the_laws_of_training(loss, spectral_norm):
+    config = GANConfig(generator=SMALL, critic=SMALL, loss=loss, spectral_norm=spectral_norm)
     for check in (check_purity, check_losses):
         check(config, *cases(config)[1])
 
@@ -92,7 +92,7 @@ def test_every_parameter_gets_a_gradient(loss):
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.kind)
 def test_double_backward_is_declared(loss):
     critic, generator = GANConfig(generator=SMALL, critic=SMALL, loss=loss).build(Vector(dim=2)).stages()[0].players
-    assert critic.objective.double_backward == (loss in (NonSaturating(r1=1.0), GradientPenalty()))
+    assert critic.objective.double_backward == (loss in (NonSaturating(r1=1.0), WassersteinGP()))
     assert not generator.objective.double_backward
 
 
@@ -125,7 +125,7 @@ def test_only_clipping_losses_clip():
 
 
 def test_spectral_normalisation_is_the_critics_alone():
-    model = GANConfig(generator=SMALL, critic=SMALL, spectral=True).build(Vector(dim=2))
+    model = GANConfig(generator=SMALL, critic=SMALL, spectral_norm=True).build(Vector(dim=2))
     assert all("parametrizations" not in name for name, _ in model.generator.named_parameters())
     assert sum("original" in name for name, _ in model.critic.named_parameters()) == sum(
         isinstance(module, torch.nn.Linear) for module in model.critic.modules()
@@ -133,7 +133,7 @@ def test_spectral_normalisation_is_the_critics_alone():
 
 
 def test_diversity_sees_the_spread_of_the_batch_and_says_so():
-    config = GANConfig(generator=SMALL, critic=SMALL, diversity=True)
+    config = GANConfig(generator=SMALL, critic=SMALL, minibatch_std=True)
     model = shaken(config, Vector(dim=2), None)
     assert all(player.objective.coupled for player in model.stages()[0].players)
     assert isinstance(model.critic, Critic)

@@ -9,7 +9,7 @@ from maquette.core.families.vae.denoising import DenoisingConfig
 from maquette.core.inference.importance import importance_bound
 from maquette.core.nets.encoder_decoder import ConvCoderConfig, MLPCoderConfig
 from maquette.core.noise import KeyedNoise
-from maquette.core.samplers.markov import chain
+from maquette.core.samplers.markov import markov_chain
 from maquette.core.spaces import Binary, Field, Interval, Levels, Real, Vector
 from maquette.core.testing.bench import draw, keyed, shaken
 from maquette.core.testing.laws.sampling import check_sample
@@ -73,7 +73,7 @@ def test_a_step_of_the_chain_spoils_and_mends():
     model, transition = bayes(law, share=0.3)
     n = 6000
     with torch.no_grad():
-        x = chain(model.kernel(None), torch.full((n, 1), 2), 1, keyed(n))
+        x = markov_chain(model.kernel(None), torch.full((n, 1), 2), 1, keyed(n))
     share = torch.bincount(x[:, 0], minlength=5) / n
     expected = transition[2]
     assert ((share - expected).abs() < 4 * (expected * (1 - expected) / n).sqrt()).all()

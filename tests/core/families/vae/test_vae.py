@@ -147,7 +147,7 @@ def test_a_convolutional_bound_is_honest():
 
 def test_what_it_can_do():
     able = capabilities(VAEConfig.example().build(Vector(dim=2)))
-    assert able == ("sample", "bound", "evidence", "encode")
+    assert able == ("sample", "bound", "elbo", "encode")
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from maquette.core.samplers.paths import linear, spherical
+from maquette.core.samplers.interpolation import lerp, slerp
 from maquette.core.testing.bench import keyed
 
 TIMES = torch.linspace(0, 1, 7, dtype=torch.float64)
@@ -12,7 +12,7 @@ def codes(seed):
     return keyed(5, seed=seed).normal("z", (8,))
 
 
-@pytest.mark.parametrize("path", [linear, spherical])
+@pytest.mark.parametrize("path", [lerp, slerp])
 def test_paths_go_from_end_to_end(path):
     a, b = codes(1), codes(2)
     walk = path(a, b, TIMES)
@@ -23,7 +23,7 @@ def test_paths_go_from_end_to_end(path):
 
 def test_the_spherical_path_keeps_its_distance_and_its_pace():
     a, b = codes(1), codes(2)
-    walk = spherical(a, b, TIMES)
+    walk = slerp(a, b, TIMES)
     lengths = torch.lerp(a.norm(dim=1), b.norm(dim=1), TIMES[:, None])
     torch.testing.assert_close(walk.norm(dim=2), lengths)
     directions = walk / walk.norm(dim=2, keepdim=True)
@@ -34,4 +34,4 @@ def test_the_spherical_path_keeps_its_distance_and_its_pace():
 def test_codes_along_one_line_are_joined_straight():
     a = codes(1)
     for b in (2 * a, -a, torch.zeros_like(a)):
-        torch.testing.assert_close(spherical(a, b, TIMES), linear(a, b, TIMES))
+        torch.testing.assert_close(slerp(a, b, TIMES), lerp(a, b, TIMES))

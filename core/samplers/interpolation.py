@@ -7,16 +7,16 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-Path = Callable[[Tensor, Tensor, Tensor], Tensor]
+Interpolation = Callable[[Tensor, Tensor, Tensor], Tensor]
 """path(codes a (B, L), codes b (B, L), times (T,) from 0 to 1) -> codes (T, B, L)."""
 
 
-def linear(a: Tensor, b: Tensor, times: Tensor) -> Tensor:
+def lerp(a: Tensor, b: Tensor, times: Tensor) -> Tensor:
     """The straight line."""
     return torch.lerp(a, b, times[:, None, None])
 
 
-def spherical(a: Tensor, b: Tensor, times: Tensor) -> Tensor:
+def slerp(a: Tensor, b: Tensor, times: Tensor) -> Tensor:
     """The great circle, with the length changing linearly (White, "Sampling generative networks", arXiv:1609.04468).
 
     Codes of many numbers with a normal law lie near a sphere, which a straight line leaves. Codes on one line with the
@@ -30,4 +30,4 @@ def spherical(a: Tensor, b: Tensor, times: Tensor) -> Tensor:
     along = (sine < 1e-6) | (near == 0) | (far == 0)
     sine = sine.masked_fill(along, 1.0)
     circle = (torch.sin((1 - t) * angle) * u + torch.sin(t * angle) * v) / sine * torch.lerp(near, far, t)
-    return torch.where(along, linear(a, b, times), circle)
+    return torch.where(along, lerp(a, b, times), circle)
