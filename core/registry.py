@@ -50,7 +50,7 @@ class Registry(Generic[T]):
             if present is not None and getattr(present, "__qualname__", present) != getattr(
                 member, "__qualname__", member
             ):
-                raise ConfigError(f'Two members of the registry of {self.noun} configs are called "{name}".')
+                raise ConfigError(f'Two members of the {self.noun} registry are called "{name}".')
             self._members[name] = cast(T, member)
             return member
 

@@ -26,11 +26,18 @@ class Clock:
     def spent(self) -> float:
         return time.monotonic() - self._start
 
-    def begin(self, steps: Sequence[int]) -> None:
-        """Set the deadline of the first of the stages that are still to come, given their planned steps."""
-        if self.minutes is not None:
-            spent = self.spent
-            self.deadline = spent + max(0.0, 60 * self.minutes - spent) * steps[0] / sum(steps)
+    def begin(self, steps: Sequence[int]) -> float | None:
+        """Set the deadline of the first of the stages that are still to come, given their planned steps.
+
+        Returns:
+            Seconds that the stage has, or None without a budget.
+        """
+        if self.minutes is None:
+            return None
+        spent = self.spent
+        seconds = max(0.0, 60 * self.minutes - spent) * steps[0] / sum(steps)
+        self.deadline = spent + seconds
+        return seconds
 
     @property
     def over(self) -> bool:

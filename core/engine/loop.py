@@ -27,6 +27,7 @@ from .evaluate import Evaluator, evaluating
 from .finite import NotFinite
 from .listeners import Listener
 from .losses import FILE, LossFile
+from .pace import Pace
 from .parallel import World, peers_alive, process_group, reshard, shard
 from .plan import Plan, ScheduledStage
 from .signals import Signals
@@ -64,7 +65,7 @@ def fit(
 
     The folder gets `losses.jsonl` and `checkpoints/`. Networks and objectives are moved to the device and the dtype
     of the plan; parts of the model that no objective holds (a codec) must be there already. Under `fsdp` with several
-    processes the networks stay cut afterwards: see `parallel.gathered`. SIGTERM and SIGUSR1 end the fit after
+    processes the networks stay cut afterwards: see `parallel.full_state_dict`. SIGTERM and SIGUSR1 end the fit after
     the step in hand, with its state saved.
 
     Args:
@@ -175,13 +176,14 @@ class _Fit:
         ema = ExponentialMovingAverage(own, stage.ema_decay) if stage.ema_decay else None
         if saved is not None:
             self._recall_stage(*saved, trainers, ema)
-        self.clock.begin(
+        seconds = self.clock.begin(
             [stage.steps - position.step, *(later.steps for later in self.plan.stages[position.stage + 1 :])]
         )
         for listener in self.listeners:
             listener.stage(stage.name, stage.steps)
         with turns_taken(trainers):
-            asked = self._steps(stage, position, trainers, ema)
+            pace = Pace(position.step, stage.steps, self.device, seconds)
+            asked = self._steps(stage, position, trainers, ema, pace)
         if ema is not None:
             ema.adopt()
         self._save(Position(position.stage + 1), (), None)
@@ -194,6 +196,7 @@ class _Fit:
         position: Position,
         trainers: Sequence[PlayerTrainer],
         ema: ExponentialMovingAverage | None,
+        pace: Pace,
     ) -> bool:
         """Take the steps of a stage from a position in it, and note its last; return whether a signal came."""
         turns = [trainer for trainer in trainers for _ in range(trainer.player.turns)]
@@ -207,12 +210,14 @@ class _Fit:
                     give_turn(trainers, trainer)
                 draw = step * len(turns) + turn
                 number = step * trainer.player.turns + turns[:turn].count(trainer)
+                index = order.batch(draw)
                 try:
-                    trainer.step(self.source, order.batch(draw), number, step)
+                    trainer.step(self.source, index, number, step)
                 except NotFinite as fault:
                     if not fault.spoilt:
                         self._save(Position(position.stage, step, turn), trainers, ema)
                     raise
+                pace.add(trainer.player.name, len(index))
                 reshard(self.sharded)
             if ema is not None:
                 ema.update(step)
@@ -221,7 +226,7 @@ class _Fit:
             last = step == stage.steps or over
             if last or step % self.options.log_every == 0:
                 for trainer in trainers:
-                    self._log(trainer, step)
+                    self._log(trainer, step, pace)
             if self.evaluator is not None and (last or step % self.evaluator.every == 0):
                 self._evaluate(self.evaluator, stage, trainers, ema, step)
             if not last and (asked or step % self.options.checkpoint.every == 0):
@@ -234,12 +239,11 @@ class _Fit:
         self.ends[stage.name] = step
         return asked
 
-    def _log(self, trainer: PlayerTrainer, step: int) -> None:
+    def _log(self, trainer: PlayerTrainer, step: int, pace: Pace) -> None:
         trainer.finite.raise_pending()
         stage, player = trainer.stage.name, trainer.player.name
-        self._write(
-            {"stage": stage, "player": player, "step": step, **trainer.sums.means(), "lr": trainer.rate(step - 1)}
-        )
+        figures = {**trainer.sums.means(), "lr": trainer.learning_rate(step - 1), **pace.figures(player, step)}
+        self._write({"stage": stage, "player": player, "step": step, **figures})
 
     def _write(self, row: Mapping[str, Any]) -> None:
         if self.losses is not None:

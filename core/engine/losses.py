@@ -1,4 +1,4 @@
-"""The loss file: one JSON object per line, with nothing in it that differs between a resumed fit and a whole one."""
+"""The loss file: one JSON object per line. A resumed fit writes the rows of an uninterrupted one, but for its pace."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import TrainingError
+from .pace import KEYS
 
 FILE = "losses.jsonl"
 
 
 class LossFile:
-    """Rows of a fit, written by the first process alone; a row is on disk before anyone hears of it.
+    """Rows of a fit, written by the first process. A row is on disk before any listener gets it.
 
     Args:
         file: where.
@@ -37,7 +38,7 @@ class LossFile:
         self.length = length
 
     def write(self, row: Mapping[str, Any]) -> None:
-        """Append a row and flush it; raises `TrainingError` if the disk does not take it."""
+        """Append a row and flush it; raises `TrainingError` if it cannot be written."""
         line = json.dumps(row).encode() + b"\n"
         try:
             self._stream.write(line)
@@ -47,8 +48,19 @@ class LossFile:
         self.length += len(line)
 
     def sync(self) -> None:
-        """Force all rows to the disk, so that no checkpoint remembers more than the file holds."""
+        """Force all rows to the disk, so that no checkpoint counts more rows than the file holds."""
         os.fsync(self._stream.fileno())
 
     def close(self) -> None:
         self._stream.close()
+
+
+def read_rows(file: Path, *, pace: bool = True) -> list[dict[str, Any]]:
+    """Rows of a loss file.
+
+    Args:
+        file: where.
+        pace: with the figures of `pace.KEYS`; without them two equal fits have equal rows.
+    """
+    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    return rows if pace else [{key: value for key, value in row.items() if key not in KEYS} for row in rows]

@@ -1,4 +1,4 @@
-"""A player at work: its objective, its optimiser, and one optimiser step over a global batch."""
+"""Trains one player: its objective, its optimiser, and one optimiser step over a global batch."""
 
 from __future__ import annotations
 
@@ -20,66 +20,61 @@ from .batch_order import split_batch
 from .finite import FiniteCheck
 from .parallel import World, full_tensor, no_sync, replicate, to_local
 from .plan import Plan, ScheduledStage
+from .schedules import learning_rate
 
 
 @dataclass
 class StepSums:
-    """Weighted sums over the samples of a step; on the device until someone asks.
+    """Weighted sums over the samples of a step; they stay on the device until `means` is called.
 
     Attributes:
         names: of the sums after the first one: "loss", then the metrics.
-        sums: sum of weights, then of weight x figure; float64, shape (1 + names,).
-        statistics: what the objective wants to be summed.
+        totals: sum of weights, then of weight x figure; float64, shape (1 + names,), empty before the first batch.
+        statistics: sums of the objective's statistics, by name.
     """
 
     names: list[str] = field(default_factory=list)
-    totals: Tensor | None = None
+    totals: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.float64))
     statistics: dict[str, Tensor] = field(default_factory=dict)
 
     def add(self, out: Losses, counts: bool) -> None:
-        """Take a micro-batch in; one that does not count adds zeros, so that all processes hold the same names."""
+        """Add a micro-batch. One that does not count adds zeros, so that all processes have the same names."""
         with torch.no_grad():
-            assert out.weights is not None
             figures = {"loss": out.losses, **out.metrics}
             weights = out.weights.double() * counts
             totals = torch.stack([weights.sum(), *((weights * figure).sum() for figure in figures.values())])
+            self.totals = self.totals + totals if self.names else totals
             self.names = list(figures)
-            self.totals = totals if self.totals is None else self.totals + totals
             for name, tensor in out.statistics.items():
                 part = tensor.detach() * counts
                 self.statistics[name] = self.statistics[name] + part if name in self.statistics else part
 
     def all_reduce(self, world: World) -> None:
         """Sum over all processes."""
-        assert self.totals is not None
         world.all_reduce(self.totals)
         for name in sorted(self.statistics):
             world.all_reduce(self.statistics[name])
 
     @property
     def weight(self) -> Tensor:
-        assert self.totals is not None
         return self.totals[0]
 
     @property
     def loss(self) -> Tensor:
-        assert self.totals is not None
         return self.totals[1] / self.totals[0]
 
     def means(self) -> dict[str, float]:
         """Weighted means by name; waits for the device."""
-        assert self.totals is not None
         return dict(zip(self.names, (self.totals[1:] / self.totals[0]).tolist(), strict=True))
 
     def dump(self) -> dict[str, Any]:
         """Names and sums as plain JSON, for a checkpoint between two turns of a step."""
-        return {"names": self.names, "sums": None if self.totals is None else self.totals.tolist()}
+        return {"names": self.names, "totals": self.totals.tolist()}
 
     @classmethod
     def parse(cls, content: Mapping[str, Any]) -> Self:
-        """Undo `dump`."""
-        totals = content["sums"]
-        return cls(content["names"], None if totals is None else torch.tensor(totals, dtype=torch.float64))
+        """Inverse of `dump`."""
+        return cls(content["names"], torch.tensor(content["totals"], dtype=torch.float64))
 
 
 class PlayerTrainer:
@@ -89,7 +84,7 @@ class PlayerTrainer:
     batches are exact.
 
     Args:
-        stage: where the player plays.
+        stage: that the player belongs to.
         player: what it minimises.
         plan: options that all stages share.
         world: this process's place.
@@ -153,12 +148,11 @@ class PlayerTrainer:
         if self._wrapped is None:  # only now are all other players frozen
             self._wrapped = replicate(self.player.objective, self._plan, self.world)
             if self._wrapped is not self.player.objective:
-                # DDP lays its buckets out anew once it has seen the order of a first backward. Let that be one that
-                # does not count: sums of more than two terms depend on the layout in their last bits, and a resumed
-                # fit must not differ in them from one that was never interrupted.
+                # DDP rebuilds its buckets after the first backward. That backward must not count: the last bits of sums
+                # depend on the buckets, and a resumed fit must equal an uninterrupted one to the bit.
                 self._gradients(source, pieces, number)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.rate(step)
+            group["lr"] = self.learning_rate(step)
         evaluations = 0
 
         def closure() -> Tensor:
@@ -177,9 +171,9 @@ class PlayerTrainer:
         with torch.no_grad():
             self.player.objective.update(self.sums.statistics)
 
-    def rate(self, step: int) -> float:
+    def learning_rate(self, step: int) -> float:
         """The learning rate of a step of the stage."""
-        return optimizers.rate(self.options, step, self.stage.steps)
+        return learning_rate(self.options, step, self.stage.steps)
 
     def _gradients(
         self, source: Source, pieces: list[tuple[Tensor, bool]], number: int
@@ -189,8 +183,8 @@ class PlayerTrainer:
         sums, seen = StepSums(), []
         forward, alone = self._wrapped, len(pieces) == 1
         assert forward is not None
-        for k, (rows, counts) in enumerate(pieces):
-            batch = self._move(source.fetch(rows))
+        for k, (indices, counts) in enumerate(pieces):
+            batch = self._move(source.fetch(indices))
             noise = KeyedNoise(self.seed, batch.index, self.stream, number, self.dtype)
             last = k == len(pieces) - 1
             with nullcontext() if last else no_sync(forward), torch.enable_grad():
@@ -199,7 +193,6 @@ class PlayerTrainer:
                 sums.add(out, counts)
                 if alone:  # the weight is known before backward, which saves a pass over the gradients
                     sums.all_reduce(self.world)
-                assert out.weights is not None
                 total = (out.weights * out.losses).sum().to(self.dtype) * counts
                 # both layouts average over processes: the factor makes it a sum
                 (total * self.world.size / (sums.weight if alone else 1)).backward()
@@ -226,13 +219,13 @@ class PlayerTrainer:
 
 
 def trainable(player: Player) -> list[nn.Parameter]:
-    """The parameters that a player owns, each once; those without a number in them have nothing to learn."""
+    """The parameters that a player owns, each once, without empty ones."""
     own = {id(parameter): parameter for network in player.networks for parameter in network.parameters()}
     return [parameter for parameter in own.values() if parameter.requires_grad and parameter.numel()]
 
 
 def give_turn(trainers: Sequence[PlayerTrainer], trainer: PlayerTrainer) -> None:
-    """Freeze whatever the stage's objectives hold but the trainer's own parameters."""
+    """Freeze all parameters of the stage's objectives but the trainer's own."""
     own = {id(parameter) for parameter in trainer.parameters}
     for other in trainers:
         for parameter in other.player.objective.parameters():
@@ -241,7 +234,7 @@ def give_turn(trainers: Sequence[PlayerTrainer], trainer: PlayerTrainer) -> None
 
 @contextmanager
 def turns_taken(trainers: Sequence[PlayerTrainer]) -> Iterator[None]:
-    """Afterwards, every parameter needs or does not need gradients as it did before the turns."""
+    """Restore on exit which parameters require gradients."""
     flags = [
         (parameter, parameter.requires_grad)
         for trainer in trainers

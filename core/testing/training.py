@@ -27,7 +27,7 @@ from typing import Self
 import torch
 from safetensors.torch import load_file
 
-from ..engine.losses import FILE
+from ..engine.losses import FILE, read_rows
 from .worker import WEIGHTS, Job, MakePlan, MakeSource, reference, run
 
 KINDS = ("ddp", "fsdp")
@@ -123,13 +123,13 @@ def assert_resume_equals_uninterrupted(
     crew: Crew | None = None,
     kind: str = "ddp",
 ) -> None:
-    """A fit stopped after each of the given steps and resumed ends with the same bytes: loss file and weights.
+    """A fit stopped after each of the given steps and resumed ends with the same rows and the same weights, to the bit.
 
     Without a crew it is a fit of one process.
     """
     plan, source = reference(make_plan), reference(make_source)
-    full_tensor, parts = str(folder / "whole"), str(folder / "parts")
-    jobs = [Job(plan, source, full_tensor, kind)]
+    whole, parts = str(folder / "whole"), str(folder / "parts")
+    jobs = [Job(plan, source, whole, kind)]
     jobs += [Job(plan, source, parts, kind, resume=number > 0, stop=stop) for number, stop in enumerate(stops)]
     jobs += [Job(plan, source, parts, kind, resume=True)]
     if crew is None:
@@ -137,9 +137,10 @@ def assert_resume_equals_uninterrupted(
             run(job)
     else:
         crew.run(*jobs)
-    for name in (FILE, WEIGHTS):
-        first, second = (folder / "whole" / name).read_bytes(), (folder / "parts" / name).read_bytes()
-        assert first == second, f"{name} of a fit stopped at {list(stops)} differs from that of a whole one"
+    differs = f"of a fit stopped at {list(stops)} differ from those of an uninterrupted one"
+    assert rows(folder / "whole") == rows(folder / "parts"), f"the rows {differs}"
+    first, second = ((folder / name / WEIGHTS).read_bytes() for name in ("whole", "parts"))
+    assert first == second, f"the weights {differs}"
 
 
 def assert_reshard(
@@ -212,8 +213,8 @@ def environments(processes: int) -> list[dict[str, str]]:
 
 
 def rows(folder: Path) -> list[dict[str, float | str]]:
-    """The loss file of a fit."""
-    return [json.loads(line) for line in (folder / FILE).read_text().splitlines()]
+    """Rows of the loss file of a fit, without the figures of its pace."""
+    return read_rows(folder / FILE, pace=False)
 
 
 def _assert_close(first: Path, second: Path, rtol: float, what: str) -> None:

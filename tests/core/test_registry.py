@@ -40,7 +40,7 @@ def test_an_unknown_name_is_answered_with_the_nearest():
 
 
 def test_a_name_is_given_once():
-    with pytest.raises(ConfigError, match='Two members of sort shape are called "circle"'):
+    with pytest.raises(ConfigError, match='Two members of the shape registry are called "circle"'):
         shapes.register("circle")(Square)
     assert shapes.register("circle")(Circle) is Circle  # a module imported twice does no harm
 

@@ -12,6 +12,7 @@ import torch
 import toy
 import yaml
 from maquette import load
+from maquette.core.engine.losses import read_rows
 from maquette.core.errors import ConfigError, Interrupted
 from maquette.data_specs.errors import DataError
 from maquette.pipelines.fit import fit
@@ -111,7 +112,7 @@ def test_a_signal_saves_and_the_same_command_ends_like_an_undisturbed_one(start,
     assert record["status"] == "running"
 
     fit("toy", data=data, out=folder / "run", resume=True)  # the stored config, without saying it again
-    assert (folder / "run" / "losses.jsonl").read_bytes() == (fitted / "losses.jsonl").read_bytes()
+    assert read_rows(folder / "run" / "losses.jsonl", pace=False) == read_rows(fitted / "losses.jsonl", pace=False)
     ours, theirs = (load(run).generator.state_dict() for run in (folder / "run", fitted))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     assert json.loads((folder / "run" / "run.json").read_text())["sessions"] == 2
@@ -214,6 +215,6 @@ def test_a_kill_between_the_last_step_and_the_model_is_mended(fitted, data, fold
     record = json.loads((run / "run.json").read_text())
     (run / "run.json").write_text(json.dumps(record | {"status": "running"}))
     fit("toy", data=data, out=run, resume=True)
-    assert (run / "losses.jsonl").read_bytes() == (fitted / "losses.jsonl").read_bytes()
+    assert read_rows(run / "losses.jsonl", pace=False) == read_rows(fitted / "losses.jsonl", pace=False)
     ours, theirs = (load(folder).generator.state_dict() for folder in (run, fitted))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from maquette.core.engine.losses import read_rows
 from maquette.domains.calorimeter.dataset import ShowerDataset
 from maquette.domains.calorimeter.generator import ShowerGeneratorConfig
 from maquette.domains.calorimeter.sample import sample_path
@@ -37,8 +38,10 @@ def test_a_fit_killed_twenty_times_leaves_no_trace_and_each_step_once_in_mlflow(
 ) -> None:
     folder, endings = killed
     assert endings[:20] == [signal.SIGKILL] * 20
-    for name in ("losses.jsonl", "model/weights.safetensors"):
-        assert (folder / "killed" / name).read_bytes() == (folder / "whole" / name).read_bytes()
+    killed_run, whole_run = folder / "killed", folder / "whole"
+    assert read_rows(killed_run / "losses.jsonl", pace=False) == read_rows(whole_run / "losses.jsonl", pace=False)
+    weights = Path("model", "weights.safetensors")
+    assert (killed_run / weights).read_bytes() == (whole_run / weights).read_bytes()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
     client, _ = connect("toy")
     stories = []

@@ -8,14 +8,17 @@ from typing import Any
 import pytest
 import torch
 from maquette.core.data import Batch, TensorSource
-from maquette.core.engine import clock, optimizers
+from maquette.core.engine import clock, optimizers, pace
 from maquette.core.engine.batch_order import BatchOrder, split_batch
 from maquette.core.engine.ema import ExponentialMovingAverage
 from maquette.core.engine.evaluate import NoiseFactory
 from maquette.core.engine.finite import FiniteCheck, NotFinite
 from maquette.core.engine.loop import fit
+from maquette.core.engine.losses import read_rows
+from maquette.core.engine.pace import KEYS
 from maquette.core.engine.parallel import World, shard
 from maquette.core.engine.plan import OptimizerConfig, ParallelConfig, Plan, TrainingConfig
+from maquette.core.engine.schedules import learning_rate
 from maquette.core.engine.trainer import PlayerTrainer
 from maquette.core.errors import ConfigError, TrainingError
 from maquette.core.noise import Noise
@@ -54,7 +57,7 @@ def line_plan(network: nn.Module, *, coupled: bool = False, **options: Any) -> P
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "losses.jsonl").read_text().splitlines()]
+    return read_rows(folder / "losses.jsonl", pace=False)
 
 
 def test_every_epoch_holds_every_sample_once_in_an_order_of_its_own() -> None:
@@ -133,12 +136,12 @@ def test_lbfgs_finds_the_line_and_resumes_exactly(tmp_path: Path) -> None:
 
 def test_learning_rate_is_a_function_of_the_step() -> None:
     config = OptimizerConfig(lr=2.0, warmup=4, final=0.1)
-    curve = [optimizers.rate(config, step, 21) for step in range(21)]
+    curve = [learning_rate(config, step, 21) for step in range(21)]
     assert curve[:4] == [0.5, 1.0, 1.5, 2.0]
     assert curve[4] == 2.0
     assert curve[12] == pytest.approx(0.5 * (2.0 + 0.2))  # half way down the cosine
     assert curve[20] == pytest.approx(0.2)
-    assert optimizers.rate(OptimizerConfig(lr=2.0, schedule="constant"), 20, 21) == 2.0
+    assert learning_rate(OptimizerConfig(lr=2.0, schedule="constant"), 20, 21) == 2.0
 
 
 def test_average_follows_its_recursion_and_is_lent_and_given_back() -> None:
@@ -246,15 +249,15 @@ def test_time_is_shared_by_steps_and_its_end_is_remembered(tmp_path: Path, monke
     now = iter(range(10_000))
     monkeypatch.setattr(clock.time, "monotonic", lambda: float(next(now)))
     plan = denoiser_plan(FLOAT64)
-    plan = Plan(plan.stages, plan.training.model_copy(update={"max_minutes": 0.5}))  # each look costs a second
+    plan = Plan(plan.stages, plan.training.model_copy(update={"max_minutes": 1.0}))  # each look costs a second
     outcome = fit(plan, denoiser_source(), tmp_path, seed=3)
     assert list(outcome.steps) == ["fit", "halve"]
     assert all(5 < steps < 25 for steps in outcome.steps.values())
     assert [rows(tmp_path)[-1]["stage"], rows(tmp_path)[-1]["step"]] == ["halve", outcome.steps["halve"]]
-    written = (tmp_path / "losses.jsonl").read_bytes()
+    written = read_rows(tmp_path / "losses.jsonl")
     unlimited = denoiser_plan(FLOAT64)
     assert fit(unlimited, denoiser_source(), tmp_path, seed=3, resume=True).steps == outcome.steps
-    assert (tmp_path / "losses.jsonl").read_bytes() == written
+    assert read_rows(tmp_path / "losses.jsonl") == written
 
 
 def test_parameters_outside_a_role_never_move_and_flags_are_given_back(tmp_path: Path) -> None:
@@ -287,7 +290,7 @@ def test_networks_without_double_backward_are_compiled(tmp_path: Path, monkeypat
     monkeypatch.setattr(nn.Module, "compile", lambda module: compiled.append(module))
     plan = wasserstein_plan(ParallelConfig(precision="float64", compile=True))
     fit(Plan(plan.stages, plan.training), denoiser_source(), tmp_path, seed=3)
-    assert compiled == list(plan.stages[0].stage.players[1].networks)
+    assert compiled == list(plan.stages[0].players[1].networks)
 
 
 def test_an_accelerator_notes_the_first_fault_and_is_asked_later() -> None:
@@ -334,7 +337,7 @@ class Sidestepping(Objective):
         return Losses(self.hidden[0](batch.x["x"]).squeeze(1))
 
 
-def _role(objective: Objective, *networks: nn.Module) -> list[Stage]:
+def _player_plan(objective: Objective, *networks: nn.Module) -> list[Stage]:
     return [Stage("fit", (Player("model", objective, networks),))]
 
 
@@ -347,10 +350,10 @@ def test_plans_that_cannot_work_are_refused_in_a_sentence(tmp_path: Path) -> Non
 
     refused(line_plan(network, coupled=True, micro_batch=7), r"couples the samples.*cannot be split")
     refused(line_plan(network), "no samples", TensorSource(torch.zeros(0, 3)))
-    refused(TrainingConfig().plan(_role(Sidestepping(network), network)), "must hold the networks")
-    refused(TrainingConfig().plan(_role(Weighted(nn.Identity()), nn.Identity())), "no parameters")
+    refused(TrainingConfig().plan(_player_plan(Sidestepping(network), network)), "must hold the networks")
+    refused(TrainingConfig().plan(_player_plan(Weighted(nn.Identity()), nn.Identity())), "no parameters")
     with pytest.raises(ConfigError, match=r'has no stage "fitt"\. Did you mean "fit"'):
-        TrainingConfig.model_validate({"stages": {"fitt": {}}}).plan(_role(Weighted(network), network))
+        TrainingConfig.model_validate({"stages": {"fitt": {}}}).plan(_player_plan(Weighted(network), network))
     assert not (tmp_path / "checkpoints").exists()
 
 
@@ -371,12 +374,47 @@ def test_layouts_that_cannot_work_are_refused_before_anything_is_cut() -> None:
     cut = ParallelConfig(kind="fsdp")
     objective = Weighted(network)
     objective.double_backward = True
-    with pytest.raises(TrainingError, match="lies within another, which FSDP cannot unshard"):
-        shard(TrainingConfig(parallel=cut).plan(_role(objective, network, network.inner)), two, device)
+    with pytest.raises(TrainingError, match="has a network within another one, which FSDP cannot unshard"):
+        shard(TrainingConfig(parallel=cut).plan(_player_plan(objective, network, network.inner)), two, device)
     whole_gradients = TrainingConfig(parallel=cut, optimizer=OptimizerConfig(kind="lbfgs"))
     with pytest.raises(TrainingError, match="lbfgs needs whole gradients"):
-        shard(whole_gradients.plan(_role(Weighted(network), network)), two, device)
+        shard(whole_gradients.plan(_player_plan(Weighted(network), network)), two, device)
     coupled = line_plan(nn.Linear(3, 1), coupled=True)
     with pytest.raises(TrainingError, match="which 2 processes would cut apart"):
-        PlayerTrainer(coupled.stages[0], coupled.stages[0].stage.players[0], coupled, two, device, 0)
-    assert shard(TrainingConfig(parallel=cut).plan(_role(objective, network)), World(), device) == []
+        PlayerTrainer(coupled.stages[0], coupled.stages[0].players[0], coupled, two, device, 0)
+    assert shard(TrainingConfig(parallel=cut).plan(_player_plan(objective, network)), World(), device) == []
+
+
+def test_rows_say_how_fast_the_fit_is_and_what_it_takes(tmp_path: Path) -> None:
+    fit(line_plan(nn.Linear(3, 1), steps=4, batch_size=20), line_source(), tmp_path, seed=0)
+    found = read_rows(tmp_path / "losses.jsonl")
+    assert all(set(KEYS) <= set(row) for row in found)
+    assert all(row["samples_per_second"] > 0 and row["memory_gb"] > 0.01 for row in found)
+    assert [row["seconds_left"] for row in found][-1] == 0
+    assert all(not set(KEYS) & set(row) for row in read_rows(tmp_path / "losses.jsonl", pace=False))
+
+
+def test_pace_counts_samples_since_the_last_row_and_ends_with_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(pace.time, "monotonic", lambda: now)
+    measured = pace.Pace(10, 30, torch.device("cpu"), seconds=50.0)
+    measured.add("critic", 40)
+    measured.add("critic", 40)
+    now = 104.0
+    figures = measured.figures("critic", 12)
+    assert (figures["samples_per_second"], figures["seconds_left"]) == (20.0, 36.0)  # 18 steps of 2 seconds
+    measured.add("critic", 10)
+    now = 105.0
+    assert measured.figures("critic", 12)["samples_per_second"] == 10.0
+    now = 140.0
+    assert measured.figures("critic", 12)["seconds_left"] == 10.0  # of the budget
+
+
+@pytest.mark.parametrize(("kind", "decoupled"), [("adamw", True), ("adam", False)])
+def test_weight_decay_is_decoupled_from_the_gradient_in_adamw_alone(kind: str, decoupled: bool) -> None:
+    """A weight without gradient shrinks by lr x decay (arXiv:1711.05101); under Adam it takes a whole step."""
+    weight = nn.Parameter(torch.ones(1, dtype=torch.float64))
+    optimizer = optimizers.build(OptimizerConfig(kind=kind, lr=0.1, weight_decay=0.5), [weight])
+    weight.grad = torch.zeros_like(weight)
+    optimizer.step()
+    assert weight.item() == pytest.approx(0.95 if decoupled else 0.9, abs=1e-6)

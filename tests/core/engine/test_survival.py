@@ -16,6 +16,7 @@ from maquette.core.data import Batch, TensorSource
 from maquette.core.engine import storage
 from maquette.core.engine.checkpoint import Checkpoints
 from maquette.core.engine.loop import fit
+from maquette.core.engine.losses import read_rows
 from maquette.core.engine.parallel import World
 from maquette.core.engine.plan import ParallelConfig, Plan
 from maquette.core.engine.state import model_tensors
@@ -72,9 +73,13 @@ def weights(plan: Plan) -> dict[str, torch.Tensor]:
     return {name: tensor.detach().clone() for name, tensor in model_tensors(plan).items()}
 
 
-def uninterrupted(plan: Plan, folder: Path) -> tuple[bytes, dict[str, torch.Tensor]]:
+def rows_of(folder: Path) -> list[dict[str, Any]]:
+    return read_rows(folder / "losses.jsonl", pace=False)
+
+
+def uninterrupted(plan: Plan, folder: Path) -> tuple[list[dict[str, Any]], dict[str, torch.Tensor]]:
     fit(plan, denoiser_source(), folder, seed=3)
-    return (folder / "losses.jsonl").read_bytes(), weights(plan)
+    return rows_of(folder), weights(plan)
 
 
 def checkpoints(folder: Path) -> list[str]:
@@ -88,8 +93,9 @@ def test_twenty_kills_leave_no_trace(tmp_path: Path) -> None:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=90)
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.split() == [str(int(signal.SIGKILL))] * 20
-    for name in ("losses.jsonl", "weights"):
-        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    assert rows_of(killed) == rows_of(whole)
+    assert (killed / "weights").read_bytes() == (whole / "weights").read_bytes()
     assert sorted(os.listdir(tmp_path / "killed" / "checkpoints")) == ["step-00000049", "step-00000050"]
 
 
@@ -146,7 +152,7 @@ def _assert_resumes_to_the_end(folder: Path) -> None:
     plan = denoiser_plan(FLOAT64)
     fit(plan, denoiser_source(), folder / "a", seed=3, resume=True)
     rows, expected = uninterrupted(denoiser_plan(FLOAT64), folder / "b")
-    assert (folder / "a" / "losses.jsonl").read_bytes() == rows
+    assert rows_of(folder / "a") == rows
     assert all(torch.equal(tensor, expected[name]) for name, tensor in weights(plan).items())
 
 
@@ -180,7 +186,7 @@ def test_nan_names_step_and_sample_and_the_state_before_is_kept(time: int, tmp_p
     mended = wasserstein_plan(FLOAT64)
     fit(mended, denoiser_source(), tmp_path / "a", seed=3, resume=True)
     rows, expected = uninterrupted(wasserstein_plan(FLOAT64), tmp_path / "b")
-    assert (tmp_path / "a" / "losses.jsonl").read_bytes() == rows
+    assert rows_of(tmp_path / "a") == rows
     assert all(torch.equal(tensor, expected[name]) for name, tensor in weights(mended).items())
 
 
@@ -247,7 +253,7 @@ def test_damaged_checkpoints_are_refused_in_a_sentence_and_the_one_before_serves
     newest.rmdir()
     _resume(tmp_path)
     rows, _ = uninterrupted(denoiser_plan(FLOAT64), tmp_path / "b")
-    assert (tmp_path / "losses.jsonl").read_bytes() == rows
+    assert rows_of(tmp_path) == rows
 
 
 def test_a_fit_is_not_overwritten_nor_resumed_with_other_numbers(tmp_path: Path) -> None:
