@@ -200,6 +200,52 @@ def unflatten(space: Space, flat: Tensor) -> Tree:
     return flat.unflatten(1, space.shape)
 
 
+CONDITION = "condition"
+"""Name of a condition that is one tensor, once it is joined with named parts."""
+
+
+def as_parts(space: Space | None, name: str = CONDITION) -> dict[str, Simple]:
+    """The named parts of a space: those of a product, `name` alone for any other space, none for None.
+
+    >>> as_parts(Vector(dim=2))
+    {'condition': Vector(kind='vector', dim=2, support=Real(kind='real'))}
+    >>> as_parts(None)
+    {}
+    """
+    if space is None:
+        return {}
+    return dict(space.parts) if isinstance(space, Product) else {name: space}
+
+
+def from_parts(parts: Mapping[str, Simple]) -> Space:
+    """The space of some named parts: of one part that part itself, of several their product.
+
+    >>> from_parts(as_parts(Vector(dim=2)) | {"codes": Vector(dim=3)}).kind
+    'product'
+    """
+    return next(iter(parts.values())) if len(parts) == 1 else Product(parts=dict(parts))
+
+
+def named(value: Tree | None, name: str = CONDITION) -> dict[str, Tensor]:
+    """The named tensors of a value, as `as_parts` names the parts of its space.
+
+    >>> named(torch.zeros(4, 2), "x")["x"].shape
+    torch.Size([4, 2])
+    """
+    if value is None:
+        return {}
+    return {name: value} if isinstance(value, Tensor) else dict(value)
+
+
+def from_named(tensors: Mapping[str, Tensor]) -> Tree:
+    """The value of some named tensors, one of the space that `from_parts` makes of their parts.
+
+    >>> from_named({"x": torch.zeros(4, 2)}).shape
+    torch.Size([4, 2])
+    """
+    return next(iter(tensors.values())) if len(tensors) == 1 else dict(tensors)
+
+
 def batch_size(value: Tree) -> int:
     """Number of samples in a batch."""
     first = value if isinstance(value, Tensor) else next(iter(value.values()))

@@ -1,12 +1,12 @@
 """A chain of two families, p(a | c) p(b | a, c): trained with true a, sampled and scored by composition.
 
-What calorimeter models do with layer energies and voxels (Krause & Shih, "CaloFlow", arXiv:2106.05285), and image
-models with codes and pixels.
+Calorimeter models do this with layer energies and voxels (Krause & Shih, "CaloFlow", arXiv:2106.05285), image models
+with codes and pixels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
@@ -15,48 +15,56 @@ from torch import Tensor, nn
 
 from ..capabilities import capabilities
 from ..data import Batch
-from ..errors import ConfigError, did_you_mean
+from ..errors import ConfigError, SpaceError, did_you_mean
 from ..noise import Noise
 from ..objective import Stage, transform_batches
-from ..spaces import Product, Simple, Space, Tree
+from ..spaces import Product, Space, Tree, as_parts, from_named, from_parts, named
 from . import AnyFamily, FamilyConfig, families
 
 
-def _of(parts: Mapping[str, Simple]) -> Space:
-    """The space of some parts; a lone one stands for itself."""
-    return next(iter(parts.values())) if len(parts) == 1 else Product(parts=dict(parts))
+def take(x: Tree, names: Sequence[str]) -> Tree:
+    """Return the named parts of a sample, of one name its tensor; raises `SpaceError` for a sample of one tensor.
+
+    >>> import torch
+    >>> take({"a": torch.zeros(4, 2), "b": torch.zeros(4, 3)}, ["a"]).shape
+    torch.Size([4, 2])
+    """
+    if isinstance(x, Tensor):
+        raise SpaceError("x: a chain expects named tensors, found one tensor.")
+    return from_named({name: x[name] for name in names})
 
 
 @dataclass(frozen=True)
 class Split:
-    """Which parts of a sample come first, and how values are cut and joined accordingly."""
+    """Which parts of a sample each of the two families models.
+
+    Attributes:
+        first: names of the parts a.
+        second: names of the parts b.
+        labels: names of the two families' stages and noise.
+    """
 
     first: tuple[str, ...]
     second: tuple[str, ...]
-    condition_parts: tuple[str, ...]
-    """Names of the condition's parts; a lone condition is called "condition"."""
     labels: tuple[str, str]
-    """What the two families' stages and noise are called."""
 
-    def take(self, x: Tree, names: Sequence[str]) -> Tree:
-        """The named parts of a sample; a lone one as its tensor."""
-        assert not isinstance(x, Tensor)
-        return x[names[0]] if len(names) == 1 else {name: x[name] for name in names}
+    def join(self, a: Tree, b: Tree) -> Tree:
+        """The sample of both families' parts."""
+        return named(a, self.first[0]) | named(b, self.second[0])
 
-    def named(self, value: Tree | None, names: Sequence[str]) -> dict[str, Tensor]:
-        """Inverse of `take`."""
-        if value is None:
-            return {}
-        return {names[0]: value} if isinstance(value, Tensor) else dict(value)
-
-    def given(self, condition: Tree | None, a: Tree) -> Tree:
-        """What the second family is conditioned on."""
-        both = self.named(condition, self.condition_parts) | self.named(a, self.first)
-        return next(iter(both.values())) if len(both) == 1 else both
+    def second_condition(self, condition: Tree | None, a: Tree) -> Tree:
+        """The condition of the second family: the chain's own and a."""
+        return from_named(named(condition) | named(a, self.first[0]))
 
 
 class Chain(nn.Module):
-    """Samples the second family given what the first one sampled."""
+    """Samples the second family given what the first one sampled.
+
+    Args:
+        split: which parts each family models.
+        first: model of a given the condition.
+        second: model of b given the condition and a.
+    """
 
     first: Any
     second: Any
@@ -65,25 +73,28 @@ class Chain(nn.Module):
         super().__init__()
         self.split, self.first, self.second = split, first, second
 
+    def extra_repr(self) -> str:
+        return f"{', '.join(self.split.first)} -> {', '.join(self.split.second)}"
+
     def sample(self, n: int, condition: Tree | None = None, *, noise: Noise) -> Tree:
         """Draw n samples; each family reads its noise under its label."""
         split, (one, two) = self.split, self.split.labels
         a = self.first.sample(n, condition, noise=noise.fold(one))
-        b = self.second.sample(n, split.given(condition, a), noise=noise.fold(two))
-        return split.named(a, split.first) | split.named(b, split.second)
+        b = self.second.sample(n, split.second_condition(condition, a), noise=noise.fold(two))
+        return split.join(a, b)
 
     def stages(self) -> list[Stage]:
-        """The stages of the first family, then those of the second; a stage called "fit" bears the family's name."""
+        """The stages of the first family, then those of the second, each labelled; "fit" becomes the label alone."""
         one, two = self.split.labels
-        first = transform_batches(self.first.stages(), self._first_view, label=one)
-        return first + transform_batches(self.second.stages(), self._second_view, label=two)
+        first = transform_batches(self.first.stages(), self._first_batch, label=one)
+        return first + transform_batches(self.second.stages(), self._second_batch, label=two)
 
-    def _first_view(self, batch: Batch, noise: Noise) -> Batch:
-        return replace(batch, x=self.split.take(batch.x, self.split.first))
+    def _first_batch(self, batch: Batch, noise: Noise) -> Batch:
+        return replace(batch, x=take(batch.x, self.split.first))
 
-    def _second_view(self, batch: Batch, noise: Noise) -> Batch:
-        a, b = self.split.take(batch.x, self.split.first), self.split.take(batch.x, self.split.second)
-        return replace(batch, x=b, condition=self.split.given(batch.condition, a))
+    def _second_batch(self, batch: Batch, noise: Noise) -> Batch:
+        a, b = take(batch.x, self.split.first), take(batch.x, self.split.second)
+        return replace(batch, x=b, condition=self.split.second_condition(batch.condition, a))
 
 
 class DensityChain(Chain):
@@ -91,18 +102,31 @@ class DensityChain(Chain):
 
     def log_prob(self, x: Tree, condition: Tree | None = None) -> Tensor:
         """log p(a | c) + log p(b | a, c), shape (B,), nats."""
-        a, b = self.split.take(x, self.split.first), self.split.take(x, self.split.second)
-        return self.first.log_prob(a, condition) + self.second.log_prob(b, self.split.given(condition, a))
+        a, b = take(x, self.split.first), take(x, self.split.second)
+        return self.first.log_prob(a, condition) + self.second.log_prob(b, self.split.second_condition(condition, a))
 
     @property
     def likelihood_notes(self) -> tuple[str, ...]:
+        """The notes of both families, each after its label."""
         both = zip(self.split.labels, (self.first, self.second), strict=True)
-        return tuple(f"{label}: {each}" for label, model in both for each in getattr(model, "account", ()))
+        return tuple(f"{label}: {note}" for label, model in both for note in getattr(model, "likelihood_notes", ()))
 
 
 @families.register("chain")
 class ChainConfig(FamilyConfig):
-    """Two families in sequence."""
+    """Two families in sequence.
+
+    >>> import torch
+    >>> from maquette.core.noise import KeyedNoise
+    >>> from maquette.core.spaces import Product, Vector
+    >>> space = Product(parts={"energies": Vector(dim=2), "cells": Vector(dim=3)})
+    >>> model = ChainConfig(first={"kind": "spline"}, second={"kind": "spline"}, split=["energies"]).build(space)
+    >>> x = model.sample(4, noise=KeyedNoise(0, torch.arange(4)))
+    >>> {name: tuple(part.shape) for name, part in x.items()}
+    {'energies': (4, 2), 'cells': (4, 3)}
+    >>> model.log_prob(x).shape
+    torch.Size([4])
+    """
 
     summary: ClassVar[str] = (
         "one family for some parts of a sample, another for the rest given those; a density if both have"
@@ -116,7 +140,7 @@ class ChainConfig(FamilyConfig):
     first: AnyFamily
     second: AnyFamily
     split: tuple[str, ...] = Field(min_length=1, description="names of the parts that `first` models")
-    names: tuple[str, str] = Field(default=("first", "second"), description="what the two families' stages are called")
+    names: tuple[str, str] = Field(default=("first", "second"), description="names of the two families' stages")
 
     @property
     def tolerance(self) -> str:  # type: ignore[override]
@@ -137,17 +161,14 @@ class ChainConfig(FamilyConfig):
             raise ConfigError(f"chain.names: the two families need different names, found {list(self.names)}.")
         if not b:
             raise ConfigError(f"chain.split: {list(a)} are all the parts there are; leave one for the second family.")
-        c: dict[str, Simple] = {}
-        if condition is not None:
-            c = dict(condition.parts) if isinstance(condition, Product) else {"condition": condition}
+        c = as_parts(condition)
         if shared := sorted(set(a) & set(c)):
             raise ConfigError(f"chain: {shared} name parts of both the sample and the condition; rename one of them.")
-        first, second = self.first.build(_of(a), condition), self.second.build(_of(b), _of(c | a))
+        first, second = self.first.build(from_parts(a), condition), self.second.build(from_parts(b), from_parts(c | a))
         dense = all("density" in capabilities(family) for family in (first, second))
-        return (DensityChain if dense else Chain)(Split(tuple(a), tuple(b), tuple(c), self.names), first, second)
+        return (DensityChain if dense else Chain)(Split(tuple(a), tuple(b), self.names), first, second)
 
     @classmethod
     def example(cls) -> ChainConfig:
-        from .flows.spline import SplineConfig as Flow  # here, or the two packages would import each other
-
-        return cls(first=Flow.example(), second=Flow.example(), split=("a",))
+        flow = families.get("spline").example()
+        return cls(first=flow, second=flow, split=("a",))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from ..errors import ConfigError
 from ..families import FamilyConfig
 from ..layout import parts
 from ..noise import KeyedNoise
-from ..objective import Objective, Trainable
+from ..objective import Objective, Player, Trainable
 from ..spaces import (
     Binary,
     Field,
@@ -194,3 +195,34 @@ def objectives(model: Trainable) -> list[tuple[str, Objective, tuple[nn.Module, 
         for stage in model.stages()
         for player in stage.players
     ]
+
+
+def fit(model: Trainable, batches: Callable[[int], Batch], *, steps: int, lr: float) -> None:
+    """Fit a small model without the engine: the stages in turn, Adam on each player's networks, one thread.
+
+    Args:
+        model: is changed in place.
+        batches: the batch of a step; its noise is keyed by the step as in the engine.
+        steps: of each stage.
+        lr: learning rate.
+    """
+    for stage in model.stages():
+        if stage.prepare is not None:
+            stage.prepare()
+        players = [(player, _adam(player, lr)) for player in stage.players]
+        for step in range(steps):
+            batch = batches(step)
+            for player, optimizer in players:
+                optimizer.zero_grad()
+                out = player.objective(batch, KeyedNoise(0, batch.index, step=step, dtype=_dtype(player)))
+                out.losses.mean().backward()
+                optimizer.step()
+                player.objective.update(out.statistics)
+
+
+def _adam(player: Player, lr: float) -> torch.optim.Adam:
+    return torch.optim.Adam([p for network in player.networks for p in network.parameters()], lr)
+
+
+def _dtype(player: Player) -> torch.dtype:
+    return next(player.networks[0].parameters()).dtype

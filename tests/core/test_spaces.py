@@ -10,6 +10,7 @@ from maquette.core.errors import ConfigError, SpaceError
 from maquette.core.layout import Layout
 from maquette.core.noise import KeyedNoise
 from maquette.core.spaces import (
+    CONDITION,
     Binary,
     Complex,
     Field,
@@ -22,10 +23,14 @@ from maquette.core.spaces import (
     Space,
     Torus,
     Vector,
+    as_parts,
     batch_size,
     check,
     check_values,
     flatten,
+    from_named,
+    from_parts,
+    named,
     size,
     unflatten,
 )
@@ -95,6 +100,28 @@ def test_what_is_not_a_value_is_refused(space, value, sentence):
 def test_impossible_spaces_are_refused(kind, keys, sentence):
     with pytest.raises(ValidationError, match=sentence):
         kind(**keys)
+
+
+# --- named parts ---------------------------------------------------------------------------------------
+
+
+def test_parts_and_tensors_are_named_alike():
+    alone = Vector(dim=2)
+    assert as_parts(None) == named(None) == {}
+    assert as_parts(PAIR) == PAIR.parts
+    assert list(as_parts(alone)) == list(named(torch.zeros(3, 2))) == [CONDITION]
+    assert list(as_parts(alone, "x")) == list(named(torch.zeros(3, 2), "x")) == ["x"]
+    for space in (alone, PAIR):
+        value = unflatten(space, torch.randn(3, size(space)))
+        assert from_parts(as_parts(space)) == space
+        check(from_parts(as_parts(space) | {"c": alone}), from_named(named(value) | {"c": torch.zeros(3, 2)}))
+
+
+def test_naming_makes_a_dictionary_of_its_own():
+    value = {"a": torch.zeros(3, 2)}
+    assert named(value) == value
+    assert named(value) is not value
+    assert as_parts(PAIR) is not PAIR.parts
 
 
 # --- numbers of a support -----------------------------------------------------------------------------

@@ -1,19 +1,21 @@
 """A chain is the product of its families: in its density, its samples, its stages and its refusals."""
 
+import math
+
 import pytest
 import torch
 from maquette.core.capabilities import capabilities
 from maquette.core.data import Batch
-from maquette.core.errors import ConfigError
+from maquette.core.errors import ConfigError, SpaceError
 from maquette.core.families.autoregressive.nade import NADEConfig
-from maquette.core.families.chain import ChainConfig
+from maquette.core.families.chain import ChainConfig, take
 from maquette.core.families.diffusion.flow_matching import FlowMatchingConfig
 from maquette.core.families.flows.circular_spline import CircularSplineConfig
 from maquette.core.families.flows.spline import SplineConfig
 from maquette.core.families.gan.gan import GANConfig
-from maquette.core.noise import Recorder
+from maquette.core.noise import KeyedNoise, Recorder
 from maquette.core.spaces import Field, Product, Vector, check
-from maquette.core.testing.bench import SUPPORTS, draw, keyed, shaken
+from maquette.core.testing.bench import SUPPORTS, draw, fit, keyed, shaken
 
 FLOW, GAN = SplineConfig(transforms=4, hidden=(16,), bins=4), GANConfig.example()
 SPACE = Product(parts={"e": Vector(dim=2), "v": Field(channels=1, grid=(2, 2)), "w": Vector(dim=2)})
@@ -55,7 +57,7 @@ def test_the_second_family_trains_on_true_parts():
         ),
     ],
 )
-def test_acts_and_noise_bear_the_given_names(second, stages, tape):
+def test_stages_and_noise_have_the_given_names(second, stages, tape):
     config = {"first": FLOW, "second": second, "split": ["e"], "names": ["energies", "cells"]}
     chain = ChainConfig.model_validate(config).build(SPACE)
     assert [stage.name for stage in chain.stages()] == stages
@@ -73,6 +75,35 @@ def test_a_chain_has_a_density_only_if_both_families_have():
     assert "density" in capabilities(ChainConfig(first=FLOW, second=FLOW, split=("e",)).build(SPACE))
     for first, second in ((FLOW, GAN), (GAN, FLOW)):
         assert "density" not in capabilities(ChainConfig(first=first, second=second, split=("e",)).build(SPACE))
+
+
+def test_notes_of_both_families_are_labelled():
+    chain = ChainConfig(first=FLOW, second=FLOW, split=("e",)).build(SPACE)
+    assert chain.likelihood_notes == ("first: normal base", "second: normal base")
+
+
+def test_samples_without_names_are_refused():
+    with pytest.raises(SpaceError, match="a chain expects named tensors, found one tensor"):
+        take(torch.zeros(2, 8), ("e",))
+
+
+def test_it_learns_both_conditionals():
+    """e ~ N(0, 1) and v given e ~ N(e, 0.2^2), two of each: nearer to the entropy than 0.15 nats."""
+    torch.manual_seed(0)
+    space = Product(parts={"e": Vector(dim=2), "v": Vector(dim=2)})
+    flow = SplineConfig(transforms=2, hidden=(16,), bins=4)
+    model = ChainConfig(first=flow, second=flow, split=("e",)).build(space)
+
+    def batch(step, n=512):
+        e, v = KeyedNoise(1, torch.arange(n), step=step).normal("x", (2, 2)).unbind(1)
+        return Batch({"e": e, "v": e + 0.2 * v}, None, torch.arange(n))
+
+    fit(model, batch, steps=150, lr=1e-2)
+    x = batch(-1, 4000).x
+    with torch.no_grad():
+        loss = -model.log_prob(x).mean().item()
+    entropy = 2 * (math.log(2 * math.pi * math.e) + math.log(0.2))
+    assert abs(loss - entropy) < 0.15
 
 
 @pytest.mark.parametrize("support", ChainConfig.supports)
@@ -95,7 +126,7 @@ def test_its_tolerance_is_the_looser_one():
 def test_a_lone_condition_is_joined_under_a_name():
     chain = shaken(ChainConfig(first=FLOW, second=FLOW, split=("e",)), SPACE, Vector(dim=1))
     x, c = draw(SPACE, 3, 1), draw(Vector(dim=1), 3, 2)
-    assert torch.equal(chain.split.given(c, x["e"])["condition"], c)
+    assert torch.equal(chain.split.second_condition(c, x["e"])["condition"], c)
     assert chain.log_prob(x, c).shape == (3,)
 
 
