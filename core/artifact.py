@@ -1,7 +1,7 @@
 """A fitted model on disk: a folder with `config.json` and `weights.safetensors`. Loading never unpickles.
 
-The folder is written under a temporary name beside its final place, flushed and renamed, so that a reader sees
-either the whole artefact or none. The config holds the SHA-256 of the weights, so that a bit flip is an error.
+The folder is written under a temporary name, flushed and renamed, so that a reader sees the whole artefact or none.
+The config holds the SHA-256 of the weights, so that a flipped bit is an error.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from torch import Tensor
 
 from .errors import ArtifactError
 
-SCHEMA = 1
+SCHEMA = 2
 CONFIG, WEIGHTS = "config.json", "weights.safetensors"
 DIGEST = "weights_sha256"
-"""Key of `config.json` under which the digest of the weights stands."""
+"""Key of the weights' digest in `config.json`."""
 _LARGEST_CONFIG = 16 * 2**20
 _LARGEST_HEADER = 64 * 2**20
 _PICKLE_MARKS = (*(bytes((0x80, protocol)) for protocol in range(2, 6)), b"PK\x03\x04")
@@ -34,7 +34,7 @@ _PICKLE_MARKS = (*(bytes((0x80, protocol)) for protocol in range(2, 6)), b"PK\x0
 def save(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
     """Write an artefact, replacing a previous one at the same place.
 
-    Mappings keep their order, which is part of what they say: the parts of a `Product` are columns in that order.
+    Mappings keep their order, because it has a meaning: the parts of a `Product` are flattened in that order.
     """
     folder = Path(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -47,7 +47,7 @@ def save(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor])
         )
         text = json.dumps({"schema": SCHEMA, **config, DIGEST: weights_digest(temporary)}, indent=2)
         (temporary / CONFIG).write_text(text + "\n", encoding="utf-8")
-        # safetensors keeps its files from everyone else; the umask, which the config has heeded, shall decide
+        # safetensors makes its files private; give the weights the permissions of the config, which follow the umask
         (temporary / WEIGHTS).chmod((temporary / CONFIG).stat().st_mode)
         for name in (CONFIG, WEIGHTS):
             sync(temporary / name)
@@ -78,7 +78,7 @@ def load(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 
 def weights_digest(folder: Path) -> str:
-    """SHA-256 of an artefact's weights, by which generated files name their model; raises `ArtifactError`."""
+    """SHA-256 of an artefact's weights; generated files name their model by it. Raises `ArtifactError`."""
     try:
         with (folder / WEIGHTS).open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
@@ -87,7 +87,7 @@ def weights_digest(folder: Path) -> str:
 
 
 def read_config(file: Path) -> dict[str, Any]:
-    """Read and bound `config.json`; raises `ArtifactError`."""
+    """Read `config.json` if it is not too large; raises `ArtifactError`."""
     if file.stat().st_size > _LARGEST_CONFIG:
         raise ArtifactError(f"{file}: {file.stat().st_size} bytes is too large for a config.")
     try:

@@ -31,13 +31,18 @@ def kind_of(config: BaseModel | type[BaseModel]) -> str:
 
 
 Width = Annotated[int, Field(ge=1)]
-"""Units of a layer: a layer of none would pass nothing on."""
+"""Units of a layer, at least one."""
 
 C = TypeVar("C", bound=BaseModel)
 
 
 def parse(config: type[C], value: Mapping[str, Any], *, where: str = "config") -> C:
     """Build a config from plain data.
+
+    >>> class Fit(Config):
+    ...     steps: int = 100
+    >>> parse(Fit, {"steps": 5}).steps
+    5
 
     Raises:
         ConfigError: one sentence per fault, each naming the key's full path.
@@ -66,7 +71,7 @@ def _sentence(config: type[BaseModel], value: Any, fault: Any, where: str) -> st
 
 
 def _nearest(word: str, known: list[str], config: type[BaseModel], value: Any) -> str:
-    """Suggest the key that was meant: one that is as near as can be, here rather than elsewhere in the config."""
+    """Suggest the key that was meant: the nearest one, and of equally near ones that on this level."""
     paths = {key: key for key in known}
     for path in _paths(config, value):
         paths.setdefault(path.rpartition(".")[2], path)
@@ -74,7 +79,7 @@ def _nearest(word: str, known: list[str], config: type[BaseModel], value: Any) -
 
 
 def _paths(config: type[BaseModel], value: Any) -> Iterator[str]:
-    """Dotted paths of a config's keys, upper ones first; below a field with kinds, those of the value's own kind."""
+    """Dotted paths of a config's keys, upper levels first; below a field chosen by kind, those of the value's kind."""
     level: list[tuple[str, type[BaseModel], Any]] = [("", config, value)]
     for _ in range(_DEEPEST):
         below: list[tuple[str, type[BaseModel], Any]] = []
@@ -82,20 +87,20 @@ def _paths(config: type[BaseModel], value: Any) -> Iterator[str]:
             for key, field in model.model_fields.items():
                 yield prefix + key
                 part = given.get(key) if isinstance(given, Mapping) else None
-                named = get_origin(field.annotation) in (dict, list, tuple)  # whose names or numbers are the user's
+                named = get_origin(field.annotation) in (dict, list, tuple)  # whose keys are not fields
                 models = [] if named else _models_of(field, part)
                 below += [(f"{prefix}{key}.", inner, part) for inner in models if _is_kind(inner, part)]
         level = below
 
 
 def _is_kind(model: type[BaseModel], value: Any) -> bool:
-    """Whether a model is of the kind that a value names, if both name one."""
+    """Whether a model is of the kind that a value names; true if either names none."""
     kind = value.get("kind") if isinstance(value, Mapping) else None
     return kind is None or "kind" not in model.model_fields or kind_of(model) == kind
 
 
 def _fields_at(config: type[BaseModel], value: Any, path: list[str]) -> list[str]:
-    """Field names of the model that lies at `path` below `config`, for the faulty `value` that was given to it."""
+    """Field names of the model at `path` below `config`, where `value` is what was given."""
     models: list[Any] = [config]
     for step in path:
         if isinstance(value, Mapping) and step in value:
@@ -113,7 +118,7 @@ def _fields_at(config: type[BaseModel], value: Any, path: list[str]) -> list[str
 
 
 def _models_of(field: FieldInfo, value: Any) -> list[type[BaseModel]]:
-    """Models that may stand in a field: by the value's kind if a registry decides, else by the annotation."""
+    """Models that a field can hold: by the value's kind if a registry decides, else by the annotation."""
     for mark in field.metadata:
         if isinstance(mark, ByKind) and isinstance(value, Mapping):
             return [mark.registry.get(value["kind"])] if value.get("kind") in mark.registry.names() else []
@@ -128,6 +133,9 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
 
 def override(value: Mapping[str, Any], assignments: list[str]) -> dict[str, Any]:
     """Apply `a.b.c=VALUE` assignments to nested plain data; VALUE is read as YAML.
+
+    >>> override({"training": {"steps": 100}}, ["training.steps=5", "seed=1"])
+    {'training': {'steps': 5}, 'seed': 1}
 
     Raises:
         ConfigError: an assignment without `=`, a key with two values, or a path through something that is no mapping.

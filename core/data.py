@@ -1,4 +1,10 @@
-"""How samples reach a model: a `Source` is fetched by global index and answers with a `Batch`."""
+"""How samples reach a model: a `Source` returns the `Batch` at given global indices.
+
+>>> source = TensorSource(torch.arange(10.0)[:, None])
+>>> batch = Subset(source, torch.tensor([7, 8, 9])).fetch(torch.tensor([2, 0]))
+>>> batch.x[:, 0].tolist(), batch.index.tolist()
+([9.0, 7.0], [9, 7])
+"""
 
 from __future__ import annotations
 
@@ -21,7 +27,7 @@ def map_tree(function: Callable[[Tensor], Tensor], value: Tree) -> Tree:
 
 @dataclass(frozen=True)
 class Batch:
-    """Samples with their conditions and their global indices (int64, shape (B,)), which key the noise."""
+    """Samples, their conditions, and their global indices (int64, shape (B,)), by which noise is keyed."""
 
     x: Tree
     condition: Tree | None
@@ -31,7 +37,7 @@ class Batch:
         return batch_size(self.x)
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Batch:
-        """Apply a function to every data tensor; the index is left alone."""
+        """Apply a function to every data tensor, not to the index."""
         condition = None if self.condition is None else map_tree(function, self.condition)
         return replace(self, x=map_tree(function, self.x), condition=condition)
 
@@ -70,7 +76,7 @@ class TensorSource:
 
 @dataclass(frozen=True)
 class Subset:
-    """The samples of a source at the given global indices; keeps those indices, so that noise stays keyed."""
+    """The samples of a source at the given global indices. Batches keep those indices, so noise does not change."""
 
     source: Source
     index: Tensor

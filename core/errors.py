@@ -1,4 +1,4 @@
-"""The errors a user may meet, each a sentence: what was expected, what was found, how to mend it."""
+"""Errors that users see: what was expected, what was found, how to mend it."""
 
 from __future__ import annotations
 
@@ -37,6 +37,10 @@ class Interrupted(TrainingError):
 
 
 def did_you_mean(word: str, known: Iterable[str], told: Mapping[str, str] | None = None) -> str:
-    """Return `' Did you mean "x"?'` for the nearest known word, or what is told for it; an empty string for none."""
+    """Suggest the nearest known word, or what `told` says for it; an empty string if none is near.
+
+    >>> did_you_mean("stpes", ["steps", "seed"])
+    ' Did you mean "steps"?'
+    """
     near = get_close_matches(word, list(known), n=1, cutoff=0.5)
     return f' Did you mean "{(told or {}).get(near[0], near[0])}"?' if near else ""

@@ -61,6 +61,13 @@ class Layout:
 
     Raises:
         ConfigError: a space that cannot be flattened, or of another support.
+
+    >>> layout = Layout(Field(channels=1, grid=(3, 2)), Vector(dim=1, support=Levels(count=3)))
+    >>> layout.features, layout.context_features
+    (6, 3)
+    >>> layout.context(torch.tensor([[2], [0]]), like=torch.zeros(2, 6))
+    tensor([[0., 0., 1.],
+            [1., 0., 0.]])
     """
 
     space: Space

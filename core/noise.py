@@ -1,11 +1,18 @@
-"""Keyed, counter-based randomness: every number is a function of (seed, stream, step, sample index, name).
+"""Keyed, counter-based randomness: every draw is a function of (seed, stream, step, sample index, name).
 
-A draw does not depend on the batch it was made in, on the number of processes, or on what was drawn before.
+A draw does not depend on its batch, on the number of processes, or on earlier draws.
 The generator is Philox-4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011) in
 torch integer operations, so the same code runs on any device and inside `torch.compile`.
 
-Two objects implement the protocol `Noise`: `KeyedNoise` computes its numbers, `TapeNoise` plays back named
-tensors that the caller supplies (this is what an exported sampler reads).
+Two classes implement the protocol `Noise`: `KeyedNoise` computes its draws, `TapeNoise` plays back named
+tensors that the caller supplies (an exported sampler reads its noise from one).
+
+>>> noise = KeyedNoise(seed=0, index=torch.arange(4))
+>>> noise.normal("z", (2,)).shape
+torch.Size([4, 2])
+>>> alone = KeyedNoise(seed=0, index=torch.tensor([3]))
+>>> torch.equal(alone.normal("z", (2,))[0], noise.normal("z", (2,))[3])
+True
 """
 
 from __future__ import annotations
@@ -26,30 +33,30 @@ _WEYL = (0x9E3779B9, 0xBB67AE85)
 
 
 class Noise(Protocol):
-    """A source of named random tensors, one row per sample."""
+    """A source of named random tensors whose first axis runs over samples."""
 
     @property
     def batch_size(self) -> int:
-        """Number of samples that draws are for."""
+        """B, number of samples."""
         ...
 
     def normal(self, name: str, shape: tuple[int, ...] = ()) -> Tensor:
-        """Standard normal draws, shape (rows, *shape)."""
+        """Standard normal draws, shape (B, *shape)."""
         ...
 
     def uniform(self, name: str, shape: tuple[int, ...] = ()) -> Tensor:
-        """Draws from the open interval (0, 1), shape (rows, *shape)."""
+        """Draws from the open interval (0, 1), shape (B, *shape)."""
         ...
 
     def fold(self, name: str) -> Noise:
-        """The same rows under a name of their own, for a part that must not share draws with another."""
+        """Noise of the same samples in a stream of its own, for a part that must not share draws with another."""
         ...
 
 
 def require_batch_size(noise: Noise, n: int) -> None:
-    """Raise `SpaceError` unless the noise is that of n samples."""
+    """Raise `SpaceError` unless the noise is for n samples."""
     if noise.batch_size != n:
-        raise SpaceError(f"noise: expected {n} rows, one per sample, found {noise.batch_size}.")
+        raise SpaceError(f"noise: expected a batch size of {n}, one per sample, found {noise.batch_size}.")
 
 
 def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, int]) -> tuple[Tensor, ...]:
@@ -78,8 +85,8 @@ class KeyedNoise:
 
     Args:
         seed: the run's seed.
-        index: global sample indices, int64 of shape (rows,); decides the device of the draws.
-        stream: what the draws are for ("train", "evaluate", "generate"); streams never share numbers.
+        index: global sample indices, int64 of shape (B,); decides the device of the draws.
+        stream: what the draws are for ("train", "evaluate", "generate"); streams never share draws.
         step: the optimiser step, 0 .. 2**32 - 1.
         dtype: floating dtype of the draws.
     """
@@ -102,7 +109,7 @@ class KeyedNoise:
         return replace(self, step=self.step if step is None else step, index=self.index if index is None else index)
 
     def _words(self, name: str, count: int) -> tuple[Tensor, ...]:
-        """Four int64 tensors of shape (rows, ceil(count / 4)) of 32-bit words."""
+        """Four int64 tensors of shape (B, ceil(count / 4)) of 32-bit words."""
         blocks = torch.arange(max(1, -(-count // 4)), device=self.index.device)
         index = self.index[:, None]
         low, high = index & _MASK, (index >> 32) & _MASK
@@ -134,9 +141,9 @@ class KeyedNoise:
 
 @dataclass
 class TapeNoise:
-    """Named tensors played back as noise; the sampler of an exported model reads these as inputs.
+    """Named tensors played back as noise; the sampler of an exported model reads them as inputs.
 
-    Names are those that `KeyedNoise` was asked for, with the folds before them: `"voxels/prior"`.
+    A name is that of the draw, with the folds before it: `"voxels/prior"`.
 
     Raises:
         KeyError: a name that is not on the tape.
@@ -167,7 +174,7 @@ class TapeNoise:
 
 @dataclass
 class Recorder:
-    """Passes draws through and keeps each one, to learn which tape a sampler needs."""
+    """Passes draws through and keeps each one: its `tape` is what `TapeNoise` needs to repeat them."""
 
     inner: Noise
     tape: dict[str, Tensor] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""The loss of a family as a pure module, and how objectives are put in front of one another.
+"""The loss of a family as a pure module, and the stages and players of its training.
 
 An `Objective` maps a batch and noise to per-sample losses. It never averages over the batch and never changes
 state: the engine sums gradients over ranks and micro-batches and divides by the global weight, so uneven last
@@ -26,8 +26,8 @@ class Losses:
     Attributes:
         losses: per-sample losses, shape (B,).
         weights: per-sample weights, shape (B,); ones if not given.
-        metrics: named per-sample figures, shape (B,), logged as weighted means.
-        statistics: named tensors summed over ranks and micro-batches and handed to `Objective.update`.
+        metrics: named per-sample values, shape (B,), logged as weighted means.
+        statistics: named tensors, summed over ranks and micro-batches and passed to `Objective.update`.
     """
 
     losses: Tensor
@@ -71,12 +71,12 @@ class Objective(nn.Module, ABC):
 
 @dataclass(frozen=True)
 class Player:
-    """One adversary, partner or lone learner in a stage of training.
+    """What minimises one loss in a stage: the only player of most stages, one of the two of a GAN.
 
     Attributes:
         name: unique in its stage; options are addressed by it.
-        objective: what it minimises.
-        networks: the modules whose parameters it owns (the units of sharding, compilation and averaging).
+        objective: its loss.
+        networks: modules whose parameters it trains (the units of sharding, compilation and averaging).
         turns: optimiser steps it takes per step of the stage.
     """
 
@@ -92,9 +92,9 @@ class Stage:
 
     Attributes:
         name: unique in the model; training options are addressed by it.
-        players: who takes turns, in this order.
-        prepare: called once when the stage begins (not when it is resumed): a student copies its teacher, say.
-            When a stage ends, its networks keep their averaged weights if averaging was asked for.
+        players: in the order in which they take turns.
+        prepare: called once when the stage begins, not when it is resumed (a student copies its teacher, for example).
+            When a stage ends, its networks keep their averaged weights if there are any.
     """
 
     name: str
@@ -112,7 +112,7 @@ class Trainable(Protocol):
 
 
 class TransformedObjective(Objective):
-    """An objective on transformed batches: codecs, augmentations and chains are put in front with this."""
+    """An objective on transformed batches; codecs, augmentations and chains use it."""
 
     def __init__(self, transform: Callable[[Batch, Noise], Batch], objective: Objective) -> None:
         super().__init__()
@@ -132,9 +132,9 @@ class TransformedObjective(Objective):
 def transform_batches(
     stages: Sequence[Stage], transform: Callable[[Batch, Noise], Batch], *, label: str = ""
 ) -> list[Stage]:
-    """Put a transformation of batches in front of every player of the stages.
+    """Let every player of the stages see transformed batches.
 
-    With a label, stages are called "label/name", and one that was called "fit" bears the label alone.
+    With a label, stages are renamed "label/name"; one that was called "fit" gets the label alone.
     """
 
     def name(stage: Stage) -> str:

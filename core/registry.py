@@ -1,7 +1,13 @@
-"""A generic table of named things: filled by decorators, by walking a package, and by entry points; lazy.
+"""A table of named members, filled by decorators, by walking a package, and by entry points.
 
-A name resolves through a table alone, never through a dotted path in a config. Nothing is imported before the
-first look-up.
+A name in a config is looked up in a table, never imported from a dotted path. Nothing is imported before the first
+look-up.
+
+>>> shapes = Registry("shape")
+>>> @shapes.register("circle")
+... class Circle: ...
+>>> shapes.names(), shapes.get("circle") is Circle
+(['circle'], True)
 """
 
 from __future__ import annotations
@@ -39,7 +45,7 @@ class Registry(Generic[T]):
         self._filled = False
 
     def register(self, name: str) -> Callable[[M], M]:
-        """Decorator that files a member under `name` (and leaves its own type to the type checker).
+        """Decorator that registers a member under `name` and keeps its static type.
 
         Raises:
             ConfigError: the name is taken by something else.
@@ -57,7 +63,7 @@ class Registry(Generic[T]):
         return add
 
     def declare(self, name: str, load: Callable[[], T]) -> None:
-        """File a member that is loaded when it is asked for by name, so that the others' imports are spared."""
+        """Register a member that is loaded when it is looked up, so that no other look-up imports it."""
         self._loaders[name] = load
 
     def _fill(self) -> None:
@@ -72,15 +78,15 @@ class Registry(Generic[T]):
             self.declare(point.name, point.load)
 
     def names(self) -> list[str]:
-        """All names, in alphabetical order; loads nothing that was only declared."""
+        """All names in alphabetical order; does not load declared members."""
         self._fill()
         return sorted({*self._members, *self._loaders})
 
     def get(self, name: str) -> T:
-        """Return the member called `name`.
+        """Return the member called `name`, loading it if it was declared.
 
         Raises:
-            ConfigError: there is none; the message names the nearest and all known ones.
+            ConfigError: there is none; the message names the nearest name and all known ones.
         """
         self._fill()
         if name not in self._members and name in self._loaders:

@@ -1,7 +1,13 @@
-"""What one sample is to a network: a frozen description that configs, artefacts and networks share.
+"""What one sample is: a frozen description that configs, artefacts and networks share.
 
 A space holds no data. A *value* of a space is a batch: one tensor of shape `(B, *space.shape)`, or, for a
 `Product`, a dictionary of such tensors under the names of its parts.
+
+>>> space = Field(channels=1, grid=(8, 8), periodic=(True, True))
+>>> space.shape, size(space)
+((1, 8, 8), 64)
+>>> flatten(space, torch.zeros(5, 1, 8, 8)).shape
+torch.Size([5, 64])
 """
 
 from __future__ import annotations
@@ -21,14 +27,14 @@ Tree = Tensor | dict[str, Tensor]
 """A batch of samples: one tensor, or named tensors (a value of a `Product`), leading axis B."""
 
 
-_ROUNDING = torch.finfo(torch.float32).eps  # most data come in it, whatever they are converted to
+_ROUNDING = torch.finfo(torch.float32).eps  # most data were float32 once, whatever they are converted to
 
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-# --- supports: where the numbers live ---------------------------------------------------------------
+# --- supports: the values that a scalar can take ----------------------------------------------------
 
 
 class Real(_Frozen):
@@ -80,7 +86,7 @@ class Binary(_Frozen):
 
 
 class Simplex(_Frozen):
-    """Non-negative numbers along the last axis that sum to one."""
+    """Non-negative values along the last axis that sum to one."""
 
     kind: Literal["simplex"] = "simplex"
 
@@ -92,7 +98,7 @@ Support = Annotated[Real | Complex | Interval | Torus | Levels | Binary | Simple
 
 
 class Vector(_Frozen):
-    """`dim` numbers without order or neighbourhood."""
+    """`dim` scalars without order or neighbourhood."""
 
     kind: Literal["vector"] = "vector"
     dim: int = Described(ge=1)
@@ -116,7 +122,7 @@ class Field(_Frozen):
     def _one_per_axis(self) -> Self:
         if self.periodic and len(self.periodic) != len(self.grid):
             axes, said = len(self.grid), len(self.periodic)
-            raise ValueError(f"periodic: expected one word for each of {axes} axes, or none at all, found {said}")
+            raise ValueError(f"periodic: expected one boolean for each of {axes} axes, or none at all, found {said}")
         return self
 
     @property
@@ -166,7 +172,7 @@ Space = Annotated[Vector | Field | Sequence | Graph | Product, Described(discrim
 
 
 def support_of(part: Simple) -> Support:
-    """Where the numbers of a simple space live; a vocabulary's tokens are integer levels."""
+    """Support of a simple space; tokens of a vocabulary are integer levels."""
     if isinstance(part, Graph):
         return Levels(count=part.node_types)
     if isinstance(part, Sequence) and part.vocabulary is not None:
@@ -182,7 +188,7 @@ def size(space: Space) -> int:
 
 
 def flatten(space: Space, value: Tree) -> Tensor:
-    """Lay a batch out as `(B, size(space))`, the parts of a product in the order the space names them."""
+    """A batch as `(B, size(space))`, the parts of a product in the order in which the space names them."""
     if isinstance(space, Product):
         return torch.cat([value[name].flatten(1) for name in space.parts], dim=1)  # type: ignore[index]
     return value.flatten(1)  # type: ignore[union-attr]
@@ -249,7 +255,7 @@ def from_named(tensors: Mapping[str, Tensor]) -> Tree:
 def batch_size(value: Tree) -> int:
     """Number of samples in a batch."""
     first = value if isinstance(value, Tensor) else next(iter(value.values()))
-    return first.shape[0]  # len() would freeze the batch of an exported graph
+    return first.shape[0]  # len() would make the batch size of an exported graph a constant
 
 
 def check(space: Space, value: Tree, *, what: str = "value") -> None:
@@ -269,9 +275,9 @@ def check(space: Space, value: Tree, *, what: str = "value") -> None:
 
 
 def check_values(space: Space, value: Tree, *, what: str = "value") -> None:
-    """Raise `SpaceError` unless `value` is one of `space`, every number of it in its support; reads all numbers.
+    """Raise `SpaceError` unless `value` belongs to `space` and every scalar lies in its support; reads all values.
 
-    Where a network meets numbers outside of their support it scores them all the same, to no meaning.
+    A network would score values outside of the support without an error, and the score would mean nothing.
     """
     check(space, value, what=what)
     if isinstance(space, Product):
@@ -279,17 +285,17 @@ def check_values(space: Space, value: Tree, *, what: str = "value") -> None:
             check_values(part, value[name], what=f"{what}.{name}")  # type: ignore[index]
         return
     assert isinstance(value, Tensor)
-    endless = int((~value.isfinite()).sum())
-    if endless:
-        raise SpaceError(f"{what}: expected finite numbers, found {endless} of {value.numel()} that are not.")
+    infinite = int((~value.isfinite()).sum())
+    if infinite:
+        raise SpaceError(f"{what}: expected finite values, found {infinite} of {value.numel()} that are not.")
     expected, outside = _outside(support_of(space), value)
     if outside.any():
-        found = f"{value[outside][0].item():g} among numbers from {value.min().item():g} to {value.max().item():g}"
+        found = f"{value[outside][0].item():g} among values from {value.min().item():g} to {value.max().item():g}"
         raise SpaceError(f"{what}: expected {expected}, found {found}.")
 
 
 def _outside(support: Support, value: Tensor) -> tuple[str, Tensor]:
-    """What is expected of finite numbers, and which are not so; of a simplex the sums are, too."""
+    """What is expected of finite values, and a mask of those that break it (for a simplex, also of wrong sums)."""
     match support:
         case Levels(count=count):
             return f"integer levels 0 .. {count - 1}", (value < 0) | (value > count - 1) | (value != value.long())
@@ -297,10 +303,10 @@ def _outside(support: Support, value: Tensor) -> tuple[str, Tensor]:
             return "zeros and ones", (value != 0) & (value != 1)
         case Interval(low=low, high=high):
             slack = 4 * _ROUNDING * max(abs(low), abs(high))
-            return f"numbers in [{low:g}, {high:g}]", (value < low - slack) | (value > high + slack)
+            return f"values in [{low:g}, {high:g}]", (value < low - slack) | (value > high + slack)
         case Simplex():
             total = value.sum(-1, keepdim=True)
             uneven = (total - 1).abs() > 4 * _ROUNDING * value.shape[-1]
-            return "numbers from 0 on that sum to 1 along the last axis", (value < 0) | uneven
+            return "values from 0 on that sum to 1 along the last axis", (value < 0) | uneven
         case _:
             return "any", torch.zeros_like(value, dtype=torch.bool)

@@ -38,8 +38,8 @@ class BatchOrder:
 def split_batch(index: Tensor, rank: int, size: int, micro_batch: int | None) -> list[tuple[Tensor, bool]]:
     """Cut a global batch into the micro-batches of one process.
 
-    Every process gets the same number of pieces, because each forward may be a collective. A process that runs
-    out of samples repeats the first sample of the batch, marked as one that does not count.
+    Every process gets the same number of micro-batches, because each forward may be a collective operation. A process
+    without samples left repeats the first sample of the batch, marked as one that does not count.
 
     Returns:
         Pairs of (indices, whether they count).

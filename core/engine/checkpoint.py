@@ -1,7 +1,7 @@
 """Checkpoints that survive: written beside their place, flushed, renamed; the last few are kept.
 
-A checkpoint is a folder `step-XXXXXXXX` in `checkpoints/`, with `.KK` behind its name if it was taken after KK turns of
-the next step. It appears by one rename, so at any moment each is whole or absent. What a killed process left (names
+A checkpoint is a folder `step-XXXXXXXX` in `checkpoints/`, with the suffix `.KK` if it was taken after KK turns of the
+next step. It appears by one rename, so at any moment it is whole or absent. What a killed process left behind (names
 that begin with a dot) is removed when the next one starts. See `storage` for the format.
 """
 
@@ -37,7 +37,7 @@ class Checkpoints:
     Args:
         folder: of the fit, seen by all processes.
         keep: how many are kept.
-        world: this process's place.
+        world: of all processes.
     """
 
     def __init__(self, folder: Path, keep: int, world: World) -> None:
@@ -50,7 +50,7 @@ class Checkpoints:
         return sorted(file.name for file in self.folder.iterdir() if _NAME.fullmatch(file.name))
 
     def clean(self) -> None:
-        """Remove what a killed process left half done, or did not come to remove."""
+        """Remove what a killed process left half done or had not yet removed."""
         if self.world.first and self.folder.is_dir():
             for file in self.folder.glob(".*"):
                 shutil.rmtree(file)
@@ -130,7 +130,7 @@ class Checkpoints:
 
 
 def _no_chatter() -> warnings.catch_warnings[None]:
-    """DCP warns whenever one process works alone, which is the usual case here."""
+    """Hides a warning that DCP gives whenever there is one process, the usual case here."""
     return warnings.catch_warnings(action="ignore", category=UserWarning)
 
 

@@ -1,4 +1,4 @@
-"""A budget of minutes, shared out over the stages."""
+"""A budget of minutes, divided over the stages."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 
 class Clock:
-    """Counts the seconds of a fit over all its resumes and says when a stage's share is spent.
+    """Counts the seconds of a fit over all its resumes and notices when those of a stage are used up.
 
-    Each stage gets what is left of the budget in proportion to its steps among those still planned, so that a later
-    stage is never starved by an earlier one.
+    A stage gets a fraction of the remaining budget, in proportion to its steps among those still planned. So an earlier
+    stage never takes the time of a later one.
 
     Args:
         minutes: the budget, or None for as long as it takes.

@@ -24,20 +24,20 @@ class ExponentialMovingAverage:
 
     @torch.no_grad()
     def update(self, count: int) -> None:
-        """Take the current parameters in; `count` is the number of updates before this one."""
+        """Update with the current parameters; `count` is the number of updates before this one."""
         decay = min(self.decay, (1 + count) / (10 + count))
         current = [to_local(parameter.detach()) for parameter in self.parameters]
         torch._foreach_lerp_([to_local(tensor) for tensor in self.tensors], current, 1 - decay)  # pyright: ignore[reportPrivateImportUsage]
 
     @torch.no_grad()
     def adopt(self) -> None:
-        """Make the average the parameters' value."""
+        """Copy the averages into the parameters."""
         for parameter, tensor in zip(self.parameters, self.tensors, strict=True):
             parameter.copy_(tensor)
 
     @contextmanager
     def swapped(self) -> Iterator[None]:
-        """Lend the average to the networks, then give them their own weights back."""
+        """Use the averages as weights inside the context, and restore the weights afterwards."""
         kept = [parameter.detach().clone() for parameter in self.parameters]
         try:
             self.adopt()

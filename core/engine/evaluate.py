@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from ..noise import Noise
 
 NoiseFactory = Callable[[Tensor], Noise]
-"""Global sample indices (int64, shape (rows,)) to noise of the stream "evaluate" at the current step."""
+"""Global sample indices (int64, shape (B,)) to noise of the stream "evaluate" at the current step."""
 
 
 class Evaluator(Protocol):
-    """Computes named figures of the model as it stands; called on all processes, the first one's figures count."""
+    """Computes named figures of the current model. Called on all processes; those of the first process are kept."""
 
     every: int
 

@@ -1,4 +1,4 @@
-"""Losses and gradients that are not finite: noticed before they can spoil a checkpoint."""
+"""Losses and gradients that are not finite are noticed before they reach a checkpoint."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ class NotFinite(TrainingError):
 
 
 class FiniteCheck:
-    """Looks at every step of one player.
+    """Checks every step of one player.
 
-    On a CPU a look costs nothing, so the fault is raised before the optimiser steps, with the samples at fault. On an
-    accelerator a look would wait for the device, so the device itself notes the first step at fault, and `settle`
-    reads the note when rows or checkpoints are due; the checkpoint before is then the last good state.
+    On a CPU a check costs nothing, so the error is raised before the optimiser steps, and names the samples. On an
+    accelerator a check would wait for the device. There the device stores the number of the first bad step, and
+    `raise_pending` reads it when a row or a checkpoint is due; the last checkpoint is then the last good state.
 
     Args:
         where: stage and player, for the message.
         device: where losses are computed.
-        world: all processes see the same figures and raise together.
+        world: of all processes; they see the same figures and raise together.
     """
 
     def __init__(self, where: str, device: torch.device, world: World) -> None:
@@ -70,7 +70,7 @@ class FiniteCheck:
             raise NotFinite(f"{self.where}, step {step}: {what}. {_ADVICE}", spoilt=changed)
 
     def raise_pending(self) -> None:
-        """Read the device's note; raises `NotFinite` if there is one."""
+        """Raise `NotFinite` if the device has stored a bad step."""
         if not self.immediate and (first := int(self.first)) != _NEVER:
             what = "the loss or its gradient is not finite"
             raise NotFinite(f"{self.where}, step {first}: {what}. {_ADVICE}", spoilt=True)

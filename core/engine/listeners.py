@@ -1,4 +1,4 @@
-"""Who may follow a fit: progress bars, trackers."""
+"""What can follow a fit: progress bars, trackers."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any, Protocol
 
 
 class Listener(Protocol):
-    """Hears of a fit as it goes on; called on the first process alone.
+    """Is called during a fit, on the first process only.
 
-    After a resume the rows since the checkpoint come again, so a listener that keeps them keys them by step.
+    After a resume the rows since the checkpoint come again. A listener that stores rows must key them by step.
     """
 
     def stage(self, name: str, steps: int) -> None:
@@ -17,7 +17,7 @@ class Listener(Protocol):
         ...
 
     def row(self, row: Mapping[str, Any]) -> None:
-        """A row of the loss file, which is already on disk."""
+        """A row of the loss file, after it was written to disk."""
         ...
 
     def checkpoint(self, step: int) -> None:

@@ -1,8 +1,8 @@
-"""The training loop: one path for one process, DDP and FSDP2, for one player or several.
+"""The training loop: the same code for one process, DDP and FSDP2, and for one player or several.
 
-A fit is a sequence of stages; in a step of a stage every player takes its turns; a turn is one optimiser step over a
-batch of its own. Batches and noise are functions of (seed, position), so nothing but weights, optimisers and
-counters must be remembered, and a fit that is resumed goes on bit for bit as if it had never stopped.
+A fit is a sequence of stages. In each step of a stage every player takes its turns. A turn is one optimiser step over a
+batch of its own. Batches and noise are functions of (seed, position), so a checkpoint holds only weights, optimisers
+and counters, and a resumed fit equals an uninterrupted one to the bit.
 """
 
 from __future__ import annotations
@@ -65,12 +65,12 @@ def fit(
 
     The folder gets `losses.jsonl` and `checkpoints/`. Networks and objectives are moved to the device and the dtype
     of the plan; parts of the model that no objective holds (a codec) must be there already. Under `fsdp` with several
-    processes the networks stay cut afterwards: see `parallel.full_state_dict`. SIGTERM and SIGUSR1 end the fit after
-    the step in hand, with its state saved.
+    processes the networks stay sharded afterwards: see `parallel.full_state_dict`. SIGTERM and SIGUSR1 end the fit
+    after the current step, with its state saved.
 
     Args:
         plan: stages of players with their options.
-        source: samples by global index; every process reads its share.
+        source: samples by global index; every process reads its part of each batch.
         folder: seen by all processes.
         seed: decides order and noise; the weights at the start are the caller's.
         device: "cpu", or "cuda" (each process takes its own by LOCAL_RANK).
@@ -88,7 +88,7 @@ def fit(
 
 
 class _Fit:
-    """One call of `fit`: what its stages share."""
+    """One call of `fit`, with what all its stages use."""
 
     def __init__(
         self,
@@ -198,7 +198,7 @@ class _Fit:
         ema: ExponentialMovingAverage | None,
         pace: Pace,
     ) -> bool:
-        """Take the steps of a stage from a position in it, and note its last; return whether a signal came."""
+        """Take the steps of a stage from a position in it and record the last; return whether a signal came."""
         turns = [trainer for trainer in trainers for _ in range(trainer.player.turns)]
         order = BatchOrder(len(self.source), stage.batch_size, self.seed)
         step, last, asked = position.step, False, False
@@ -308,7 +308,7 @@ class _Fit:
         trainers: Sequence[PlayerTrainer],
         ema: ExponentialMovingAverage | None,
     ) -> None:
-        """Load what belongs to the stage in hand: optimisers and averaged weights."""
+        """Load optimisers and averaged weights of the current stage."""
         packed = {trainer: content["optimizers"][trainer.player.name] for trainer in trainers}
         room = {
             trainer: optimizer_tensors(packed[trainer], trainer.parameters, content["tensors"]) for trainer in trainers

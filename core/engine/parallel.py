@@ -1,8 +1,8 @@
-"""Processes that train together: joining them, laying networks over them, sums and decisions they share.
+"""Processes that train together: their process group, data parallelism, sharding and collective operations.
 
-`torchrun` or `srun` give each process its place by the variables RANK, WORLD_SIZE, LOCAL_RANK and MASTER_ADDR. Two
-layouts exist. Under `ddp` every process holds all weights. Under `fsdp` each network is cut over the processes (FSDP2,
-Zhao et al., "PyTorch FSDP", VLDB 2023); with one process there is nothing to cut and both are the same.
+`torchrun` or `srun` set the variables RANK, WORLD_SIZE, LOCAL_RANK and MASTER_ADDR of each process. Under `ddp` every
+process holds all weights. Under `fsdp` each network is sharded over the processes (FSDP2, Zhao et al., "PyTorch FSDP",
+VLDB 2023). With one process both are the same.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _LOST = (
 
 @dataclass(frozen=True)
 class World:
-    """This process's place among all; the methods are collectives, and do nothing where it is alone."""
+    """Rank and number of processes. Methods are collective operations; with one process they do nothing."""
 
     rank: int = 0
     size: int = 1
@@ -59,7 +59,7 @@ class World:
         return tensor
 
     def any(self, *flags: bool) -> list[bool]:
-        """For each flag, whether it is set on any process; goes over the CPU, so no device is waited for."""
+        """For each flag, whether it is set on any process; reduced on the CPU, so that no device must be waited for."""
         if self.size == 1:
             return list(flags)
         tensor = torch.tensor(flags, dtype=torch.int32)
@@ -67,14 +67,14 @@ class World:
         return [bool(flag) for flag in tensor.tolist()]
 
     def gather(self, value: T) -> list[T]:
-        """The value of every process, in the order of ranks."""
+        """The values of all processes, by rank."""
         values: list[T] = [value] * self.size
         if self.size > 1:
             dist.all_gather_object(values, value)
         return values
 
     def broadcast(self, value: T) -> T:
-        """The value that the first process holds."""
+        """The value of the first process."""
         box = [value]
         if self.size > 1:
             dist.broadcast_object_list(box, 0)
@@ -85,14 +85,14 @@ class World:
 
 
 ALONE = World()
-"""The world of a process that was started by itself."""
+"""The world of a single process."""
 
 
 @contextmanager
 def process_group(device: torch.device | str = "cpu", *, timeout: timedelta = timedelta(minutes=10)) -> Iterator[World]:
-    """Join the processes that a launcher started, and yield this one's `World`; nested uses join once.
+    """Join the process group that a launcher started, and yield the `World`; nested uses join once.
 
-    A peer that is killed closes its connections and is noticed at once; `timeout` is for one that hangs.
+    A process that is killed closes its connections, which the others notice at once; `timeout` is for one that hangs.
 
     Raises:
         TrainingError: a peer went away.
@@ -109,12 +109,12 @@ def process_group(device: torch.device | str = "cpu", *, timeout: timedelta = ti
     with peers_alive():
         dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=timeout)
         yield World(dist.get_rank(), dist.get_world_size())
-    dist.destroy_process_group()  # not after an error: the peers may be gone, and a farewell would wait for them
+    dist.destroy_process_group()  # not after an error: it would wait for processes that may be gone
 
 
 @contextmanager
 def peers_alive() -> Iterator[None]:
-    """Turn the backends' many ways of reporting a lost connection into one sentence."""
+    """Turn the backends' different errors about a lost connection into one `TrainingError`."""
     try:
         yield
     except RuntimeError as error:
@@ -127,7 +127,7 @@ def peers_alive() -> Iterator[None]:
 
 
 def shard(plan: Plan, world: World, device: torch.device) -> list[FSDPModule]:
-    """Cut the networks of a plan over all processes, in place, if it asks for `fsdp`; return what was cut.
+    """Shard the networks of a plan over all processes, in place, if its layout is `fsdp`; return the sharded ones.
 
     Raises:
         TrainingError: networks with double backward that lie within one another, or an optimiser that needs all
@@ -147,12 +147,12 @@ def shard(plan: Plan, world: World, device: torch.device) -> list[FSDPModule]:
 
 
 def _empty(network: nn.Module) -> set[nn.Parameter]:
-    """Parameters without a number in them, which FSDP cannot cut: weights between channels where there is one, say."""
+    """Parameters without elements, which FSDP cannot shard."""
     return {parameter for parameter in network.parameters() if not parameter.numel()}
 
 
 def _units(plan: Plan) -> list[tuple[nn.Module, bool]]:
-    """Networks to cut, the inner ones first as FSDP2 wants them, and whether double backward goes through them."""
+    """Networks to shard, inner ones first as FSDP2 requires, and whether double backward goes through them."""
     units: dict[int, tuple[nn.Module, bool]] = {}
     for stage in plan.stages:
         double = any(player.objective.double_backward for player in stage.players)
@@ -173,10 +173,10 @@ def _units(plan: Plan) -> list[tuple[nn.Module, bool]]:
 
 
 def replicate(objective: Objective, plan: Plan, world: World) -> nn.Module:
-    """Wrap an objective so that its backward averages gradients over processes, if the plan asks for `ddp`.
+    """Wrap an objective so that its backward averages gradients over processes, if the plan's layout is `ddp`.
 
     Call it while the parameters of all other players are frozen. Buffers are not broadcast: the first process
-    must not overwrite the others' chains.
+    must not overwrite those of the others.
     """
     if plan.training.parallel.kind != "ddp" or world.size == 1:
         return objective
@@ -185,30 +185,30 @@ def replicate(objective: Objective, plan: Plan, world: World) -> nn.Module:
 
 
 def no_sync(module: nn.Module) -> AbstractContextManager[None]:
-    """Within this, backward adds gradients up without summing them over processes, where the layout can wait."""
+    """Inside this context, backward accumulates gradients without reducing them over processes."""
     return module.no_sync() if isinstance(module, DistributedDataParallel) else nullcontext()
 
 
 def full_state_dict(module: nn.Module) -> dict[str, Tensor]:
     """Return the state of a module, every tensor whole and on the CPU.
 
-    All processes must call it; where there are several, the first gets the tensors and the others nothing.
+    A collective operation: with several processes, the first gets the tensors and the others an empty dictionary.
     """
     state = get_model_state_dict(module, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
     return {name: tensor for name, tensor in state.items() if isinstance(tensor, Tensor)}
 
 
 def full_tensor(tensor: Tensor) -> Tensor:
-    """The whole of a tensor that may be a shard."""
+    """The full tensor of a shard; other tensors are returned as they are."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 def to_local(tensor: Tensor) -> Tensor:
-    """This process's part of a tensor that may be a shard; shares its memory."""
+    """The local part of a shard, in the same memory; other tensors are returned as they are."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def reshard(networks: Sequence[FSDPModule]) -> None:
-    """Drop gathered copies of the weights, which an optimiser step or an average has made stale."""
+    """Free gathered copies of the weights, which an optimiser step or an average has made out of date."""
     for network in networks:
         network.reshard()

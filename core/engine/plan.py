@@ -1,4 +1,4 @@
-"""What is to be trained: stages with their options, as a config and as the plan the loop follows."""
+"""What is trained and how: the config of a fit, and the plan of scheduled stages that the loop follows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..objective import Player, Stage
 
 
 class OptimizerConfig(Config):
-    """How one player descends."""
+    """Optimiser and learning rate of a player."""
 
     kind: Literal["adamw", "adam", "sgd", "lbfgs"] = "adamw"
     lr: float = Field(default=1e-3, gt=0, description="peak learning rate")
@@ -42,7 +42,7 @@ class StageConfig(Config):
 
 
 class ParallelConfig(Config):
-    """How networks are laid over processes."""
+    """How networks are distributed over processes."""
 
     kind: Literal["ddp", "fsdp"] = "ddp"
     compile: bool = Field(default=False, description="compile networks in place (not those with double backward)")
@@ -76,7 +76,9 @@ class TrainingConfig(Config):
     checkpoint: CheckpointConfig = CheckpointConfig()
     log_every: int = Field(default=10, ge=1, description="steps between rows of the loss file")
     max_minutes: float | None = Field(
-        default=None, gt=0, description="stop early after this long; stages share it in proportion to steps"
+        default=None,
+        gt=0,
+        description="stop early after this long; divided over the stages in proportion to their steps",
     )
 
     def plan(self, stages: Sequence[Stage]) -> Plan:

@@ -1,7 +1,7 @@
-"""Signals by which a batch system asks a fit to end, SIGTERM and SIGUSR1.
+"""Signals by which a batch system ends a fit: SIGTERM and SIGUSR1.
 
-In the training loop they set a flag (`Signals`), and the state is saved at the step's end. Around it, where all that
-counts is on disk already, they end the work at once (`answered`).
+In the training loop they set a flag (`Signals`), and the state is saved at the end of the step. Outside of the loop,
+where everything needed is on disk already, they end the work at once (`interruptible`).
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ ASKED = (signal.SIGTERM, signal.SIGUSR1)
 
 
 class Signals:
-    """Notes SIGTERM and SIGUSR1 while it is entered; other threads than the main one cannot, and do not.
+    """Records SIGTERM and SIGUSR1 while it is entered; only the main thread can.
 
-    A signal that the work within did not end by is passed on to the handler that was there before, if one was.
+    If the work inside ends without handling a signal, the signal goes to the handler that was installed before.
     """
 
     def __init__(self) -> None:
@@ -46,12 +46,12 @@ class Signals:
 
 
 class _AskedToEnd(KeyboardInterrupt):
-    """Unwinds like a stop from the keyboard: no `except Exception` on the way mistakes it for a failure."""
+    """Not caught by `except Exception`, like a keyboard interrupt."""
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """End the part of a fit within as soon as a signal comes; it may be killed at any moment, and then goes on.
+    """End the work inside as soon as a signal comes; for work that can be killed at any moment and resumed.
 
     Raises:
         Interrupted: a signal came.
@@ -59,7 +59,7 @@ def interruptible() -> Iterator[None]:
 
     def end(number: int, frame: FrameType | None) -> None:
         for other in ASKED:
-            signal.signal(other, signal.SIG_IGN)  # asking again must not disturb the leaving
+            signal.signal(other, signal.SIG_IGN)  # a second signal must not interrupt the clean-up
         raise _AskedToEnd
 
     main = threading.current_thread() is threading.main_thread()

@@ -1,4 +1,4 @@
-"""What a checkpoint holds: the names of all tensors of a fit, and the rest of an optimiser's state as plain JSON."""
+"""What a checkpoint contains: named tensors of a fit, and the rest of an optimiser's state as plain JSON."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .plan import Plan
 
 @dataclass(frozen=True)
 class Position:
-    """How far a fit has come: in which stage, after how many steps of it and turns of the next step."""
+    """How far a fit is: its stage, the steps taken in it, and the turns taken in the next step."""
 
     stage: int = 0
     step: int = 0
@@ -48,10 +48,10 @@ def model_tensors(plan: Plan) -> dict[str, Tensor]:
 
 
 def digest(plan: Plan, seed: int, samples: int) -> str:
-    """Fingerprint of what decides a fit's numbers: what may change between two parts of one fit is left out.
+    """Digest of all options that decide the result of a fit.
 
-    Left out are the layout over processes, the size of micro-batches, when checkpoints are taken, and the budget
-    of minutes.
+    Options that may change when a fit is resumed are left out: the layout over processes, the size of micro-batches,
+    when checkpoints are taken, and the budget of minutes.
     """
     training = plan.training
     stages = [
@@ -71,7 +71,7 @@ def digest(plan: Plan, seed: int, samples: int) -> str:
 
 
 def pack(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
-    """Split nested state in two: tensors go into `tensors` by name, the rest is returned as JSON that names them."""
+    """Move the tensors of nested state into `tensors` by name; return the rest as JSON that refers to them."""
     if isinstance(value, Tensor):
         tensors[name] = value
         return {"tensor": name}
@@ -93,7 +93,7 @@ def unpack(packed: Any, tensor: Callable[[str], Tensor]) -> Any:
 
 
 def optimizer_tensors(packed: Any, parameters: Sequence[nn.Parameter], index: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Make room for an optimiser's saved tensors: what has the shape of a cut parameter is cut alike.
+    """Allocate an optimiser's saved tensors; those with the shape of a sharded parameter are sharded like it.
 
     Args:
         packed: what `pack` returned for the optimiser's state, whose keys are the positions of parameters.

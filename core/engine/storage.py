@@ -1,10 +1,10 @@
-"""Where torch's distributed checkpoint (DCP) puts its tensors: safetensors, and an index in JSON.
+"""Storage for torch's distributed checkpoint (DCP): safetensors files, and an index in JSON.
 
 DCP's own file format keeps its index in a pickle, and reading a pickle can run code. Its Hugging Face storage is
 free of pickles, but finds the shards of a tensor by opening every file, has no place for the counters of a fit, and
 does not flush to the disk. So this module implements DCP's two storage interfaces: every process writes one
-safetensors file, the first one writes `state.json` with the place of every shard and with what else the fit must
-remember. DCP plans (who writes what, which shards a smaller or larger world must read) are left as they are.
+safetensors file; the first one also writes `state.json` with the file of every shard and the counters of the fit.
+DCP's own planners decide who writes what, and which shards another number of processes must read.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from torch.futures import Future
 from ..artifact import sync
 from ..errors import TrainingError
 
-SCHEMA = 1
+SCHEMA = 2
 INDEX = "state.json"
 _LARGEST_INDEX = 256 * 2**20
 _FILE = re.compile(r"rank-\d{5}\.safetensors")
