@@ -116,9 +116,9 @@ def test_a_header_that_claims_to_be_huge_is_refused(folder):
     ("content", "sentence"),
     [
         ("{", "not readable as JSON"),
-        ("[1]", "expected schema 1, found list"),
-        ('{"schema": 2}', "expected schema 1, found 2"),
-        ("{}", "expected schema 1, found None"),
+        ("[1]", "expected schema 2, found list"),
+        ('{"schema": 1}', "expected schema 2, found 1"),
+        ("{}", "expected schema 2, found None"),
     ],
 )
 def test_a_wrong_config_is_refused(folder, content, sentence):
@@ -161,5 +161,5 @@ def test_the_config_on_disk_is_plain_json_in_the_order_it_was_given(tmp_path):
     artifact.save(tmp_path / "model", config, TENSORS)
     text = (tmp_path / "model" / artifact.CONFIG).read_text()
     digest = hashlib.sha256((tmp_path / "model" / artifact.WEIGHTS).read_bytes()).hexdigest()
-    assert text == json.dumps({"schema": 1, **config, "weights_sha256": digest}, indent=2) + "\n"
+    assert text == json.dumps({"schema": 2, **config, "weights_sha256": digest}, indent=2) + "\n"
     assert list(artifact.load(tmp_path / "model")[0]["parts"]) == ["energy", "angle", "a"]

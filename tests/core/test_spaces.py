@@ -86,8 +86,8 @@ def test_what_is_not_a_value_is_refused(space, value, sentence):
         (Sequence, {"length": 3, "vocabulary": 1}, "vocabulary\n.*greater than or equal to 2"),
         (Sequence, {"length": 3, "channels": 0}, "channels\n.*greater than or equal to 1"),
         (Field, {"channels": 1, "grid": (0, 4)}, r"grid.0\n.*greater than or equal to 1"),
-        (Field, {"channels": 1, "grid": (2, 4), "periodic": (True,)}, "one word for each of 2 axes, .* found 1"),
-        (Field, {"channels": 1, "grid": (), "periodic": (True,)}, "one word for each of 0 axes, .* found 1"),
+        (Field, {"channels": 1, "grid": (2, 4), "periodic": (True,)}, "one boolean for each of 2 axes, .* found 1"),
+        (Field, {"channels": 1, "grid": (), "periodic": (True,)}, "one boolean for each of 0 axes, .* found 1"),
         (Interval, {"low": 1.0, "high": 1.0}, r"low end lies below the high one, found \[1.0, 1.0\]"),
         (Interval, {"low": 2.0}, r"low end lies below the high one, found \[2.0, 1.0\]"),
         (Interval, {"high": math.inf}, "high\n.*finite number"),
@@ -153,11 +153,11 @@ def test_values_within_their_support_pass(space, values):
 @pytest.mark.parametrize(
     ("space", "values", "sentence"),
     [
-        (Vector(dim=2), [[0.0, math.nan]], "x: expected finite numbers, found 1 of 2 that are not"),
-        (Vector(dim=2, support=Torus()), [[math.inf, -math.inf]], "expected finite numbers, found 2 of 2"),
-        (Vector(dim=2, support=UNEVEN), [[0.2, 0.301]], r"numbers in \[0.1, 0.3\], found 0.301 among numbers from 0.2"),
-        (Vector(dim=2, support=Binary()), [[1.0, 0.5]], "zeros and ones, found 0.5 among numbers from 0.5 to 1"),
-        (Sequence(length=2, vocabulary=5), [[0, 7]], r"levels 0 .. 4, found 7 among numbers from 0 to 7"),
+        (Vector(dim=2), [[0.0, math.nan]], "x: expected finite values, found 1 of 2 that are not"),
+        (Vector(dim=2, support=Torus()), [[math.inf, -math.inf]], "expected finite values, found 2 of 2"),
+        (Vector(dim=2, support=UNEVEN), [[0.2, 0.301]], r"values in \[0.1, 0.3\], found 0.301 among values from 0.2"),
+        (Vector(dim=2, support=Binary()), [[1.0, 0.5]], "zeros and ones, found 0.5 among values from 0.5 to 1"),
+        (Sequence(length=2, vocabulary=5), [[0, 7]], r"levels 0 .. 4, found 7 among values from 0 to 7"),
         (Sequence(length=2, vocabulary=5), [[-1, 4]], r"levels 0 .. 4, found -1 among"),
         (Vector(dim=2, support=Levels(count=3)), [[0.0, 1.5]], r"levels 0 .. 2, found 1.5 among"),
         (Vector(dim=2, support=Simplex()), [[0.5, 0.6]], "sum to 1 along the last axis, found 0.5 among"),
@@ -238,5 +238,5 @@ def test_conditions_must_fit_the_model(condition, given, sentence):
 
 
 def test_noise_must_have_a_row_per_sample():
-    with pytest.raises(SpaceError, match="expected 3 rows, one per sample, found 2"):
+    with pytest.raises(SpaceError, match="expected a batch size of 3, one per sample, found 2"):
         Layout(Vector(dim=1)).prior(3, KeyedNoise(0, torch.arange(2)))
