@@ -12,28 +12,36 @@ from torch import Tensor, nn
 
 from ..core import artifact
 from ..core.capabilities import capabilities
-from ..core.config import Config, parse
+from ..core.config import Config, kind_of, parse
 from ..core.data import Batch, Source
+from ..core.errors import ConfigError
 from ..core.families import AnyFamily
 from ..core.noise import Noise
 from ..core.objective import Stage, Trainable, transform_batches
 from ..core.spaces import Space, Tree, batch_size
 
 Augmentation = Callable[[Batch, Noise], Batch]
+"""Replaces the samples of a training batch by random transforms that are as probable."""
 
 
 class Codec(nn.Module, ABC):
     """Maps physical batches to values of `space` given `condition`, and back.
 
-    What was fitted (scales, base laws) lies in buffers, so that it travels with the weights.
+    What it fits (scales, distributions) lies in buffers, so that it is saved with the weights.
+
+    Args:
+        space: of encoded samples; the family is built for it.
+        condition: space of encoded conditions; None without conditions.
     """
 
-    space: Space
-    condition: Space | None
     sample_name: ClassVar[str] = "samples"
-    """What a sample is called outside Python, if it is one tensor."""
+    """Name of a sample in files and exports, if it is one tensor."""
     units: ClassVar[Mapping[str, str]] = {}
-    """Units of the physical conditions and samples by name; what is not here has none."""
+    """Units of the physical conditions and samples by name; a name that is missing has none."""
+
+    def __init__(self, space: Space, condition: Space | None = None) -> None:
+        super().__init__()
+        self.space, self.condition = space, condition
 
     @abstractmethod
     def fit(self, source: Source) -> None:
@@ -41,9 +49,9 @@ class Codec(nn.Module, ABC):
 
     @abstractmethod
     def encode_with_volume(self, batch: Batch, noise: Noise) -> tuple[Batch, Tensor]:
-        """Physical batch to a batch of `space` and `condition`, and the volume (B,) of the map; noise dequantises.
+        """Physical batch to a batch of `space` and `condition`, and the log-volume (B,) of the map; noise dequantises.
 
-        The volume is log |dy / d(x, noise)| - log q(noise): log p(x) >= log p(y) + volume, with equality for a
+        The log-volume is log |dy / d(x, noise)| - log q(noise): log p(x) >= log p(y) + volume, with equality for a
         codec that needs no noise. The codec names the base measure of x.
         """
 
@@ -56,15 +64,15 @@ class Codec(nn.Module, ABC):
         """Physical condition to a value of `self.condition`."""
 
     def accept(self, condition: Tree, *, where: str = "condition.", first: int = 0) -> Tree:
-        """What the model needs of the given physical conditions.
+        """Those of the given physical conditions that the model needs.
 
         Args:
-            condition: what someone asks for.
-            where: what messages put before a condition's name.
-            first: number of its first row, for messages.
+            condition: physical values, by name or one tensor.
+            where: prefix of a condition's name in messages.
+            first: row number of the first value, for messages.
 
         Raises:
-            ConfigError: a condition is missing, or beyond what training showed.
+            ConfigError: a condition is missing, or outside the range of training.
         """
         return condition
 
@@ -74,20 +82,20 @@ class Codec(nn.Module, ABC):
 
     @abstractmethod
     def draw_condition(self, noise: Noise) -> Tree:
-        """Physical conditions drawn from the law seen in training."""
+        """Physical conditions drawn from the distribution of training."""
 
     def error_scale(self, x: Tree, condition: Tree | None) -> Tensor:
-        """Size (B,) against which an error in a physical sample is small or large; its largest number unless said."""
+        """The size (B,) to which errors in a physical sample are compared; by default its largest absolute value."""
         tensors = [x] if isinstance(x, Tensor) else list(x.values())
         return torch.cat([tensor.flatten(1) for tensor in tensors], dim=1).abs().amax(dim=1)
 
-    def groups(self, numbers: int) -> Tensor:
-        """Group, int64 (numbers,), of each number of a sample, its parts flattened one after another.
+    def sum_groups(self, features: int) -> Tensor:
+        """Group number, int64 (features,), of each feature of a physical sample, its parts flattened in order.
 
-        Where rounding takes a number across a threshold of `decode`, others of its group change and their sum stays.
-        By itself unless said.
+        `decode` keeps the sum of a group: where rounding moves one feature across a threshold, others of its group
+        change by as much. By default each feature is a group of its own.
         """
-        return torch.arange(numbers)
+        return torch.arange(features)
 
 
 class CodecConfig(Config):
@@ -99,18 +107,25 @@ class CodecConfig(Config):
 
 
 class GeneratorConfig(Config):
-    """Codec and family; a domain narrows `codec` to its own and may add symmetries."""
+    """Codec and family; a domain narrows `codec` to its own and may add an augmentation."""
 
     codec: CodecConfig
     family: AnyFamily
 
     def build(self, description: Mapping[str, Any], source: Source | None = None) -> Generator:
-        """Return a generator; the codec is fitted if `source` is given, else its buffers await loading."""
+        """Return a generator; the codec is fitted if `source` is given, else its buffers await loading.
+
+        Raises:
+            ConfigError: a family that cannot model the codec's space, or cannot sample.
+        """
         codec = self.codec.build(description)
         if source is not None:
             codec.fit(source)
-        family: nn.Module = self.family.build(codec.space, codec.condition)
-        kind = BoundedGenerator if "density" in capabilities(family) else Generator
+        family = self.family.build(codec.space, codec.condition)
+        able = capabilities(family)
+        if "sample" not in able:
+            raise ConfigError(f"family.kind: {kind_of(self.family)} cannot sample, which a generator needs.")
+        kind = BoundedGenerator if "density" in able else Generator
         return kind(codec, family, self, description)
 
     def augmentation(self, codec: Codec) -> Augmentation | None:
@@ -132,7 +147,7 @@ class Generator(nn.Module):
         self.augmentation = config.augmentation(codec)
 
     def sample(self, n: int, condition: Tree | None = None, *, noise: Noise) -> Tree:
-        """Draw `n` physical samples given physical conditions (drawn from the training law if absent)."""
+        """Draw `n` physical samples given physical conditions (by default drawn from those of training)."""
         if condition is None:
             condition = self.codec.draw_condition(noise.fold("condition"))
         encoded = self.codec.encode_condition(condition)
@@ -144,8 +159,9 @@ class Generator(nn.Module):
         return self.codec.encode(batch, noise.fold("codec"))
 
     def stages(self) -> Sequence[Stage]:
-        """The stages of the family, each fed with augmented and encoded physical batches."""
-        assert isinstance(self.family, Trainable)
+        """The stages of the family on augmented and encoded batches; raises `ConfigError` if it cannot be trained."""
+        if not isinstance(self.family, Trainable):
+            raise ConfigError(f"family.kind: {kind_of(self.config.family)} has no stages, so it cannot be trained.")
         return transform_batches(self.family.stages(), self._prepare)
 
     def save(self, folder: Path, **provenance: Any) -> None:
@@ -155,15 +171,15 @@ class Generator(nn.Module):
 
 
 class BoundedGenerator(Generator):
-    """A generator whose family knows its density: a lower bound on the physical one follows."""
+    """A generator whose family has a density, so that a lower bound on the physical log-density follows."""
 
     direction: Literal["lower"] = "lower"
 
     def log_bound(self, x: Tree, condition: Tree | None = None, *, noise: Noise) -> Tensor:
         """One-draw lower bound on log p(x | condition), shape (B,), nats, in the base measure the codec names.
 
-        The density is that of the codec's map and of what it encodes: whatever decoding does beyond it, such as
-        cutting at a threshold, is no part of it. A sample that the map does not reach has -inf.
+        It is the density of the codec's map and the family. What `decode` does beyond inverting the map, such as
+        thresholding, is not part of it. A sample outside the range of the map has -inf.
         """
         index = torch.arange(batch_size(x))
         encoded, volume = self.codec.encode_with_volume(Batch(x, condition, index), noise.fold("codec"))

@@ -132,7 +132,7 @@ def compare(model: Model, compute: Compute, reference: Example) -> Agreement:
     """Hold a file against the Python sampler: the example's whole batch, and its first sample alone."""
     expected = _rows(reference.outputs)
     codec = model.generator.codec
-    scale, groups = codec.error_scale(reference.x, reference.condition)[:, None], codec.groups(expected.shape[1])
+    scale, groups = codec.error_scale(reference.x, reference.condition)[:, None], codec.sum_groups(expected.shape[1])
     whole = _agreement(expected, _rows(compute(reference.inputs)), scale, groups)
     alone = _agreement(expected[:1], _rows(compute([tensor[:1] for tensor in reference.inputs])), scale[:1], groups)
     return Agreement(

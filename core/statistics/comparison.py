@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SampleError
+from .jackknife import jackknife_variance
 
 Sums = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -114,12 +115,12 @@ def contrast(
     variance = 0.0
     for i in range(parts):  # leave out of the generated
         left = [np.mean([figure(whole_g[i] - group, r) for r in whole_r]) / parts for group in generated[i]]
-        variance += _jackknife(left)
+        variance += jackknife_variance(left)
     for j in range(2):  # leave out of the reference
         left = [np.mean([figure(g, whole_r[j] - group) for g in whole_g]) / 2 for group in reference[j]]
-        variance += _jackknife(left)
-    floor_variance = _jackknife([figure(whole_r[0] - group, whole_r[1]) for group in reference[0]])
-    floor_variance += _jackknife([figure(whole_r[0], whole_r[1] - group) for group in reference[1]])
+        variance += jackknife_variance(left)
+    floor_variance = jackknife_variance([figure(whole_r[0] - group, whole_r[1]) for group in reference[0]])
+    floor_variance += jackknife_variance([figure(whole_r[0], whole_r[1] - group) for group in reference[1]])
 
     if distance:
         null = _exchanged(figure, reference, rng, permutations)
@@ -127,10 +128,6 @@ def contrast(
         average = (0.625 if parts == 1 else 0.375) * null
         variance, floor_variance = max(variance - average, average), null
     return Contrast(float(pairs.mean()), float(np.sqrt(variance)), float(floor), float(np.sqrt(floor_variance)))
-
-
-def _jackknife(left_out: list[float] | list[np.floating]) -> float:
-    return float((len(left_out) - 1) * np.var(left_out))
 
 
 def _exchanged(figure: Figure, reference: Sums, rng: np.random.Generator, permutations: int) -> float:

@@ -18,6 +18,7 @@ from ...data_specs.calorimeter.geometry import Geometry
 from ...data_specs.calorimeter.geometry_json import geometry_from_json, geometry_to_json
 from ...data_specs.calorimeter.showers import ShowerReader, Showers, content_digest
 from ...data_specs.calorimeter.writer import ShowerWriter
+from .batches import deposits, named_conditions
 
 MEMORY_BOUND = 4 * 2**30
 """Bytes of deposits up to which a data set is held in memory; larger ones are read batch by batch."""
@@ -106,16 +107,16 @@ class ShowerDataset:
     def _held(self) -> tuple[Tensor, dict[str, Tensor]] | None:
         if 4 * len(self) * self.geometry.n_voxels > self.memory:
             return None
-        deposits = np.empty((len(self), self.geometry.n_voxels), np.float32)
+        x = np.empty((len(self), self.geometry.n_voxels), np.float32)
         conditions = {
             name: np.empty((len(self), width), DTYPES[name]) for name, width in self.reader.conditions.items()
         }
         for block in self.reader.blocks(self.start, self.stop):
-            place = slice(block.start - self.start, block.start - self.start + len(block.deposits))
-            deposits[place] = block.deposits
+            part = slice(block.start - self.start, block.start - self.start + len(block.deposits))
+            x[part] = block.deposits
             for name, values in block.conditions.items():
-                conditions[name][place] = values
-        return _tensors(Showers(deposits, conditions))
+                conditions[name][part] = values
+        return _tensors(Showers(x, conditions))
 
 
 class ShowerFileWriter:
@@ -143,9 +144,8 @@ class ShowerFileWriter:
 
     def append(self, x: Tree, condition: Tree) -> None:
         """Take showers (B, voxels) MeV and their conditions by name; raises `DataError` for bad ones."""
-        assert isinstance(x, Tensor)
-        assert isinstance(condition, dict)
-        self._writer.append(_array(x), {name: _array(values) for name, values in condition.items()})
+        conditions = {name: _array(values) for name, values in named_conditions(condition).items()}
+        self._writer.append(_array(deposits(x)), conditions)
 
     def close(self) -> None:
         """Finish the file if all showers have come; else leave the whole blocks for a later writer."""

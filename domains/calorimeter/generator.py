@@ -1,11 +1,11 @@
-"""The generator of showers: the two-stage codec, any family, and the symmetries of the geometry."""
+"""The generator of showers: the two-stage codec, any family, and random symmetric images for training."""
 
 from __future__ import annotations
 
 from pydantic import Field
 
 from ..generator import Augmentation, Codec, GeneratorConfig
-from .codec.codec import ShowerCodec, ShowerCodecConfig
+from .codec.codec import ShowerCodecConfig, shower_codec
 from .codec.symmetries import RandomSymmetry
 
 
@@ -18,6 +18,6 @@ class ShowerGeneratorConfig(GeneratorConfig):
     )
 
     def augmentation(self, codec: Codec) -> Augmentation | None:
-        assert isinstance(codec, ShowerCodec)
-        # a tilted particle singles out a direction
+        """Random symmetric images; None where the particle's angle, which breaks the symmetry, is a condition."""
+        codec = shower_codec(codec)
         return RandomSymmetry(codec.geometry) if self.symmetric and "angle" not in codec.conditions else None

@@ -1,4 +1,4 @@
-"""The calorimeter as a plug-in: what each verb asks of it, in one place."""
+"""The calorimeter as a plug-in: everything that the verbs call, in one place."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ...data_specs.calorimeter.geometry_json import geometry_from_json
 from ...data_specs.calorimeter.showers import describe_geometry
 from ..generator import Generator
 from ..plugin import Evaluation, Progress, ReferenceCost, Unavailable
-from .codec.codec import ShowerCodec
+from .codec.codec import shower_codec
 from .conditions import parse_conditions
 from .dataset import ShowerDataset, ShowerFileWriter
 from .evaluate import evaluate
@@ -54,8 +54,7 @@ class Calorimeter:
         return ShowerFileWriter(file, description, attributes, n)
 
     def parse_condition(self, values: Mapping[str, str], n: int, generator: Generator) -> Tree:
-        assert isinstance(generator.codec, ShowerCodec)
-        return parse_conditions(values, n, generator.codec)
+        return parse_conditions(values, n, shower_codec(generator.codec))
 
     def reference_cost(self, description: Mapping[str, Any]) -> ReferenceCost | None:
         return REFERENCE_COSTS.get(description["geometry"]["name"])

@@ -81,8 +81,7 @@ class LineConfig(FamilyConfig):
 
 class ToyCodec(Codec):
     def __init__(self) -> None:
-        super().__init__()
-        self.space, self.condition = Vector(dim=2), Vector(dim=2)
+        super().__init__(Vector(dim=2), Vector(dim=2))
         self.register_buffer("unit", torch.ones(()))
 
     def fit(self, source: Source) -> None:

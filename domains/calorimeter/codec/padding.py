@@ -19,7 +19,7 @@ class Padding(nn.Module):
         layers: L, the number of layers with cells.
         most: N, the number of cells of the largest.
         sizes: cells of each layer, (L,).
-        mask: which places of the table are cells, (L, N).
+        mask: which entries of the table are cells, (L, N).
         layer: the layer of each voxel, (V,).
     """
 
@@ -46,6 +46,9 @@ class Padding(nn.Module):
         self.periods = [layer.periodic for layer in layers]
         self.names = [f"layer_{layer.id}" for layer in layers]
         self.stacked = len(set(self.grids)) == len(set(self.periods)) == 1
+
+    def extra_repr(self) -> str:
+        return f"layers={self.layers}, most={self.most}"
 
     def split(self, x: Tensor) -> Tensor:
         """(B, voxels) to (B, L, N), zero where there is no cell."""

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from ....core.data import Batch
 from ....core.noise import Noise
 from ....data_specs.calorimeter.geometry import CartesianLayer, Geometry, Layer
+from ..batches import deposits
 
 Indices = NDArray[np.int64]
 
@@ -71,5 +72,4 @@ class RandomSymmetry(nn.Module):
 
     def forward(self, batch: Batch, noise: Noise) -> Batch:
         choice = (noise.uniform("map") * len(self.table)).long()
-        assert isinstance(batch.x, Tensor)
-        return Batch(batch.x.gather(1, self.table[choice]), batch.condition, batch.index)
+        return Batch(deposits(batch.x).gather(1, self.table[choice]), batch.condition, batch.index)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ....core.statistics.comparison import Contrast, Figure, Halves, Index, contrast, group_sums
 from ....core.statistics.estimate import Estimate
+from ....core.statistics.jackknife import jackknife_variance
 from .features import Extractor, Features
 
 Estimates = dict[str, Estimate]
@@ -91,7 +92,7 @@ class Comparison:
             pool = groups.reshape(-1, *groups.shape[2:])
             whole = pool.sum(0)
             left = [property(whole - group) for group in pool]
-            sides.append((property(whole), math.sqrt((len(left) - 1) * np.var(left))))
+            sides.append((property(whole), math.sqrt(jackknife_variance(left))))
         (floor, floor_stderr), (value, stderr) = sides
         text = f"{definition}; the floor is the reference's own value."
         return Estimate(value, stderr, floor, self.halves.n, unit, "floor", text, floor_stderr)

@@ -18,6 +18,7 @@ from ....core.data import Source
 from ....core.engine.parallel import ALONE, World
 from ....core.statistics.histogram import Binning
 from ....data_specs.calorimeter.geometry import Geometry, PolarLayer
+from ..batches import deposits, incident_energy
 
 Array = NDArray[np.float32]
 BLOCK = 1024
@@ -47,13 +48,11 @@ def read(source: Source, rows: NDArray[np.int64], threshold: float) -> tuple[Arr
     """Fetch showers (n, V) and incident energies (n,), MeV, in the order of `rows`; deposits under threshold cut."""
     order = np.argsort(rows, kind="stable")  # files are fastest read forwards
     batch = source.fetch(torch.from_numpy(rows[order]))
-    assert isinstance(batch.x, torch.Tensor)
-    assert isinstance(batch.condition, dict)
     back = np.empty_like(order)
     back[order] = np.arange(len(order))
-    showers = batch.x.numpy().astype(np.float32, copy=False)[back]
+    showers = deposits(batch.x).numpy().astype(np.float32, copy=False)[back]
     showers = np.where(showers < threshold, np.float32(0), showers)
-    return showers, batch.condition["energy"].numpy().reshape(-1)[back]
+    return showers, incident_energy(batch.condition).numpy().reshape(-1)[back]
 
 
 @dataclass(frozen=True)

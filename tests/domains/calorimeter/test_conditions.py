@@ -82,8 +82,8 @@ def test_particles_and_angles(rich: ShowerCodec) -> None:
         ({"particle": "22"}, r"condition.particle: the model was trained on the particles \[11, -11\] .* found 22"),
         ({"angle": "0"}, "expected 2 numbers"),
         ({"angle": "0.1,1.1"}, r"condition.angle: the model was trained on 0.00\d* .. 0.\d* rad and .* found 1.1"),
-        ({"angle": "nan,0.1"}, "knows nothing beyond; found nan"),
-        ({"angle": "-7,100"}, "knows nothing beyond; found -7"),
+        ({"angle": "nan,0.1"}, "cannot extrapolate; found nan"),
+        ({"angle": "-7,100"}, "cannot extrapolate; found -7"),
     ],
 )
 def test_particles_and_angles_beyond_training(rich: ShowerCodec, values: dict[str, str], sentence: str) -> None:
@@ -108,7 +108,7 @@ def test_many_conditions_are_judged_like_one(rich: ShowerCodec) -> None:
         ConfigError, match=r"a.h5: energy: the model was trained on 1.* MeV .* found 300000 in row 1003\."
     ):
         rich.accept(many, where="a.h5: ", first=1000)
-    with pytest.raises(ConfigError, match="expected 2 numbers a shower"):
+    with pytest.raises(ConfigError, match="expected 2 values per shower"):
         rich.accept(many | {"angle": torch.zeros(5, 1)})
 
 

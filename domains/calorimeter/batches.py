@@ -1,0 +1,36 @@
+"""The parts of a batch of showers: x is one tensor (B, voxels), its condition holds tensors by name."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from ...core.errors import SpaceError
+from ...core.spaces import Tree
+
+
+def deposits(x: Tree) -> Tensor:
+    """The deposits (B, voxels) of showers; raises `SpaceError` for named tensors."""
+    if isinstance(x, Tensor):
+        return x
+    raise SpaceError(f"Expected showers as one tensor (B, voxels), found the named tensors {sorted(x)}.")
+
+
+def named_conditions(condition: Tree | None) -> dict[str, Tensor]:
+    """The conditions by name; raises `SpaceError` if there are none, or a single tensor.
+
+    >>> import torch
+    >>> named_conditions({"energy": torch.tensor([[5000.0]])})["energy"].shape
+    torch.Size([1, 1])
+    """
+    if isinstance(condition, dict):
+        return condition
+    found = "none" if condition is None else f"one tensor of shape {tuple(condition.shape)}"
+    raise SpaceError(f'Expected conditions by name, with "energy" (B, 1) in MeV among them; found {found}.')
+
+
+def incident_energy(condition: Tree | None) -> Tensor:
+    """The incident energy (B, 1), MeV; raises `SpaceError` if it is missing."""
+    named = named_conditions(condition)
+    if "energy" not in named:
+        raise SpaceError(f'Showers need the condition "energy" (B, 1) in MeV; found {sorted(named)}.')
+    return named["energy"]

@@ -1,0 +1,87 @@
+"""What codecs and families owe a generator."""
+
+from typing import Any
+
+import pytest
+import torch
+from maquette.core.data import Batch, Source
+from maquette.core.errors import ConfigError
+from maquette.core.noise import KeyedNoise, Noise
+from maquette.core.spaces import Tree, Vector
+from maquette.domains.generator import BoundedGenerator, Codec, CodecConfig, Generator, GeneratorConfig
+from torch import Tensor, nn
+
+OWED = ("fit", "encode_with_volume", "encode_condition", "decode", "draw_condition")
+
+
+class Doubling(Codec):
+    """y = 2 x."""
+
+    def fit(self, source: Source) -> None: ...
+
+    def encode_with_volume(self, batch: Batch, noise: Noise) -> tuple[Batch, Tensor]:
+        return Batch(2 * batch.x, batch.condition, batch.index), torch.full(
+            (len(batch),), 2 * torch.log(torch.tensor(2.0))
+        )
+
+    def encode_condition(self, condition: Tree) -> Tree:
+        return condition
+
+    def decode(self, y: Tree, condition: Tree) -> Tree:
+        return y / 2
+
+    def draw_condition(self, noise: Noise) -> Tree:
+        return noise.normal("c", (1,))
+
+
+class DoublingConfig(CodecConfig):
+    def build(self, description: Any) -> Doubling:
+        return Doubling(Vector(dim=2), Vector(dim=1))
+
+
+class DoublingGeneratorConfig(GeneratorConfig):
+    codec: DoublingConfig = DoublingConfig()
+
+
+def config(**family: Any) -> DoublingGeneratorConfig:
+    return DoublingGeneratorConfig.model_validate({"family": {"kind": "linear", **family}})
+
+
+@pytest.mark.parametrize("missing", OWED)
+def test_a_codec_without_one_of_its_methods_cannot_be_built(missing: str) -> None:
+    members = {name: getattr(Doubling, name) for name in OWED if name != missing}
+    with pytest.raises(TypeError, match=f"abstract method '?{missing}'?"):
+        type("Lacking", (Codec,), members)(Vector(dim=1))
+
+
+def test_a_codec_config_without_build_cannot_be_made() -> None:
+    with pytest.raises(TypeError, match="build"):
+        type("Lacking", (CodecConfig,), {})()
+
+
+def test_a_codec_needs_a_space() -> None:
+    with pytest.raises(TypeError, match="space"):
+        Doubling()  # type: ignore[call-arg]
+
+
+def test_the_bound_is_the_density_of_the_family_and_the_volume_of_the_codec() -> None:
+    torch.manual_seed(0)
+    generator = config().build({})
+    assert isinstance(generator, BoundedGenerator)
+    x, condition = torch.randn(5, 2), torch.randn(5, 1)
+    bound = generator.log_bound(x, condition, noise=KeyedNoise(0, torch.arange(5)))
+    torch.testing.assert_close(bound, generator.family.log_prob(2 * x, condition) + 2 * torch.log(torch.tensor(2.0)))
+
+
+def test_by_default_every_feature_is_its_own_group_and_errors_compare_with_the_largest_value() -> None:
+    codec = DoublingConfig().build({})
+    assert codec.sum_groups(3).tolist() == [0, 1, 2]
+    scale = codec.error_scale({"a": torch.tensor([[1.0, -4.0]]), "b": torch.tensor([[3.0]])}, None)
+    assert scale.tolist() == [4.0]
+
+
+def test_a_family_that_cannot_be_trained_says_so() -> None:
+    codec = DoublingConfig().build({})
+    generator = Generator(codec, nn.Linear(2, 2), config(), {})
+    with pytest.raises(ConfigError, match="linear has no stages, so it cannot be trained"):
+        generator.stages()
