@@ -54,7 +54,7 @@ OURS: dict[str, FamilyConfig] = {
     "autoregressive-flow (MAF)": AutoregressiveFlowConfig(),
     "spline, coupling": SplineConfig(),
     "spline, autoregressive": SplineConfig(scheme="autoregressive", transforms=4),
-    "monotonic": MonotonicConfig(transforms=2, hidden=(64, 64), slope=(32, 32), nodes=17),
+    "monotonic": MonotonicConfig(transforms=2, hidden=(64, 64), slope=(32, 32), knots=17),
     "residual-flow": ResidualFlowConfig(steps=8),
     "continuous": ContinuousConfig(network=MLPConfig(hidden=(64, 64)), steps=4, precision=1e-5),
 }

@@ -114,7 +114,7 @@ def impute_by_chain(
 
 
 def _codes(flow: Any, n: int, noise: Noise) -> Tensor:
-    return flow.base.draw(n, noise) if hasattr(flow, "base") else flow.layout.prior(n, noise)
+    return flow.base.sample(n, noise) if hasattr(flow, "base") else flow.layout.prior(n, noise)
 
 
 class _Record:

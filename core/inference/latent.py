@@ -15,19 +15,19 @@ from ..spaces import Tree
 class Codes(Protocol):
     """What walks need of the law of codes; a model whose codes are not standard normal has it as `base`."""
 
-    def between(self, a: Tensor, b: Tensor, times: Tensor) -> Tensor:
+    def interpolate(self, a: Tensor, b: Tensor, times: Tensor) -> Tensor:
         """A path."""
         ...
 
-    def quantile(self, shares: Tensor) -> Tensor:
-        """Values of a number below which lie given shares of its law."""
+    def icdf(self, probabilities: Tensor) -> Tensor:
+        """Quantiles of one feature of a code."""
         ...
 
 
 class NormalCodes:
     """Independent standard normals."""
 
-    between, quantile = staticmethod(slerp), staticmethod(torch.special.ndtri)
+    interpolate, icdf = staticmethod(slerp), staticmethod(torch.special.ndtri)
 
 
 def _codes(model: Any) -> Codes:
@@ -58,7 +58,7 @@ def interpolate(
     """
     a, b = model.encode(first, condition), model.encode(second, condition)
     times = torch.linspace(0, 1, steps, dtype=a.dtype, device=a.device)
-    return [model.decode(z, condition) for z in (path or _codes(model).between)(a, b, times)]
+    return [model.decode(z, condition) for z in (path or _codes(model).interpolate)(a, b, times)]
 
 
 def traverse(model: Encodes, z: Tensor, number: int, values: Tensor, condition: Tree | None = None) -> list[Tree]:
@@ -83,7 +83,7 @@ def plane(model: Encodes, z: Tensor, numbers: tuple[int, int], side: int) -> Ten
         side: steps along each.
     """
     shares = (torch.arange(side, dtype=z.dtype, device=z.device) + 0.5) / side
-    quantiles = _codes(model).quantile(shares)
+    quantiles = _codes(model).icdf(shares)
     codes = z.expand(side, side, -1).clone()
     codes[..., numbers[0]], codes[..., numbers[1]] = quantiles[:, None], quantiles
     return codes

@@ -104,7 +104,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "dequantised": {"flow": _AUTOREGRESSIVE, "noise": {"kind": "uniform"}},
     "flow-plus-plus": {"steps": 8, "dequantisation": 2, "components": 8, "width": 32},
     "glow": {"steps": 16, "width": 32},
-    "monotonic": {"transforms": 3, "hidden": [48, 48], "signals": 8, "slope": [32, 32], "nodes": 33},
+    "monotonic": {"transforms": 3, "hidden": [48, 48], "signal": 8, "slope": [32, 32], "knots": 33},
     "residual-flow": {"steps": 12, "hidden": [48, 48]},
     "recurrent": {"width": 64, "depth": 1},
     "transformer": {"width": 64, "heads": 4, "attention": "full"},

@@ -1,9 +1,9 @@
-"""Autoregressive flows: every number is bent as the numbers before it, and the condition, say.
+"""Autoregressive flows: each feature is transformed given the features before it, and the context.
 
-The scheme of Papamakarios et al., "Masked autoregressive flow" (MAF), arXiv:1705.07057, for any elementwise bijection,
-and the family of its shifts and scales. The density is one pass, a sample one pass per number. Turned round it is the
-inverse autoregressive flow (IAF) of Kingma et al., arXiv:1606.04934, whose samples are one pass. `passes` makes blocks
-of numbers that are bent together (two passes are a coupling).
+The scheme of Papamakarios et al., "Masked autoregressive flow" (MAF), arXiv:1705.07057, for any univariate bijection,
+and the family with shifts and scales. A density takes one pass, a sample one pass per feature. The inverse is the
+inverse autoregressive flow (IAF) of Kingma et al., arXiv:1606.04934, where a sample takes one pass. With fewer `passes`
+the features form blocks that are transformed together; two passes make a coupling.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
-from torch.distributions import Transform
+from torch import Tensor
 from torch.nn import functional as F
-from zuko.transforms import AutoregressiveTransform, DependentTransform
+from zuko.transforms import AutoregressiveTransform
 
 from ...config import Width
 from ...layout import Layout
 from ...nets.masked import MaskedMLP
 from ...spaces import Space
 from .. import families
-from .coupling import lone, perceptrons
-from .elementwise import Affine, Elementwise
-from .flow import Flow, FlowConfig, Inverted
+from .bijection import Bijection, DependentTransform, LazyTransform, ZukoTransform
+from .coupling import mlp_conditioners, single_feature
+from .elementwise import Affine, Univariate
+from .flow import Flow, FlowConfig, LazyInverse
 
 
-class Autoregression(nn.Module):
-    """Lazy autoregressive transform (B, D): features of one block are transformed given those of earlier blocks.
+class Autoregression(LazyTransform):
+    """Lazy autoregressive transform of x (B, D): features of one block are transformed given those of earlier blocks.
 
     Where a hidden layer has fewer units than there are blocks to tell apart, the network's outputs see the features x
     directly, too, as x / (1 + |x|): outliers cannot destabilise the sequential inverse.
@@ -38,70 +38,95 @@ class Autoregression(nn.Module):
         blocks: the block of each feature, (D,), int64 from 0.
         context_features: C, features of the context.
         hidden: widths of the network's hidden layers.
-        elementwise: the transform of one feature.
+        univariate: the bijections.
+
+    Example:
+        >>> lazy = Autoregression(torch.arange(3), 0, (16,), Affine())
+        >>> y, ladj = lazy(None).call_and_ladj(torch.randn(5, 3))
+        >>> y.shape, ladj.shape, lazy.passes
+        (torch.Size([5, 3]), torch.Size([5]), 3)
     """
 
-    def __init__(self, blocks: Tensor, context_features: int, hidden: Sequence[int], elementwise: Elementwise) -> None:
+    def __init__(self, blocks: Tensor, context_features: int, hidden: Sequence[int], univariate: Univariate) -> None:
         super().__init__()
         self.passes = int(blocks.max()) + 1
         degrees = self.passes if context_features else self.passes - 1
         narrow = any(width < degrees for width in hidden)
         self.network = MaskedMLP(
             blocks,
-            elementwise.size,
+            univariate.size,
             hidden,
             context_features=context_features,
             activation=F.silu,
             skip=F.softsign if narrow else None,
         )
-        self.elementwise = elementwise
+        self.univariate = univariate
 
-    def forward(self, context: Tensor | None) -> Transform:
-        def meta(x: Tensor) -> Transform:
-            return DependentTransform(self.elementwise(self.network(x, context).transpose(-1, -2)), 1)
+    def forward(self, context: Tensor | None) -> Bijection:
+        def meta(x: Tensor) -> Bijection:
+            return DependentTransform(self.univariate(self.network(x, context).transpose(-1, -2)))
 
-        return AutoregressiveTransform(meta, self.passes)
+        return ZukoTransform(AutoregressiveTransform(meta, self.passes))
+
+    def extra_repr(self) -> str:
+        return f"univariate={self.univariate}, passes={self.passes}"
 
 
 def autoregressions(
-    layout: Layout, bijections: Iterable[Elementwise], hidden: Sequence[int], *, passes: int | None = None
-) -> list[nn.Module]:
-    """An autoregressive transform by each of some bijections; every second one sees the numbers backwards.
+    layout: Layout, univariates: Iterable[Univariate], hidden: Sequence[int], *, passes: int | None = None
+) -> list[LazyTransform]:
+    """One autoregressive transform for each set of bijections; every second one reverses the order of the features.
 
     Args:
+        layout: of the samples.
+        univariates: the bijections of each transform.
         hidden: widths of each network's hidden layers; the networks start as the zero function.
-        passes: passes of the inverse; one per number if None.
+        passes: passes of the inverse; one per feature if None.
     """
     if layout.features == 1:
-        return [lone(layout, elementwise, perceptrons(layout, hidden)) for elementwise in bijections]
+        return [single_feature(layout, univariate, mlp_conditioners(layout, hidden)) for univariate in univariates]
     order = torch.arange(layout.features)
-    together = -(-layout.features // min(passes or layout.features, layout.features))
+    block_size = -(-layout.features // min(passes or layout.features, layout.features))
     return [
-        Autoregression((order.flip(0) if i % 2 else order) // together, layout.context_features, hidden, elementwise)
-        for i, elementwise in enumerate(bijections)
+        Autoregression((order.flip(0) if i % 2 else order) // block_size, layout.context_features, hidden, univariate)
+        for i, univariate in enumerate(univariates)
     ]
 
 
 @families.register("autoregressive-flow")
 class AutoregressiveFlowConfig(FlowConfig):
-    """Autoregressive flow of shifts and scales: MAF, or IAF if samples shall be quick."""
+    """Autoregressive flow of shifts and scales: MAF, or IAF for quick samples.
 
-    summary: ClassVar[str] = "each number is shifted and scaled as those before it say (MAF; IAF the other way round)"
+    Example:
+        >>> from maquette.core.noise import KeyedNoise
+        >>> from maquette.core.spaces import Vector
+        >>> flow = AutoregressiveFlowConfig(transforms=2, hidden=(16,)).build(Vector(dim=3), Vector(dim=2))
+        >>> condition, noise = torch.randn(5, 2), KeyedNoise(0, torch.arange(5))
+        >>> x = flow.sample(5, condition, noise=noise)
+        >>> x.shape, flow.log_prob(x, condition).shape
+        (torch.Size([5, 3]), torch.Size([5]))
+    """
+
+    summary: ClassVar[str] = "each feature is shifted and scaled given those before it (MAF, or IAF as its inverse)"
     reference: ClassVar[str] = "Papamakarios et al., arXiv:1705.07057; Kingma et al., arXiv:1606.04934"
 
     kind: Literal["autoregressive-flow"] = "autoregressive-flow"
     quick: Literal["density", "sampling"] = Field(
-        default="density", description="what takes one pass: the density (MAF) or a sample (IAF); the other takes many"
+        default="density",
+        description="what takes one pass: the density (MAF) or a sample (IAF); the other takes several",
     )
-    transforms: int = Field(default=5, ge=1, description="autoregressive transforms; every second one runs backwards")
+    transforms: int = Field(default=5, ge=1, description="autoregressive transforms; every second one in reverse order")
     hidden: tuple[Width, ...] = Field(default=(128, 128), description="widths of each network's hidden layers")
-    passes: int | None = Field(default=None, ge=2, description="passes of the slow way; one per number if not set")
+    passes: int | None = Field(
+        default=None, ge=2, description="passes of the slow direction; one per feature if not set"
+    )
 
     def build(self, space: Space, condition: Space | None = None) -> Flow:
         layout = Layout(space, condition)
         transforms = autoregressions(layout, self.transforms * [Affine()], self.hidden, passes=self.passes)
-        turned = transforms if self.quick == "density" else map(Inverted, transforms)
-        return Flow(layout, turned, self.base.build(layout))
+        if self.quick == "sampling":
+            transforms = [LazyInverse(lazy) for lazy in transforms]
+        return Flow(layout, transforms, self.base.build(layout))
 
     @classmethod
     def example(cls) -> AutoregressiveFlowConfig:

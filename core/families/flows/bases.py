@@ -1,14 +1,15 @@
-"""Base laws of flows: what the code of a sample is distributed like.
+"""Base distributions of flows: the distribution of the code of a sample.
 
-A normal for real numbers; uniform on an interval or a circle; and the Gaussian random field, for samples whose
-correlations over a periodic grid are known beforehand (cosmology, microstructures): a flow then learns only what
-is not Gaussian about them. Flows from fields instead of white noise: Rouhiainen et al., arXiv:2105.12024.
+`Normal` for real features; `Uniform` on an interval; `UniformAngles` on a torus; `RandomField` for samples whose
+two-point correlations on a periodic grid are known beforehand (cosmology, microstructures), so that a flow has to learn
+only what is not Gaussian. Flows from random fields instead of white noise: Rouhiainen et al., arXiv:2105.12024.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal, Protocol
+from abc import ABC, abstractmethod
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field as Described
@@ -24,92 +25,133 @@ from ...samplers.likelihood import normal_log_density
 from ...spaces import Field
 
 
-class Base(Protocol):
-    """A law of rows (B, D) that can be scored and drawn from, and that knows the ways between its draws.
+class Base(nn.Module, ABC):
+    """A distribution of codes z (B, D).
 
     Attributes:
-        description: its name, as figures of likelihoods tell it.
+        description: its name in the notes beside a likelihood.
+        layout: of one sample.
     """
 
-    description: str
-
-    def log_prob(self, z: Tensor) -> Tensor:
-        """Log-density of codes (B, D), shape (B,), nats."""
-        ...
-
-    def draw(self, n: int, noise: Noise) -> Tensor:
-        """Codes (n, D) from the noise "prior" (D,)."""
-        ...
-
-    def between(self, a: Tensor, b: Tensor, times: Tensor) -> Tensor:
-        """Codes (T, B, D) from a (B, D) to b (B, D) at times (T,) from 0 to 1, all as likely as these two."""
-        ...
-
-    def quantile(self, shares: Tensor) -> Tensor:
-        """Values of any one number of a code below which lie given shares of its law."""
-        ...
-
-
-class Normal(nn.Module):
-    """Independent standard normals."""
-
-    description = "normal base"
-    between, quantile = staticmethod(slerp), staticmethod(torch.special.ndtri)
+    description: ClassVar[str]
 
     def __init__(self, layout: Layout) -> None:
         super().__init__()
         self.layout = layout
 
+    @abstractmethod
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Log-density of codes (B, D), shape (B,), nats."""
+
+    @abstractmethod
+    def sample(self, n: int, noise: Noise) -> Tensor:
+        """Codes (n, D) from the noise "prior" (D,)."""
+
+    @abstractmethod
+    def interpolate(self, a: Tensor, b: Tensor, times: Tensor) -> Tensor:
+        """Codes (T, B, D) from a (B, D) to b (B, D) at times (T,) from 0 to 1, all about as likely as the two ends."""
+
+    @abstractmethod
+    def icdf(self, probabilities: Tensor) -> Tensor:
+        """Quantiles of one feature of a code, all of which have the same marginal; any shape."""
+
+    def extra_repr(self) -> str:
+        return f"features={self.layout.features}"
+
+
+class Normal(Base):
+    """Independent standard normals.
+
+    Example:
+        >>> from maquette.core.spaces import Vector
+        >>> Normal(Layout(Vector(dim=2))).log_prob(torch.zeros(1, 2))
+        tensor([-1.8379])
+    """
+
+    description = "normal base"
+
     def log_prob(self, z: Tensor) -> Tensor:
         return normal_log_density(z)
 
-    def draw(self, n: int, noise: Noise) -> Tensor:
+    def sample(self, n: int, noise: Noise) -> Tensor:
         return self.layout.prior(n, noise)
 
+    def interpolate(self, a: Tensor, b: Tensor, times: Tensor) -> Tensor:
+        """Along the great circle."""
+        return slerp(a, b, times)
 
-class Uniform(nn.Module):
-    """Independent uniform numbers on [-bound, bound]."""
+    def icdf(self, probabilities: Tensor) -> Tensor:
+        return torch.special.ndtri(probabilities)
+
+
+class Uniform(Base):
+    """Independent uniform variables on [-bound, bound].
+
+    Example:
+        >>> from maquette.core.spaces import Interval, Vector
+        >>> layout = Layout(Vector(dim=2, support=Interval()), supports=(Interval,))
+        >>> Uniform(layout, bound=1.0).log_prob(torch.tensor([[0.5, -0.5], [0.5, 2.0]]))
+        tensor([-1.3863,    -inf])
+    """
 
     description = "uniform base"
-    between = staticmethod(lerp)
 
     def __init__(self, layout: Layout, bound: float) -> None:
-        super().__init__()
-        self.layout, self.bound = layout, bound
+        super().__init__(layout)
+        self.bound = bound
 
     def log_prob(self, z: Tensor) -> Tensor:
-        edge = self.bound * (1 + 100 * torch.finfo(z.dtype).eps)  # codes of the ends are rounded
+        edge = self.bound * (1 + 100 * torch.finfo(z.dtype).eps)  # codes at the ends carry rounding errors
         value = torch.full_like(z[:, 0], -z.shape[1] * math.log(2 * self.bound))
         return value.masked_fill((z.abs() > edge).any(dim=1), -math.inf)
 
-    def draw(self, n: int, noise: Noise) -> Tensor:
-        return self.quantile(self.layout.prior(n, noise, "uniform"))
+    def sample(self, n: int, noise: Noise) -> Tensor:
+        return self.icdf(self.layout.prior(n, noise, "uniform"))
 
-    def quantile(self, shares: Tensor) -> Tensor:
-        return self.bound * (2 * shares - 1)
+    def interpolate(self, a: Tensor, b: Tensor, times: Tensor) -> Tensor:
+        """Along the straight line."""
+        return lerp(a, b, times)
+
+    def icdf(self, probabilities: Tensor) -> Tensor:
+        return self.bound * (2 * probabilities - 1)
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, bound={self.bound:g}"
 
 
-class Angles(Uniform):
-    """Independent uniform angles in [-pi, pi]: a torus cut open. Angles of any size are codes, too."""
+class UniformAngles(Uniform):
+    """Independent uniform angles, sampled in [-pi, pi]. Angles outside are wrapped, not refused.
+
+    Example:
+        >>> from maquette.core.spaces import Torus, Vector
+        >>> base = UniformAngles(Layout(Vector(dim=1, support=Torus()), supports=(Torus,)))
+        >>> base.log_prob(torch.tensor([[0.0], [7.0]]))
+        tensor([-1.8379, -1.8379])
+    """
 
     def __init__(self, layout: Layout) -> None:
         super().__init__(layout, math.pi)
 
     def log_prob(self, z: Tensor) -> Tensor:
-        return super().log_prob(wrapped(z))
+        return super().log_prob(wrap_angle(z))
 
-    def between(self, a: Tensor, b: Tensor, times: Tensor) -> Tensor:
+    def interpolate(self, a: Tensor, b: Tensor, times: Tensor) -> Tensor:
         """Along the shorter arcs."""
-        return wrapped(lerp(a, a + wrapped(b - a), times))
+        return wrap_angle(lerp(a, a + wrap_angle(b - a), times))
 
 
-def wrapped(angle: Tensor) -> Tensor:
-    """Angles of any size as those in [-pi, pi] that mean the same."""
+def wrap_angle(angle: Tensor) -> Tensor:
+    """The same angles in [-pi, pi]: multiples of 2 pi are taken off.
+
+    Example:
+        >>> wrap_angle(torch.tensor([0.0, 4.0, 7.0]))
+        tensor([ 0.0000, -2.2832,  0.7168])
+    """
     return torch.remainder(angle + math.pi, 2 * math.pi) - math.pi
 
 
-class RandomField(nn.Module):
-    """A stationary Gaussian random field on a periodic grid, its channels independent and alike.
+class RandomField(Base):
+    """A stationary Gaussian random field on a periodic grid; channels are independent and have one spectrum.
 
     With the unitary Fourier transform F, the covariance is F^H diag(S) F, so that over all cells k
     log p(z) = -1/2 sum_k (|F z|_k^2 / S_k + log 2 pi S_k). White noise w makes a field as F^H sqrt(S) F w.
@@ -117,38 +159,53 @@ class RandomField(nn.Module):
     Args:
         layout: of one field.
         variances: S_k = E |F z|_k^2, of the grid's shape, in the order of `torch.fft.fftn`; float64.
+
+    Raises:
+        ConfigError: samples that are not a field.
+
+    Example:
+        >>> field = Field(channels=1, grid=(4,), periodic=(True,))
+        >>> base = RandomFieldConfig(wavenumbers=(0.0, 3.0), power=(2.0, 0.5)).build(Layout(field))
+        >>> base
+        RandomField(channels=1, grid=(4,))
+        >>> base.log_prob(torch.zeros(1, 4))
+        tensor([-3.6430])
     """
 
     description = "random-field base"
     variances: Tensor
 
     def __init__(self, layout: Layout, variances: Tensor) -> None:
-        super().__init__()
-        assert isinstance(layout.space, Field)
-        self.layout, self.field = layout, layout.space
+        super().__init__(layout)
+        if not isinstance(layout.space, Field):
+            raise ConfigError(f"random-field: expected a field, found a {layout.space.kind}; take the base normal.")
+        self.field = layout.space
         self.register_buffer("variances", variances)
 
-    def filter(self, rows: Tensor, power: float) -> Tensor:
-        """Multiply the modes of rows (B, D) by S^power."""
-        grid = rows.unflatten(1, self.field.shape)
+    def filter(self, z: Tensor, power: float) -> Tensor:
+        """Multiply the Fourier modes of flattened fields (B, D) by S^power."""
+        grid = z.unflatten(1, self.field.shape)
         axes = tuple(range(2, grid.ndim))
-        modes = torch.fft.fftn(grid, dim=axes) * (self.variances**power).to(rows.dtype)
+        modes = torch.fft.fftn(grid, dim=axes) * (self.variances**power).to(z.dtype)
         return torch.fft.ifftn(modes, dim=axes).real.flatten(1)
 
     def log_prob(self, z: Tensor) -> Tensor:
         log_scale = 0.5 * self.field.channels * self.variances.log().sum()
         return normal_log_density(self.filter(z, -0.5)) - log_scale.to(z.dtype)
 
-    def draw(self, n: int, noise: Noise) -> Tensor:
+    def sample(self, n: int, noise: Noise) -> Tensor:
         return self.filter(self.layout.prior(n, noise), 0.5)
 
-    def between(self, a: Tensor, b: Tensor, times: Tensor) -> Tensor:
-        """Along the great circle of the white noise behind the fields."""
+    def interpolate(self, a: Tensor, b: Tensor, times: Tensor) -> Tensor:
+        """Along the great circle between the white noises that make the two fields."""
         white = slerp(self.filter(a, -0.5), self.filter(b, -0.5), times)
         return self.filter(white.flatten(0, 1), 0.5).unflatten(0, white.shape[:2])
 
-    def quantile(self, shares: Tensor) -> Tensor:
-        return torch.special.ndtri(shares) * self.variances.mean().sqrt().to(shares.dtype)
+    def icdf(self, probabilities: Tensor) -> Tensor:
+        return torch.special.ndtri(probabilities) * self.variances.mean().sqrt().to(probabilities.dtype)
+
+    def extra_repr(self) -> str:
+        return f"channels={self.field.channels}, grid={self.field.grid}"
 
 
 _Positive = Annotated[float, Described(gt=0, allow_inf_nan=False)]
@@ -168,22 +225,22 @@ class RandomFieldConfig(Config):
 
     kind: Literal["random-field"] = "random-field"
     wavenumbers: tuple[Annotated[float, Described(ge=0, allow_inf_nan=False)], ...] = Described(
-        min_length=1, description="wavenumbers |k| of the table, rising, radians per unit of length"
+        min_length=1, description="wavenumbers |k| of the table, increasing, radians per unit of length"
     )
     power: tuple[_Positive, ...] = Described(
         min_length=1,
-        description="spectrum P(|k|) at each, in the square of the field's unit times length^axes; between them "
-        "interpolated in log k and log P (linearly in k from a zero), beyond them constant",
+        description="spectrum P(|k|) at each wavenumber, in the square of the field's unit times length^axes; "
+        "interpolated in log k and log P (linearly in k from k = 0), constant beyond the table",
     )
     spacing: tuple[_Positive, ...] | _Positive = Described(
-        default=1.0, description="side of a cell, for all axes or each"
+        default=1.0, description="side length of a cell: one for all axes, or one per axis"
     )
 
     @model_validator(mode="after")
     def _table(self) -> RandomFieldConfig:
-        rising = all(a < b for a, b in zip(self.wavenumbers, self.wavenumbers[1:], strict=False))
-        if len(self.wavenumbers) != len(self.power) or not rising:
-            raise ValueError("expected as many powers as rising wavenumbers")
+        increasing = all(a < b for a, b in zip(self.wavenumbers, self.wavenumbers[1:], strict=False))
+        if len(self.wavenumbers) != len(self.power) or not increasing:
+            raise ValueError("expected increasing wavenumbers, and as many powers")
         return self
 
     def build(self, layout: Layout) -> RandomField:
@@ -194,22 +251,22 @@ class RandomFieldConfig(Config):
             )
         spacing = self.spacing if isinstance(self.spacing, tuple) else (self.spacing,) * len(field.grid)
         if len(spacing) != len(field.grid):
-            raise ConfigError(f"random-field.spacing: expected {len(field.grid)} numbers, found {len(spacing)}.")
+            raise ConfigError(f"random-field.spacing: expected {len(field.grid)} lengths, found {len(spacing)}.")
         squares = [
             (2 * math.pi * torch.fft.fftfreq(n, d, dtype=torch.float64)) ** 2
             for n, d in zip(field.grid, spacing, strict=True)
         ]
         k = torch.stack(torch.meshgrid(*squares, indexing="ij")).sum(0).sqrt()
-        variances = self._at(k) / math.prod(spacing)  # of orthonormal modes on a grid of cells of this volume
+        variances = self._interpolated(k) / math.prod(spacing)  # of orthonormal modes, by the volume of a cell
         single = torch.finfo(torch.float32)
         if not ((variances > single.tiny) & (variances < single.max)).all():
             raise ConfigError(
-                f"random-field.power: over cells of volume {math.prod(spacing):.3g} it makes variances "
-                f"of {variances.min():.3g} to {variances.max():.3g}, which single precision cannot hold; change units."
+                f"random-field.power: with cells of volume {math.prod(spacing):.3g} the variances are "
+                f"{variances.min():.3g} to {variances.max():.3g}, which single precision cannot hold; change units."
             )
         return RandomField(layout, variances)
 
-    def _at(self, k: Tensor) -> Tensor:
+    def _interpolated(self, k: Tensor) -> Tensor:
         """P at wavenumbers of any shape, float64."""
         table, power = (torch.tensor(values, dtype=torch.float64) for values in (self.wavenumbers, self.power))
         if len(table) == 1:
@@ -217,8 +274,8 @@ class RandomFieldConfig(Config):
         right = torch.searchsorted(table, k).clamp(1, len(table) - 1)
         a, b, low, high = table[right - 1], table[right], power[right - 1].log(), power[right].log()
         k = k.clamp(table[0], table[-1])
-        share = torch.where(a > 0, (k.clamp(min=1e-300) / a).log() / (b / a).log(), (k - a) / (b - a))
-        return torch.lerp(low, high, share).exp()
+        weight = torch.where(a > 0, (k.clamp(min=1e-300) / a).log() / (b / a).log(), (k - a) / (b - a))
+        return torch.lerp(low, high, weight).exp()
 
 
 BaseConfig = Annotated[NormalConfig | RandomFieldConfig, Described(discriminator="kind")]

@@ -1,12 +1,14 @@
-"""Continuous flows: a velocity field whose ODE carries noise to data, fitted by the likelihood of the data.
+"""Continuous flows: a velocity field whose ODE carries noise to data, fitted by maximum likelihood.
 
 Grathwohl et al., "FFJORD", arXiv:1810.01367. The log-density changes along a path by minus the divergence of the
-velocity, which training takes from one random probe per sample (Hutchinson), or exactly, steadier for few numbers.
-Training differentiates through the sampler's own steps. Fixed ones keep a sample's loss its own whatever the batch, but
-they err, and a field soon learns to err in its favour: to promise densities that finer steps do not find. So what half
-as many steps find differently weighs heavily in the loss, and rough paths have their price (Finlay et al.,
-arXiv:2002.02798). Steps of dopri5 are as small as they have to be, but they are chosen for a batch as a whole, which
-then cannot be cut. Densities that are asked for take these and the exact trace.
+velocity. Training estimates the divergence with one random probe per sample (Hutchinson), or computes it exactly, which
+has less variance and pays off for few features.
+
+Training differentiates through the steps of the sampler. With fixed steps, the loss of a sample does not depend on its
+batch. But a field can then lower the loss by making the integrator err, towards densities that finer steps do not
+confirm. So the loss contains an estimate of the integration error, with a large weight, and a penalty on rough paths
+(Finlay et al., arXiv:2002.02798). With dopri5, the steps adapt to the batch as a whole, which then cannot be split.
+`log_prob` always uses dopri5 and the exact divergence.
 """
 
 from __future__ import annotations
@@ -32,32 +34,32 @@ from ...spaces import Space
 from .. import FamilyConfig, families
 from ..ode import ODEModel
 
-SLOWER = 1 / 16
-"""Of the time that a network is given: its features have up to 8 cycles per unit, which no few steps can follow."""
+TIME_SCALE = 1 / 16
+"""Factor on the time that a network sees. Its time features have up to 8 cycles per unit, too many for coarse steps."""
 
-DOUBT = 10.0
-"""Weight of the error in the loss: what erring gains is a multiple of what half as many steps give away."""
+ERROR_WEIGHT = 10.0
+"""Weight of the integration error in the loss; large, so that erring never lowers the loss."""
 
 
 class Continuous(ODEModel):
-    """A velocity field that is learned by maximum likelihood."""
+    """A velocity field fitted by maximum likelihood."""
 
     def __init__(self, config: ContinuousConfig, layout: Layout, network: nn.Module) -> None:
         super().__init__(layout, network, method=config.method, steps=config.steps, precision=config.precision)
         self.config = config
 
     def field(self, context: Tensor | None) -> VectorField:
-        return lambda x, t: self.network(x, SLOWER * t, context)
+        return lambda x, t: self.network(x, TIME_SCALE * t, context)
 
     def stages(self) -> list[Stage]:
         return [Stage("fit", (Player("model", ContinuousObjective(self), (self.network,)),))]
 
 
 class ContinuousObjective(Objective):
-    """Negative log-likelihood along a path, its error and the price of roughness, per dimension, nats.
+    """Negative log-likelihood, its integration error and the roughness penalty, per dimension, nats.
 
-    The error is judged by a second path of half as many steps (Hairer, Norsett & Wanner, "Solving ordinary differential
-    equations I", II.4). Reads the noise "probe" (D,).
+    The error is estimated by integrating again with half as many steps (Hairer, Norsett & Wanner, "Solving ordinary
+    differential equations I", II.4). Reads the noise "probe" (D,).
     """
 
     double_backward = True
@@ -68,26 +70,35 @@ class ContinuousObjective(Objective):
 
     def forward(self, batch: Batch, noise: Noise) -> Losses:
         model, layout = self.model, self.model.layout
-        rows = layout.flatten(batch.x)
+        x = layout.flatten(batch.x)
         exact = model.config.trace == "exact"
-        along = partial(
+        integrate = partial(
             log_prob_and_roughness,
-            model.field(layout.context(batch.condition, rows)),
-            rows,
+            model.field(layout.context(batch.condition, x)),
+            x,
             divergence=exact_divergence if exact else hutchinson(noise.normal("probe", (layout.features,))),
             integrate=INTEGRATORS[model.method],
         )
-        log_prob, roughness = along(linear_schedule(1.0, 0.0, model.steps))
+        log_prob, roughness = integrate(linear_schedule(1.0, 0.0, model.steps))
         error = torch.zeros_like(log_prob)
-        if not self.coupled:  # steps of a given size
-            error = (log_prob - along(linear_schedule(1.0, 0.0, model.steps // 2))[0]).abs()
-        losses = (DOUBT * error - log_prob + model.config.roughness * roughness) / layout.features
+        if not self.coupled:  # fixed steps
+            error = (log_prob - integrate(linear_schedule(1.0, 0.0, model.steps // 2))[0]).abs()
+        losses = (ERROR_WEIGHT * error - log_prob + model.config.roughness * roughness) / layout.features
         return Losses(losses, metrics={"nll": -log_prob / layout.features, "error": error / layout.features})
 
 
 @families.register("continuous")
 class ContinuousConfig(FamilyConfig):
-    """Continuous normalizing flow."""
+    """Continuous normalizing flow.
+
+    Example:
+        >>> from maquette.core.noise import KeyedNoise
+        >>> from maquette.core.spaces import Vector
+        >>> model = ContinuousConfig(network=MLPConfig(hidden=(16,)), steps=2).build(Vector(dim=2))
+        >>> x = model.sample(5, noise=KeyedNoise(0, torch.arange(5)))
+        >>> x.shape, model.log_prob(x).shape
+        (torch.Size([5, 2]), torch.Size([5]))
+    """
 
     summary: ClassVar[str] = "velocity field whose ODE carries noise to data, by maximum likelihood (FFJORD)"
     reference: ClassVar[str] = "Grathwohl et al., arXiv:1810.01367; Chen et al., arXiv:1806.07366"
@@ -100,23 +111,25 @@ class ContinuousConfig(FamilyConfig):
     network: AnyNetwork = ResidualConfig()
     trace: Literal["hutchinson", "exact"] = Field(
         default="hutchinson",
-        description="divergence in training: by one probe per sample, or exact, at a pass per number",
+        description="divergence in training: estimated by one probe per sample, or exact, a backward pass per feature",
     )
     method: Method = Field(
-        default="rk4", description="integrator of training and of the sampler; dopri5 couples a batch"
+        default="rk4", description="integrator of training and of the sampler; with dopri5 a batch cannot be split"
     )
-    steps: int = Field(default=8, ge=2, description="its steps; rk4 evaluates four times per step")
+    steps: int = Field(
+        default=8, ge=2, description="steps of the integrator; rk4 evaluates the network four times per step"
+    )
     roughness: float = Field(
         default=0.01,
         ge=0,
         allow_inf_nan=False,
-        description="price of |v|^2 + |dv/dx|^2 along a path, which keeps paths simple",
+        description="weight of the penalty |v|^2 + |dv/dx|^2 along a path",
     )
     precision: float = Field(
         default=1e-8,
         gt=0,
         allow_inf_nan=False,
-        description="of the adaptive integrator behind encode, decode and log_prob",
+        description="tolerance of the adaptive integrator of encode, decode and log_prob",
     )
 
     def build(self, space: Space, condition: Space | None = None) -> Continuous:

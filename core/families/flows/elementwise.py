@@ -1,7 +1,7 @@
-"""Increasing bijections of single numbers, whose parameters a network gives: what couplings and the like bend with.
+"""Univariate bijections with parameters, and transforms that apply one to each feature.
 
 Additive: Dinh et al., "NICE", arXiv:1410.8516. Affine: Dinh et al., "RealNVP", arXiv:1605.08803. Splines and mixtures
-of logistics lie with the families that are named after them.
+of logistics are in the files of the families named after them.
 """
 
 from __future__ import annotations
@@ -11,26 +11,28 @@ from typing import Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Transform
 
 from ...layout import Layout
-from .bijection import NumberBijection, Summed
+from .bijection import Bijection, DependentTransform, LazyTransform, UnivariateBijection
 
 
-class Elementwise(Protocol):
-    """A set of bijections of the line, of an interval or of a circle; at P zeros stands the identity, or nearly so."""
+class Univariate(Protocol):
+    """A set of bijections of the line, of an interval or of a circle, indexed by P unconstrained parameters.
+
+    Parameters of zero give the identity, or nearly so.
+    """
 
     @property
     def size(self) -> int:
-        """P."""
+        """P, parameters per feature."""
         ...
 
-    def __call__(self, parameters: Tensor) -> Transform:
-        """Unconstrained parameters (..., P, D) to a transform of (..., D), whose log-determinant is (..., D) too."""
+    def __call__(self, parameters: Tensor) -> UnivariateBijection:
+        """Parameters (..., P, D) to a bijection of x (..., D), feature by feature."""
         ...
 
 
-class AffineTransform(NumberBijection):
+class AffineTransform(UnivariateBijection):
     """y = exp(log_scale) x + shift, all of shape (..., D)."""
 
     def __init__(self, shift: Tensor, log_scale: Tensor) -> None:
@@ -40,17 +42,23 @@ class AffineTransform(NumberBijection):
     def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return x * self.log_scale.exp() + self.shift, self.log_scale.expand_as(x)
 
-    def _inverse(self, y: Tensor) -> Tensor:
+    def inverse(self, y: Tensor) -> Tensor:
         return (y - self.shift) * (-self.log_scale).exp()
 
 
 @dataclass(frozen=True)
 class Additive:
-    """Shifts."""
+    """Shifts.
+
+    Example:
+        >>> shift = Additive()(torch.full((1, 3), 2.0))  # P = 1 parameter for each of D = 3 features
+        >>> shift.call_and_ladj(torch.zeros(3))
+        (tensor([2., 2., 2.]), tensor([0., 0., 0.]))
+    """
 
     size: int = 1
 
-    def __call__(self, parameters: Tensor) -> Transform:
+    def __call__(self, parameters: Tensor) -> UnivariateBijection:
         shift = parameters[..., 0, :]
         return AffineTransform(shift, torch.zeros_like(shift))
 
@@ -59,38 +67,56 @@ class Additive:
 class Affine:
     """Shifts and scales; |log scale| stays below `bound`.
 
-    A stack multiplies scales, and does so where nothing was ever seen: wide bounds make a few rare samples impossible.
+    A stack multiplies the scales, also where there were no training data: with a wide bound, a few rare samples get
+    densities of almost zero.
+
+    Example:
+        >>> affine = Affine()(torch.tensor([[1.0], [0.5]]))  # shift and raw log scale of one feature
+        >>> affine(torch.tensor([0.0])), affine.inverse(torch.tensor([1.0]))
+        (tensor([1.]), tensor([0.]))
     """
 
     bound: float = 2.0
     size: int = 2
 
-    def __call__(self, parameters: Tensor) -> Transform:
+    def __call__(self, parameters: Tensor) -> UnivariateBijection:
         shift, scale = parameters.unbind(-2)
         return AffineTransform(shift, scale / (1 + scale.abs() / self.bound))
 
 
-class Amortised(nn.Module):
-    """Numbers of some shape that are linear in the condition: (*shape,) without one, else (B, *shape)."""
+class ContextParameter(nn.Module):
+    """A parameter tensor that is linear in the context: `initial.shape` without one, else (B, *initial.shape).
 
-    def __init__(self, start: Tensor, context_features: int) -> None:
+    Example:
+        >>> parameter = ContextParameter(torch.ones(3), context_features=2)
+        >>> parameter(torch.zeros(5, 2)).shape
+        torch.Size([5, 3])
+    """
+
+    def __init__(self, initial: Tensor, context_features: int) -> None:
         super().__init__()
-        self.constant = nn.Parameter(start)
-        self.slope = nn.Parameter(torch.zeros(*start.shape, context_features))
+        self.constant = nn.Parameter(initial)
+        self.slope = nn.Parameter(torch.zeros(*initial.shape, context_features))
 
     def forward(self, context: Tensor | None) -> Tensor:
         if context is None:
             return self.constant
-        return self.constant + torch.tensordot(context, self.slope, dims=([-1], [-1]))  # type: ignore[arg-type]
+        return self.constant + torch.tensordot(context, self.slope.movedim(-1, 0), dims=1)
+
+    def extra_repr(self) -> str:
+        return f"shape={tuple(self.constant.shape)}, context_features={self.slope.shape[-1]}"
 
 
-class Alone(nn.Module):
-    """Lazy transform that bends every number by itself, as the condition alone says; starts as the identity."""
+class Elementwise(LazyTransform):
+    """Lazy transform of each feature by itself, with parameters linear in the context; starts as the identity."""
 
-    def __init__(self, layout: Layout, elementwise: Elementwise) -> None:
+    def __init__(self, layout: Layout, univariate: Univariate) -> None:
         super().__init__()
-        self.elementwise = elementwise
-        self.amortised = Amortised(torch.zeros(elementwise.size, layout.features), layout.context_features)
+        self.univariate = univariate
+        self.parameter = ContextParameter(torch.zeros(univariate.size, layout.features), layout.context_features)
 
-    def forward(self, context: Tensor | None) -> Transform:
-        return Summed(self.elementwise(self.amortised(context)))
+    def forward(self, context: Tensor | None) -> Bijection:
+        return DependentTransform(self.univariate(self.parameter(context)))
+
+    def extra_repr(self) -> str:
+        return f"univariate={self.univariate}"

@@ -1,14 +1,13 @@
-"""What all flows share: a base law under a stack of conditional transforms, fitted by maximum likelihood."""
+"""What all flows share: a base distribution under conditional transforms, fitted by maximum likelihood."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import ClassVar, cast
+from typing import ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.distributions import Transform
 
 from ...data import Batch
 from ...layout import Layout
@@ -17,62 +16,57 @@ from ...objective import Losses, Objective, Player, Stage
 from ...spaces import Tree
 from .. import FamilyConfig
 from .bases import Base, BaseConfig, Normal, NormalConfig
-from .bijection import Reversed
+from .bijection import Bijection, InverseTransform, LazyTransform
 
 
 class Flow(nn.Module):
-    """A density on rows (B, D): log p(x | c) = log p_base(f(x; c)) + log |det df/dx|.
+    """A density by change of variables: log p(x | c) = log p_base(f(x; c)) + log |det df/dx|.
 
     Args:
-        layout: how samples and conditions become rows.
-        transforms: modules whose `forward(context)` returns a transform of rows from data towards noise (the
-            convention of zuko's lazy transforms).
-        base: law of the noise; independent standard normals if not given.
+        layout: how samples are flattened to x (B, D) and conditions embedded as context (B, C).
+        transforms: lazy transforms from data towards noise, as zuko orders them.
+        base: distribution of the noise; independent standard normals if not given.
     """
 
-    def __init__(self, layout: Layout, transforms: Iterable[nn.Module], base: nn.Module | None = None) -> None:
+    def __init__(self, layout: Layout, transforms: Iterable[LazyTransform], base: Base | None = None) -> None:
         super().__init__()
         self.layout = layout
         self.transforms = nn.ModuleList(transforms)
-        self._base = Normal(layout) if base is None else base
-
-    @property
-    def base(self) -> Base:
-        """Law of the noise that `encode` returns."""
-        return cast(Base, self._base)
+        self.base: Base = Normal(layout) if base is None else base
+        """Distribution of the codes that `encode` returns."""
 
     @property
     def likelihood_notes(self) -> tuple[str, ...]:
         return (self.base.description,)
 
-    def forward(self, rows: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Rows (B, D) and context (B, C) to (noise (B, D), log-determinant (B,))."""
-        total = torch.zeros_like(rows[:, 0])
+    def forward(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        """x (B, D) and context (B, C) to (noise (B, D), log-determinant (B,))."""
+        total = torch.zeros_like(x[:, 0])
         for lazy in self.transforms:
-            rows, ladj = lazy(context).call_and_ladj(rows)
+            x, ladj = lazy(context).call_and_ladj(x)
             total = total + ladj
-        return rows, total
+        return x, total
 
     def inverse(self, z: Tensor, context: Tensor | None) -> Tensor:
-        """Noise (B, D) and context (B, C) to rows (B, D)."""
+        """Noise (B, D) and context (B, C) to x (B, D)."""
         for lazy in reversed(self.transforms):
-            z = lazy(context).inv(z)
+            z = lazy(context).inverse(z)
         return z
 
-    def log_density(self, rows: Tensor, context: Tensor | None) -> Tensor:
-        """`log_prob` of rows (B, D) and context (B, C)."""
-        z, ladj = self(rows, context)
+    def log_density(self, x: Tensor, context: Tensor | None) -> Tensor:
+        """`log_prob` of x (B, D) and context (B, C)."""
+        z, ladj = self(x, context)
         return self.base.log_prob(z) + ladj
 
     def log_prob(self, x: Tree, condition: Tree | None = None) -> Tensor:
         """Exact log-density, shape (B,), nats."""
-        rows = self.layout.flatten(x)
-        return self.log_density(rows, self.layout.context(condition, rows))
+        flat = self.layout.flatten(x)
+        return self.log_density(flat, self.layout.context(condition, flat))
 
     def encode(self, x: Tree, condition: Tree | None = None) -> Tensor:
         """The noise (B, D) of x."""
-        rows = self.layout.flatten(x)
-        return self(rows, self.layout.context(condition, rows))[0]
+        flat = self.layout.flatten(x)
+        return self(flat, self.layout.context(condition, flat))[0]
 
     def decode(self, z: Tensor, condition: Tree | None = None) -> Tree:
         """The sample whose noise is z (B, D)."""
@@ -80,7 +74,7 @@ class Flow(nn.Module):
 
     def sample(self, n: int, condition: Tree | None = None, *, noise: Noise) -> Tree:
         """Draw n samples; reads the noise "prior" (D,)."""
-        return self.decode(self.base.draw(n, noise), condition)
+        return self.decode(self.base.sample(n, noise), condition)
 
     def stages(self) -> list[Stage]:
         return [Stage("fit", (Player("model", FlowObjective(self), (self,)),))]
@@ -95,30 +89,30 @@ class FlowObjective(Objective):
 
     def forward(self, batch: Batch, noise: Noise) -> Losses:
         layout = self.flow.layout
-        rows = layout.flatten(batch.x)
-        return Losses(-self.flow.log_density(rows, layout.context(batch.condition, rows)) / layout.features)
+        flat = layout.flatten(batch.x)
+        return Losses(-self.flow.log_density(flat, layout.context(batch.condition, flat)) / layout.features)
 
 
-class Inverted(nn.Module):
-    """A lazy transform the other way round."""
+class LazyInverse(LazyTransform):
+    """The inverse of a lazy transform."""
 
-    def __init__(self, lazy: nn.Module) -> None:
+    def __init__(self, lazy: LazyTransform) -> None:
         super().__init__()
         self.lazy = lazy
 
-    def forward(self, context: Tensor | None) -> Transform:
-        return Reversed(self.lazy(context))
+    def forward(self, context: Tensor | None) -> Bijection:
+        return InverseTransform(self.lazy(context))
 
 
 class FlowConfig(FamilyConfig):
-    """Base of the configs of flows of real numbers."""
+    """Base of the configs of flows of real features."""
 
     spaces: ClassVar[tuple[str, ...]] = ("vector", "field", "product")
     model: ClassVar[type[nn.Module]] = Flow
 
-    base: BaseConfig = Field(default=NormalConfig(), description="law of the noise")
+    base: BaseConfig = Field(default=NormalConfig(), description="distribution of the noise")
 
     @property
-    def ordered(self) -> bool:
-        """Whether the base knows one number from another, so that codes must lie where the numbers did."""
-        return not isinstance(self.base, NormalConfig)
+    def exchangeable(self) -> bool:
+        """Whether a permutation of the base's features leaves it as it is, so that codes may be in any order."""
+        return isinstance(self.base, NormalConfig)

@@ -1,9 +1,9 @@
-"""Flow++: images of integer levels by mixtures of logistics, networks that attend, and learned dequantisation.
+"""Flow++: images of integer levels by mixture-of-logistics couplings, attention and learned dequantisation.
 
-Ho et al., arXiv:1902.00275. The steps and grids are those of Glow; a number is bent by the distribution function of a
-mixture of logistics, whose logit is scaled and shifted; each block of a coupling's network is followed by
-self-attention over the cells; and the noise that fills the levels comes from a flow of the same make that sees the
-image. Masses are known up to that flow's bound.
+Ho et al., arXiv:1902.00275. Steps and grids are those of Glow. A coupling applies the distribution function of a
+mixture of logistics, then the logit, a scale and a shift. In its network, self-attention over the cells follows each
+residual block. The noise that dequantises the levels comes from a second flow of the same kind that sees the image. The
+likelihood of the levels is known up to the lower bound that this noise gives.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import Field as Described
 from torch import Tensor, nn
-from torch.distributions import Transform
 from torch.nn import functional as F
 
 from ...layout import Layout
@@ -23,18 +22,18 @@ from ...nets.attention import Attention, require_heads
 from ...samplers.roots import invert
 from ...spaces import Binary, Field, Levels, Space
 from .. import FamilyConfig, families
-from .bijection import NumberBijection
-from .dequantised import Dequantised, VariationalDequantiser, real
+from .bijection import UnivariateBijection
+from .dequantised import Dequantised, VariationalDequantiser, with_real_support
 from .elementwise import Affine
 from .flow import Flow
 from .glow import ImageNetwork, image_steps, multi_scale, require_field, rotation, squeeze
 
 
-class LogisticMixtureTransform(NumberBijection):
+class LogisticMixtureTransform(UnivariateBijection):
     """y = logit of the distribution function of a mixture of K logistics at x.
 
     Args:
-        logits: of the weights, (..., K, D).
+        logits: of the mixture weights, (..., K, D).
         means: (..., K, D).
         log_scales: (..., K, D).
     """
@@ -50,35 +49,41 @@ class LogisticMixtureTransform(NumberBijection):
         density = (self.weights + low + high - self.log_scales).logsumexp(-2)
         return below - above, density - below - above
 
-    def _inverse(self, y: Tensor) -> Tensor:
-        # the mixture's quantile lies between those of its parts
+    def inverse(self, y: Tensor) -> Tensor:
+        # the quantile of the mixture is between those of its components
         with torch.no_grad():
             quantiles = self.means + self.log_scales.exp() * y.unsqueeze(-2)
         return invert(self.call_and_ladj, y, quantiles.amin(-2), quantiles.amax(-2))
 
 
-class MixedTransform(NumberBijection):
+class MixtureAffineTransform(UnivariateBijection):
     """Mixture of logistics, then scale and shift."""
 
-    def __init__(self, mixture: LogisticMixtureTransform, affine: Transform) -> None:
+    def __init__(self, mixture: LogisticMixtureTransform, affine: UnivariateBijection) -> None:
         super().__init__()
         self.mixture, self.affine = mixture, affine
 
     def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        y, ladj = self.mixture.call_and_ladj(x)
-        y, scale = self.affine.call_and_ladj(y)  # type: ignore[attr-defined]
-        return y, ladj + scale
+        y, mixture_ladj = self.mixture.call_and_ladj(x)
+        y, affine_ladj = self.affine.call_and_ladj(y)
+        return y, mixture_ladj + affine_ladj
 
-    def _inverse(self, y: Tensor) -> Tensor:
-        return self.mixture.inv(self.affine.inv(y))  # type: ignore[return-value, arg-type]
+    def inverse(self, y: Tensor) -> Tensor:
+        return self.mixture.inverse(self.affine.inverse(y))
 
 
 @dataclass(frozen=True)
-class LogisticMixtures:
-    """Mixtures of K logistics with a scale and a shift behind them; log scales stay below `bound`.
+class LogisticMixture:
+    """Mixtures of K logistics followed by a scale and a shift; |log scale| stays below `bound`.
 
-    Parameters of zero put the means side by side from -1 to 1, close to the identity: components that began alike would
-    remain so.
+    Parameters of zero space the means evenly from -1 to 1, close to the identity: components
+    that start equal would stay equal.
+
+    Example:
+        >>> mixture = LogisticMixture(components=2)(torch.zeros(8, 3))  # P = 8 parameters for D = 3 features
+        >>> x = torch.tensor([-1.0, 0.0, 2.0])
+        >>> torch.allclose(mixture.inverse(mixture(x)), x, atol=1e-5)
+        True
     """
 
     components: int
@@ -86,19 +91,19 @@ class LogisticMixtures:
 
     @property
     def size(self) -> int:
-        """Shift and scale, and weight, mean and scale of each component."""
+        """Parameters: shift and scale, and weight, mean and scale of each component."""
         return 2 + 3 * self.components
 
-    def __call__(self, parameters: Tensor) -> Transform:
+    def __call__(self, parameters: Tensor) -> UnivariateBijection:
         logits, means, scales = parameters[..., 2:, :].unflatten(-2, (3, self.components)).unbind(-3)
-        apart = torch.linspace(-1, 1, self.components, dtype=means.dtype, device=means.device)
-        means = means + (apart - apart.mean()).unsqueeze(-1)
+        offsets = torch.linspace(-1, 1, self.components, dtype=means.dtype, device=means.device)
+        means = means + (offsets - offsets.mean()).unsqueeze(-1)
         mixture = LogisticMixtureTransform(logits, means, scales / (1 + scales.abs() / self.bound))
-        return MixedTransform(mixture, Affine(self.bound)(parameters[..., :2, :]))
+        return MixtureAffineTransform(mixture, Affine(self.bound)(parameters[..., :2, :]))
 
 
-class Attending(nn.Module):
-    """Self-attention over the cells of a grid, each with a learned position, beside the identity that it starts as."""
+class GridAttention(nn.Module):
+    """Residual self-attention over the cells of a grid with learned positions; starts as the identity."""
 
     def __init__(self, cells: int, width: int, heads: int) -> None:
         super().__init__()
@@ -109,13 +114,22 @@ class Attending(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, width, *grid) to the same."""
         tokens = x.flatten(2).transpose(1, 2)
-        seen = self.attention(F.layer_norm(tokens, tokens.shape[-1:]) + self.positions)
-        return x + (self.gate * seen).transpose(1, 2).reshape(x.shape)
+        attended = self.attention(F.layer_norm(tokens, tokens.shape[-1:]) + self.positions)
+        return x + (self.gate * attended).transpose(1, 2).reshape(x.shape)
 
 
 @families.register("flow-plus-plus")
 class FlowPlusPlusConfig(FamilyConfig):
-    """Flow of images of levels by mixtures of logistics, with attention and variational dequantisation."""
+    """Flow of images of integer levels, with variational dequantisation.
+
+    Example:
+        >>> from maquette.core.noise import KeyedNoise
+        >>> model = FlowPlusPlusConfig.example().build(Field(channels=1, grid=(4, 4), support=Levels(count=4)))
+        >>> noise = KeyedNoise(0, torch.arange(5))
+        >>> x = model.sample(5, noise=noise)
+        >>> x.shape, x.dtype, model.log_bound(x, noise=noise).shape
+        (torch.Size([5, 1, 4, 4]), torch.int64, torch.Size([5]))
+    """
 
     summary: ClassVar[str] = "images of levels by mixture-of-logistics couplings, attention and learned dequantisation"
     reference: ClassVar[str] = "Ho et al., arXiv:1902.00275"
@@ -126,9 +140,9 @@ class FlowPlusPlusConfig(FamilyConfig):
     kind: Literal["flow-plus-plus"] = "flow-plus-plus"
     levels: int = Described(default=2, ge=1, description="grids, each with its even axes half as long as before")
     steps: int = Described(default=4, ge=1, description="steps at each level")
-    dequantisation: int = Described(default=2, ge=1, description="steps of the flow of the noise within levels")
+    dequantisation: int = Described(default=2, ge=1, description="steps of the flow that dequantises")
     components: int = Described(default=8, ge=1, description="logistics in a mixture")
-    width: int = Described(default=64, ge=1, description="channels within the couplings' networks")
+    width: int = Described(default=64, ge=1, description="hidden channels of the couplings' networks")
     depth: int = Described(default=2, ge=1, description="residual blocks of a network, each followed by attention")
     heads: int = Described(default=4, ge=1, description="heads of attention; they divide `width`")
 
@@ -136,20 +150,21 @@ class FlowPlusPlusConfig(FamilyConfig):
         require_heads(self.kind, self.width, self.heads)
         layout = Layout(space, condition, (Levels, Binary))
         field = require_field(self.kind, space)
-        mixtures = LogisticMixtures(self.components)
+        mixture = LogisticMixture(self.components)
 
-        def network(grid: Field, inputs: int, outputs: int, *, seen: int = 0) -> nn.Module:
+        def conditioner(grid: Field, inputs: int, outputs: int, *, extra: int = 0) -> nn.Module:
             cells = torch.Size(grid.grid).numel()
-            attending = partial(Attending, cells, self.width, self.heads)
+            attention = partial(GridAttention, cells, self.width, self.heads)
             sizes = {"width": self.width, "depth": self.depth, "context_features": layout.context_features}
-            return ImageNetwork(grid, inputs + seen, outputs, **sizes, between=attending)
+            return ImageNetwork(grid, inputs + extra, outputs, **sizes, between=attention)
 
         order, squeezed = squeeze(field, kind=self.kind)
-        seeing = partial(network, seen=squeezed.channels)
-        within = image_steps(squeezed, self.dequantisation, mixtures, seeing, torch.eye)
-        noise = VariationalDequantiser(layout, order, within)
-        transforms = multi_scale(field, self.levels, self.steps, mixtures, network, rotation, kind=self.kind)
-        return Dequantised(layout, Flow(Layout(real(space), condition), transforms), noise)
+        with_image = partial(conditioner, extra=squeezed.channels)
+        noise_transforms = image_steps(squeezed, self.dequantisation, mixture, with_image, torch.eye)
+        dequantiser = VariationalDequantiser(layout, order, noise_transforms)
+        transforms = multi_scale(field, self.levels, self.steps, mixture, conditioner, rotation, kind=self.kind)
+        flow = Flow(Layout(with_real_support(space), condition), transforms)
+        return Dequantised(layout, flow, dequantiser)
 
     @classmethod
     def example(cls) -> FlowPlusPlusConfig:

@@ -1,14 +1,15 @@
 """Glow: images by steps of a scale per channel, an invertible 1x1 convolution and a coupling, on ever coarser grids.
 
 Kingma & Dhariwal, arXiv:1807.03039, on grids of one, two or three axes, of which the periodic ones wrap. A level moves
-each block of neighbouring cells into channels (the squeeze), takes its steps, and lets half of the channels go as they
-are told by the other half (the multi-scale architecture of Dinh et al., arXiv:1605.08803), which goes on to the next.
-Channels lie before cells in a row, so that the first half of the channels is the first half of the row: all of this is
-made of couplings, matrices and permutations of (the beginning of) rows.
+each block of neighbouring cells into channels (the squeeze) and takes its steps. Half of the channels then leave for
+the code, with a shift and scale given by the other half (the learned prior of the split), and the other half goes on to
+the next level (the multi-scale architecture of Dinh et al., arXiv:1605.08803). Flattened, channels come before cells,
+so that the first half of the channels is the first half of the features: everything here is a coupling, a matrix or a
+permutation of the leading features.
 
-The scales start at one, not at what whitens the first batch: codecs give data of unit variance, the couplings start as
-the identity and the convolutions as rotations, so that nothing is left to whiten, and a loss that looks at its first
-batch would not be the same on one process and on eight.
+The scales start at one, without the data-dependent initialisation of the paper. Codecs give data of unit variance,
+couplings start as the identity and convolutions as rotations, so that there is little to whiten; and a loss that
+depended on its first batch would differ between one process and eight.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import Field as Described
 from torch import Tensor, nn
-from torch.distributions import Transform
 from torch.nn import functional as F
 
 from ...errors import ConfigError
@@ -27,15 +27,21 @@ from ...layout import Layout
 from ...nets.conv import CONVOLUTIONS, Convolution, Residual, normalized, zero_start
 from ...spaces import Field, Space
 from .. import families
-from .bijection import Bijection, Summed
+from .bijection import Bijection, DependentTransform, LazyTransform
 from .coupling import Coupling, Permutation
-from .elementwise import Affine, AffineTransform, Elementwise
+from .elementwise import Affine, AffineTransform, Univariate
 from .flow import Flow, FlowConfig
-from .linear import Mixing
+from .linear import LULinear
 
 
-class ActNorm(nn.Module):
-    """Lazy scale and shift of each channel of rows (..., C * cells)."""
+class ActNorm(LazyTransform):
+    """Lazy scale and shift of each channel of x (..., C * cells).
+
+    Example:
+        >>> y, ladj = ActNorm(channels=2, cells=3)(None).call_and_ladj(torch.ones(5, 6))
+        >>> y.shape, ladj.shape
+        (torch.Size([5, 6]), torch.Size([5]))
+    """
 
     def __init__(self, channels: int, cells: int) -> None:
         super().__init__()
@@ -43,46 +49,59 @@ class ActNorm(nn.Module):
         self.log_scale = nn.Parameter(torch.zeros(channels))
         self.shift = nn.Parameter(torch.zeros(channels))
 
-    def forward(self, context: Tensor | None) -> Transform:
+    def forward(self, context: Tensor | None) -> Bijection:
         shift, log_scale = (each.repeat_interleave(self.cells) for each in (self.shift, self.log_scale))
-        return Summed(AffineTransform(shift, log_scale))
+        return DependentTransform(AffineTransform(shift, log_scale))
+
+    def extra_repr(self) -> str:
+        return f"channels={len(self.shift)}, cells={self.cells}"
 
 
-class BeginningTransform(Bijection):
-    """A bijection of the first `count` numbers of a row; the rest stays."""
+class LeadingTransform(Bijection):
+    """A bijection of the first `count` features; the others are unchanged."""
 
-    def __init__(self, inner: Transform, count: int) -> None:
+    def __init__(self, transform: Bijection, count: int) -> None:
         super().__init__()
-        self.inner, self.count = inner, count
+        self.transform, self.count = transform, count
 
     def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        y, ladj = self.inner.call_and_ladj(x[..., : self.count])  # type: ignore[attr-defined]
+        y, ladj = self.transform.call_and_ladj(x[..., : self.count])
         return torch.cat((y, x[..., self.count :]), dim=-1), ladj
 
-    def _inverse(self, y: Tensor) -> Tensor:
-        return torch.cat((self.inner.inv(y[..., : self.count]), y[..., self.count :]), dim=-1)  # type: ignore[list-item]
+    def inverse(self, y: Tensor) -> Tensor:
+        return torch.cat((self.transform.inverse(y[..., : self.count]), y[..., self.count :]), dim=-1)
 
 
-class Beginning(nn.Module):
-    """Lazy transform of the first `count` numbers of a row."""
+class Leading(LazyTransform):
+    """Lazy transform of the first `count` features."""
 
-    def __init__(self, lazy: nn.Module, count: int) -> None:
+    def __init__(self, lazy: LazyTransform, count: int) -> None:
         super().__init__()
         self.lazy, self.count = lazy, count
 
-    def forward(self, context: Tensor | None) -> Transform:
-        return BeginningTransform(self.lazy(context), self.count)
+    def forward(self, context: Tensor | None) -> Bijection:
+        return LeadingTransform(self.lazy(context), self.count)
+
+    def extra_repr(self) -> str:
+        return f"count={self.count}"
 
 
 class ImageNetwork(nn.Module):
-    """Residual convolutions for a coupling: rows of `inputs` channels, and columns beside them, to `outputs` channels.
+    """Residual convolutions as the conditioner of a coupling; channels are flattened before and after.
 
     Args:
-        grid: its cells and which of its axes wrap; its channels do not matter.
-        width: channels within.
+        grid: gives the cells and which axes are periodic; its channels are ignored.
+        inputs: channels of the identity part.
+        outputs: channels returned.
+        width: channels of the hidden layers.
         depth: residual blocks.
         context_features: C, features of the context.
-        between: makes a module (B, width, *grid) to the same, to stand after each block.
+        between: makes a module from (B, width, *grid) to the same, which follows each block.
+
+    Example:
+        >>> network = ImageNetwork(Field(channels=1, grid=(4, 4)), 2, 6, width=8, depth=1, context_features=3)
+        >>> network(torch.zeros(5, 2 * 16 + 3)).shape
+        torch.Size([5, 96])
     """
 
     def __init__(
@@ -104,25 +123,30 @@ class ImageNetwork(nn.Module):
         self.between = nn.ModuleList(between() for _ in range(depth))
         self.leave = zero_start(Convolution(grid, width, outputs))
 
-    def forward(self, rows: Tensor) -> Tensor:
-        """(B, inputs * cells + C) to (B, outputs * cells)."""
-        count = rows.shape[1] - self.context_features
-        context = rows[:, count:] if self.context_features else None
-        hidden = self.enter(rows[:, :count].unflatten(1, self.shape))
+    def forward(self, x: Tensor) -> Tensor:
+        """Flattened channels and context (B, inputs * cells + C) to (B, outputs * cells)."""
+        count = x.shape[1] - self.context_features
+        context = x[:, count:] if self.context_features else None
+        hidden = self.enter(x[:, :count].unflatten(1, self.shape))
         for block, between in zip(self.blocks, self.between, strict=True):
             hidden = between(block(hidden, context))
         return self.leave(F.silu(normalized(hidden))).flatten(1)
 
 
-ImageNetworks = Callable[[Field, int, int], nn.Module]
-"""networks(grid, input channels, output channels) -> a network on rows for `Coupling`."""
+ImageConditionerFactory = Callable[[Field, int, int], nn.Module]
+"""factory(grid, input channels, output channels) -> a network for `Coupling`."""
 
 
 def squeeze(field: Field, *, kind: str) -> tuple[Tensor, Field]:
-    """Where the numbers of a row go when every even axis is halved into channels, and the field that they make.
+    """The permutation of a flattened field that halves every even axis into channels, and the field that results.
 
     Raises:
-        ConfigError: no axis can be halved.
+        ConfigError: no axis can be halved; the message names the family's `kind`.
+
+    Example:
+        >>> order, squeezed = squeeze(Field(channels=1, grid=(2, 4)), kind="glow")
+        >>> order.tolist(), squeezed.shape
+        ([0, 2, 1, 3, 4, 6, 5, 7], (4, 1, 2))
     """
     factors = [2 if side % 2 == 0 else 1 for side in field.grid]
     if all(factor == 1 for factor in factors):
@@ -130,13 +154,13 @@ def squeeze(field: Field, *, kind: str) -> tuple[Tensor, Field]:
             f"{kind}.levels: a level halves the axes that are even, found a grid of {list(field.grid)} at one of them; "
             "choose fewer levels, or pad the field."
         )
-    sides = [number for side, factor in zip(field.grid, factors, strict=True) for number in (side // factor, factor)]
-    places = torch.arange(field.channels * _cells(field)).reshape(field.channels, *sides)
-    blocks, inner = range(1, places.ndim, 2), range(2, places.ndim, 2)
+    sides = [size for side, factor in zip(field.grid, factors, strict=True) for size in (side // factor, factor)]
+    positions = torch.arange(field.channels * _cells(field)).reshape(field.channels, *sides)
+    blocks, within = range(1, positions.ndim, 2), range(2, positions.ndim, 2)
     grid = tuple(side // factor for side, factor in zip(field.grid, factors, strict=True))
     channels = field.channels * _cells(field) // _cells(field.model_copy(update={"grid": grid}))
     squeezed = field.model_copy(update={"grid": grid, "channels": channels})
-    return places.permute(0, *inner, *blocks).flatten(), squeezed
+    return positions.permute(0, *within, *blocks).flatten(), squeezed
 
 
 def _cells(field: Field) -> int:
@@ -149,16 +173,28 @@ def rotation(channels: int) -> Tensor:
 
 
 def image_steps(
-    field: Field, steps: int, elementwise: Elementwise, networks: ImageNetworks, start: Callable[[int], Tensor]
-) -> list[nn.Module]:
-    """Steps of scale, 1x1 convolution (from `start`) and coupling, on rows of a field of two channels or more."""
+    field: Field,
+    steps: int,
+    univariate: Univariate,
+    conditioner: ImageConditionerFactory,
+    initial: Callable[[int], Tensor],
+) -> list[LazyTransform]:
+    """Steps of scale, 1x1 convolution and coupling on a flattened field of two channels or more.
+
+    Args:
+        field: its shape.
+        steps: how many.
+        univariate: the bijections of the couplings.
+        conditioner: makes the network of each coupling.
+        initial: initial matrix of a convolution for a number of channels.
+    """
     channels, cells = field.channels, _cells(field)
-    stays = channels // 2
-    transforms: list[nn.Module] = []
+    identity = channels // 2
+    transforms: list[LazyTransform] = []
     for _ in range(steps):
-        network = networks(field, stays, elementwise.size * (channels - stays))
-        coupling = Coupling(network, elementwise, stays * cells, first=False)
-        transforms += [ActNorm(channels, cells), Mixing(start(channels)), coupling]
+        network = conditioner(field, identity, univariate.size * (channels - identity))
+        coupling = Coupling(network, univariate, identity * cells, first=False)
+        transforms += [ActNorm(channels, cells), LULinear(initial(channels)), coupling]
     return transforms
 
 
@@ -166,37 +202,47 @@ def multi_scale(
     field: Field,
     levels: int,
     steps: int,
-    elementwise: Elementwise,
-    networks: ImageNetworks,
-    start: Callable[[int], Tensor],
+    univariate: Univariate,
+    conditioner: ImageConditionerFactory,
+    initial: Callable[[int], Tensor],
     *,
     kind: str,
-) -> list[nn.Module]:
-    """The whole architecture on rows of a field; codes lie where their cells do.
+) -> list[LazyTransform]:
+    """The whole architecture on a flattened field; arguments as those of `image_steps`, for each of the levels.
+
+    The last permutation puts each code at the position of a cell that it came from.
 
     Raises:
         ConfigError: a grid that cannot be halved so often.
     """
-    transforms: list[nn.Module] = []
-    places = torch.arange(field.channels * _cells(field))
+    transforms: list[LazyTransform] = []
+    positions = torch.arange(field.channels * _cells(field))
     for level in range(levels):
-        if level:  # let half of the channels go
+        if level:  # split: half of the channels leave, relative to a learned prior given the other half
             kept = field.model_copy(update={"channels": field.channels // 2})
-            network = networks(field, kept.channels, Affine().size * (field.channels - kept.channels))
-            goodbye = Coupling(network, Affine(), kept.channels * _cells(field), first=False)
-            transforms.append(Beginning(goodbye, field.channels * _cells(field)))
+            network = conditioner(field, kept.channels, Affine().size * (field.channels - kept.channels))
+            split_prior = Coupling(network, Affine(), kept.channels * _cells(field), first=False)
+            transforms.append(Leading(split_prior, field.channels * _cells(field)))
             field = kept
         order, field = squeeze(field, kind=kind)
         count = len(order)
-        places = torch.cat((places[order], places[count:]))
-        steps_here = [Permutation(order), *image_steps(field, steps, elementwise, networks, start)]
-        transforms += [Beginning(lazy, count) for lazy in steps_here]
-    return [*transforms, Permutation(places.argsort())]
+        positions = torch.cat((positions[order], positions[count:]))
+        of_level = [Permutation(order), *image_steps(field, steps, univariate, conditioner, initial)]
+        transforms += [Leading(lazy, count) for lazy in of_level]
+    return [*transforms, Permutation(positions.argsort())]
 
 
 @families.register("glow")
 class GlowConfig(FlowConfig):
-    """Multi-scale flow of images with invertible 1x1 convolutions."""
+    """Multi-scale flow of images with invertible 1x1 convolutions.
+
+    Example:
+        >>> from maquette.core.noise import KeyedNoise
+        >>> flow = GlowConfig(levels=2, steps=1, width=8).build(Field(channels=1, grid=(4, 4)))
+        >>> x = flow.sample(5, noise=KeyedNoise(0, torch.arange(5)))
+        >>> x.shape, flow.log_prob(x).shape
+        (torch.Size([5, 1, 4, 4]), torch.Size([5]))
+    """
 
     summary: ClassVar[str] = "images by channel scales, 1x1 convolutions and couplings, on ever coarser grids"
     reference: ClassVar[str] = "Kingma & Dhariwal, arXiv:1807.03039"
@@ -205,21 +251,21 @@ class GlowConfig(FlowConfig):
     kind: Literal["glow"] = "glow"
     levels: int = Described(default=2, ge=1, description="grids, each with its even axes half as long as before")
     steps: int = Described(default=8, ge=1, description="steps at each level")
-    width: int = Described(default=64, ge=1, description="channels within the couplings' networks")
+    width: int = Described(default=64, ge=1, description="hidden channels of the couplings' networks")
     depth: int = Described(default=1, ge=1, description="residual blocks of a network")
 
     def build(self, space: Space, condition: Space | None = None) -> Flow:
         layout = Layout(space, condition)
         field = require_field(self.kind, space)
 
-        def network(grid: Field, inputs: int, outputs: int) -> nn.Module:
+        def conditioner(grid: Field, inputs: int, outputs: int) -> nn.Module:
             return ImageNetwork(
                 grid, inputs, outputs, width=self.width, depth=self.depth, context_features=layout.context_features
             )
 
-        # over a field that is nearly the truth already, the flow starts as the identity
-        start = torch.eye if self.ordered else rotation
-        transforms = multi_scale(field, self.levels, self.steps, Affine(), network, start, kind=self.kind)
+        # a random-field base is close to the data: the flow then starts as the identity
+        initial = rotation if self.exchangeable else torch.eye
+        transforms = multi_scale(field, self.levels, self.steps, Affine(), conditioner, initial, kind=self.kind)
         return Flow(layout, transforms, self.base.build(layout))
 
     @classmethod
@@ -228,7 +274,7 @@ class GlowConfig(FlowConfig):
 
 
 def require_field(kind: str, space: Space) -> Field:
-    """The space as a field that convolutions can go over; raises `ConfigError` for any other."""
+    """The space as a field with one to three axes; raises `ConfigError` for any other."""
     if not isinstance(space, Field):
         raise ConfigError(f"{kind}: expected a field, found a {space.kind}; use a flow of vectors.")
     if len(space.grid) not in CONVOLUTIONS:

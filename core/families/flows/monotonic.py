@@ -1,10 +1,10 @@
-"""Unconstrained monotonic flows: numbers are bent by integrals of positive networks, autoregressively.
+"""Monotonic flows: autoregressive flows of quadratic splines whose slopes a positive network gives.
 
-Wehenkel & Louppe, "Unconstrained monotonic neural networks" (UMNN-MAF), arXiv:1908.05164. Any positive network is the
-slope of some bijection. A quadrature of the network itself, as theirs, is its integral as far as points are closer than
-peaks are narrow; fits make narrow ones, and then the log-determinant is not that of the map. Here the network is asked
-at fixed knots and the slope is linear between them: the trapezoidal rule is the integral itself, and the inverse the
-root of a quadratic, both to rounding and after one pass of the network.
+A piecewise-quadratic spline as in Müller et al., "Neural importance sampling", arXiv:1808.03856: its slope is linear
+between knots. The knots are fixed. The slopes at the knots are values of one positive network that sees the knot and
+signals from the masked network, as the integrand of a UMNN does (Wehenkel & Louppe, arXiv:1908.05164). A UMNN
+integrates its network numerically, so that map and log-determinant agree only as far as the quadrature is exact; here
+the trapezoidal rule is the integral itself, and the inverse is the root of a quadratic. Both take one pass.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.distributions import Transform
 from torch.nn import functional as F
 
 from ...config import Width
@@ -25,15 +24,15 @@ from ...nets.mlp import MLP
 from ...spaces import Space
 from .. import families
 from .autoregressive import autoregressions
-from .bijection import NumberBijection
+from .bijection import UnivariateBijection
 from .flow import Flow, FlowConfig
 
 
-class IntegralTransform(NumberBijection):
+class QuadraticSplineTransform(UnivariateBijection):
     """y = shift + the integral, from the middle knot to x, of a slope that is linear between knots and constant beyond.
 
     Args:
-        knots: rising, (K,).
+        knots: increasing, (K,).
         slopes: positive, (..., D, K).
         shift: (..., D).
     """
@@ -45,9 +44,9 @@ class IntegralTransform(NumberBijection):
         heights = F.pad(areas.cumsum(-1), (1, 0))
         self.heights = heights - heights[..., len(knots) // 2, None] + shift.unsqueeze(-1)
 
-    def _panel(self, value: Tensor, ends: Tensor) -> tuple[Tensor, ...]:
-        """Left end, width, bottom and the slopes at both ends of the panel that, by such ends, holds each value."""
-        k = (value.unsqueeze(-1) >= ends[..., 1:-1]).sum(-1, keepdim=True)
+    def _bin(self, value: Tensor, edges: Tensor) -> tuple[Tensor, ...]:
+        """Left end, width, bottom and the slopes at both ends of the bin that, by its edges, holds each value."""
+        k = (value.unsqueeze(-1) >= edges[..., 1:-1]).sum(-1, keepdim=True)
         slopes, heights = (table.expand(*k.shape[:-1], -1) for table in (self.slopes, self.heights))
         left, right = self.knots[k], self.knots[k + 1]
         found = left, right - left, heights.gather(-1, k), slopes.gather(-1, k), slopes.gather(-1, k + 1)
@@ -55,73 +54,95 @@ class IntegralTransform(NumberBijection):
 
     def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
         within = x.clamp(self.knots[0], self.knots[-1])
-        left, width, height, g0, g1 = self._panel(within, self.knots)
+        left, width, height, g0, g1 = self._bin(within, self.knots)
         t = (within - left) / width
         slope = torch.lerp(g0, g1, t)
         return height + width * t * (g0 + slope) / 2 + (x - within) * slope, slope.log()
 
-    def _inverse(self, y: Tensor) -> Tensor:
+    def inverse(self, y: Tensor) -> Tensor:
         within = y.clamp(self.heights[..., 0], self.heights[..., -1])
-        left, width, height, g0, g1 = self._panel(within, self.heights)
+        left, width, height, g0, g1 = self._bin(within, self.heights)
         rise = (within - height) / width
-        # the root that does not cancel; rounding may push a slope below the lesser end's
+        # this form of the root has no cancellation; rounding may make a slope less than that of either end
         slope = (g0 * g0 + 2 * (g1 - g0) * rise).clamp(min=torch.minimum(g0, g1) ** 2).sqrt()
         return left + width * 2 * rise / (g0 + slope) + (y - within) / slope
 
 
-class Integrals(nn.Module):
-    """Bijections whose slopes at the knots are one positive network's g(u, signals), for all numbers the same.
+class QuadraticSpline(nn.Module):
+    """Quadratic splines whose slopes at the knots come from one positive network g(knot, signal) for all features.
 
     Args:
-        signals: numbers that g sees beside u.
+        signal: numbers that g sees beside the knot.
         hidden: widths of its hidden layers.
-        nodes: number of knots; they are closest in the middle, there ten times as close as at the ends.
-        bound: the last of them, and minus the first.
+        count: number of knots; in the middle they are ten times as dense as at the ends.
+        bound: the last knot, and minus the first.
+
+    Example:
+        >>> spline = QuadraticSpline(signal=2, hidden=(8,), count=5, bound=4.0)
+        >>> spline.size  # the signal and a shift
+        3
+        >>> y, ladj = spline(torch.zeros(6, 3, 2)).call_and_ladj(torch.randn(6, 2))
+        >>> y.shape, ladj.shape
+        (torch.Size([6, 2]), torch.Size([6, 2]))
     """
 
     knots: Tensor
 
-    def __init__(self, signals: int, hidden: Sequence[int], nodes: int, bound: float) -> None:
+    def __init__(self, signal: int, hidden: Sequence[int], count: int, bound: float) -> None:
         super().__init__()
-        self.network, self.size = MLP(1 + signals, hidden, 1), signals + 1
-        self.register_buffer("knots", bound * torch.linspace(-3, 3, nodes).sinh() / math.sinh(3))
+        self.network, self.size = MLP(1 + signal, hidden, 1), signal + 1
+        self.register_buffer("knots", bound * torch.linspace(-3, 3, count).sinh() / math.sinh(3))
 
-    def slopes(self, signals: Tensor) -> Tensor:
-        """g at all knots given signals (..., D, S): positive numbers (..., D, K), between exp(-7) and exp(7)."""
-        shape = (*signals.shape[:-1], len(self.knots))
-        signals, knots = signals.unsqueeze(-2).expand(*shape, -1), self.knots.expand(shape).unsqueeze(-1)
-        raw = self.network(torch.cat((knots, signals), dim=-1)).squeeze(-1)
+    def slopes(self, signal: Tensor) -> Tensor:
+        """g at all knots given signals (..., D, S): positive values (..., D, K), between exp(-7) and exp(7)."""
+        shape = (*signal.shape[:-1], len(self.knots))
+        signal, knots = signal.unsqueeze(-2).expand(*shape, -1), self.knots.expand(shape).unsqueeze(-1)
+        raw = self.network(torch.cat((knots, signal), dim=-1)).squeeze(-1)
         return torch.exp(raw / (1 + raw.abs() / 7))
 
-    def forward(self, parameters: Tensor) -> Transform:
+    def forward(self, parameters: Tensor) -> UnivariateBijection:
         slopes = self.slopes(parameters[..., :-1, :].transpose(-1, -2))
-        return IntegralTransform(self.knots, slopes, parameters[..., -1, :])
+        return QuadraticSplineTransform(self.knots, slopes, parameters[..., -1, :])
+
+    def extra_repr(self) -> str:
+        return f"size={self.size}, knots={len(self.knots)}"
 
 
 @families.register("monotonic")
 class MonotonicConfig(FlowConfig):
-    """Autoregressive flow of unconstrained monotonic networks."""
+    """Autoregressive flow of quadratic splines whose slopes a positive network gives.
 
-    summary: ClassVar[str] = "each number is bent by the integral of a positive network that sees those before it"
-    reference: ClassVar[str] = "Wehenkel & Louppe, arXiv:1908.05164"
+    Example:
+        >>> from maquette.core.noise import KeyedNoise
+        >>> from maquette.core.spaces import Vector
+        >>> flow = MonotonicConfig(transforms=1, hidden=(16,), signal=2, slope=(8,), knots=9).build(Vector(dim=3))
+        >>> x = flow.sample(5, noise=KeyedNoise(0, torch.arange(5)))
+        >>> x.shape, flow.log_prob(x).shape
+        (torch.Size([5, 3]), torch.Size([5]))
+    """
+
+    summary: ClassVar[str] = "autoregressive quadratic splines whose slopes a positive network gives"
+    reference: ClassVar[str] = "Müller et al., arXiv:1808.03856; Wehenkel & Louppe, arXiv:1908.05164"
 
     spaces: ClassVar[tuple[str, ...]] = ("vector", "product")
 
     kind: Literal["monotonic"] = "monotonic"
-    transforms: int = Field(default=3, ge=1, description="autoregressive transforms; every second one runs backwards")
+    transforms: int = Field(default=3, ge=1, description="autoregressive transforms; every second one in reverse order")
     hidden: tuple[Width, ...] = Field(default=(128, 128), description="widths of each masked network's hidden layers")
-    signals: int = Field(default=16, ge=1, description="numbers through which a masked network steers a positive one")
-    slope: tuple[Width, ...] = Field(default=(64, 64), description="widths of the positive networks' hidden layers")
-    nodes: int = Field(default=33, ge=3, description="knots at which a slope is taken; it is linear between them")
+    signal: int = Field(
+        default=16, ge=1, description="outputs of a masked network, per feature, that a slope network sees"
+    )
+    slope: tuple[Width, ...] = Field(default=(64, 64), description="widths of the slope networks' hidden layers")
+    knots: int = Field(default=33, ge=3, description="knots of a spline; its slope is linear between them")
     bound: float = Field(
         default=8.0, gt=0, allow_inf_nan=False, description="slopes are constant beyond [-bound, bound]"
     )
 
     def build(self, space: Space, condition: Space | None = None) -> Flow:
         layout = Layout(space, condition)
-        bijections = (Integrals(self.signals, self.slope, self.nodes, self.bound) for _ in range(self.transforms))
-        return Flow(layout, autoregressions(layout, bijections, self.hidden), self.base.build(layout))
+        splines = (QuadraticSpline(self.signal, self.slope, self.knots, self.bound) for _ in range(self.transforms))
+        return Flow(layout, autoregressions(layout, splines, self.hidden), self.base.build(layout))
 
     @classmethod
     def example(cls) -> MonotonicConfig:
-        return cls(transforms=1, hidden=(16,), signals=2, slope=(8,), nodes=9)
+        return cls(transforms=1, hidden=(16,), signal=2, slope=(8,), knots=9)

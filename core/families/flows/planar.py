@@ -1,9 +1,9 @@
-"""Planar and radial flows: space is squeezed along a plane, or around a point, again and again.
+"""Planar and radial flows: many weak steps, each along one direction or around one point.
 
 Rezende & Mohamed, "Variational inference with normalizing flows", arXiv:1505.05770, section 4.1 and appendix A. Here
-each step carries data towards noise, so that the density is one pass. Back, a planar step leaves one increasing
-function of one number to solve (by halving and Newton's steps); a radial one, the positive root of a quadratic. Each
-step is weak, and many are needed.
+each step goes from data towards noise, so that a density takes one pass. The inverse of a planar step is the root of
+one increasing function of one variable (found by bisection and Newton's method), that of a radial step the positive
+root of a quadratic.
 """
 
 from __future__ import annotations
@@ -13,23 +13,22 @@ from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
-from torch.distributions import Transform
+from torch import Tensor
 from torch.nn import functional as F
 
 from ...layout import Layout
 from ...samplers.roots import invert
 from ...spaces import Space
 from .. import families
-from .bijection import Bijection
-from .elementwise import Amortised
+from .bijection import Bijection, LazyTransform
+from .elementwise import ContextParameter
 from .flow import Flow, FlowConfig
 
-_UNIT = math.log(math.expm1(1.0))  # softplus of this is one
+_UNIT = math.log(math.expm1(1.0))  # softplus(_UNIT) = 1
 
 
 def _above_minus_one(raw: Tensor) -> Tensor:
-    """softplus - 1, zero at zero; never so near -1 that single precision takes it for that."""
+    """softplus - 1, shifted to be zero at zero, and kept away from -1 by more than rounding in single precision."""
     return F.softplus(raw + _UNIT).clamp(min=1e-6) - 1
 
 
@@ -37,7 +36,7 @@ class PlanarTransform(Bijection):
     """y = x + u tanh(w x + b) with w u > -1.
 
     Args:
-        parameters: w (D), unconstrained u (D) and b, shape (..., 2 D + 1); where u is zero, so is the change.
+        parameters: w (D), unconstrained u (D) and b, shape (..., 2 D + 1); u of zero gives the identity.
     """
 
     def __init__(self, parameters: Tensor) -> None:
@@ -45,30 +44,30 @@ class PlanarTransform(Bijection):
         d = parameters.shape[-1] // 2
         self.w, u, self.b = parameters[..., :d], parameters[..., d : 2 * d], parameters[..., 2 * d]
         product = (self.w * u).sum(-1)
-        self.product = _above_minus_one(product)  # of w and the u that is used
+        self.product = _above_minus_one(product)  # of w and the constrained u
         self.u = u + ((self.product - product) / self.w.square().sum(-1)).unsqueeze(-1) * self.w
 
-    def _along(self, height: Tensor) -> tuple[Tensor, Tensor]:
+    def _projected(self, wx: Tensor) -> tuple[Tensor, Tensor]:
         """w y (...) as a function of w x (...), and the log of its slope."""
-        bent = torch.tanh(height + self.b)
-        return height + self.product * bent, torch.log1p(self.product * (1 - bent * bent))
+        tanh = torch.tanh(wx + self.b)
+        return wx + self.product * tanh, torch.log1p(self.product * (1 - tanh * tanh))
 
     def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        height = (self.w * x).sum(-1)
-        return x + self.u * torch.tanh(height + self.b).unsqueeze(-1), self._along(height)[1]
+        wx = (self.w * x).sum(-1)
+        return x + self.u * torch.tanh(wx + self.b).unsqueeze(-1), self._projected(wx)[1]
 
-    def _inverse(self, y: Tensor) -> Tensor:
-        height = (self.w * y).sum(-1)
-        reach = self.product.detach().abs()
-        height = invert(self._along, height, height.detach() - reach, height.detach() + reach)
-        return y - self.u * torch.tanh(height + self.b).unsqueeze(-1)
+    def inverse(self, y: Tensor) -> Tensor:
+        wy = (self.w * y).sum(-1)
+        largest = self.product.detach().abs()  # |w y - w x| is no larger
+        wx = invert(self._projected, wy, wy.detach() - largest, wy.detach() + largest)
+        return y - self.u * torch.tanh(wx + self.b).unsqueeze(-1)
 
 
 class RadialTransform(Bijection):
     """y = x + beta (x - m) / (alpha + |x - m|) with alpha > 0 and beta > -alpha.
 
     Args:
-        parameters: m (D), and unconstrained alpha and beta, shape (..., D + 2); where the last is zero, so is beta.
+        parameters: m (D), and unconstrained alpha and beta, shape (..., D + 2); the last of zero gives the identity.
     """
 
     def __init__(self, parameters: Tensor) -> None:
@@ -78,48 +77,59 @@ class RadialTransform(Bijection):
         self.beta = self.alpha * _above_minus_one(parameters[..., -1])
 
     def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        away = x - self.center
-        pull = 1 / (self.alpha + away.norm(dim=-1))
-        sideways = torch.log1p(self.beta * pull)
-        outwards = torch.log1p(self.alpha * self.beta * pull * pull)  # d(r + beta r / (alpha + r)) / dr
-        return x + (self.beta * pull).unsqueeze(-1) * away, (x.shape[-1] - 1) * sideways + outwards
+        offset = x - self.center
+        h = 1 / (self.alpha + offset.norm(dim=-1))  # the paper's h(alpha, r)
+        tangential = torch.log1p(self.beta * h)
+        radial = torch.log1p(self.alpha * self.beta * h * h)  # d(r + beta r / (alpha + r)) / dr
+        return x + (self.beta * h).unsqueeze(-1) * offset, (x.shape[-1] - 1) * tangential + radial
 
-    def _inverse(self, y: Tensor) -> Tensor:
-        away = y - self.center
-        far = away.norm(dim=-1)
-        # far = r + beta r / (alpha + r)
-        half = (self.alpha + self.beta - far) / 2
-        root = (half * half + self.alpha * far).sqrt()
-        # the form that does not cancel, whatever the sign of half
-        radius = torch.where(half > 0, self.alpha * far / (root + half.clamp(min=0)), root - half.clamp(max=0))
-        return self.center + away / (1 + self.beta / (self.alpha + radius)).unsqueeze(-1)
+    def inverse(self, y: Tensor) -> Tensor:
+        offset = y - self.center
+        distance = offset.norm(dim=-1)  # r + beta r / (alpha + r), to be solved for r
+        half = (self.alpha + self.beta - distance) / 2
+        root = (half * half + self.alpha * distance).sqrt()
+        # of the two forms of the positive root, the one without cancellation
+        radius = torch.where(half > 0, self.alpha * distance / (root + half.clamp(min=0)), root - half.clamp(max=0))
+        return self.center + offset / (1 + self.beta / (self.alpha + radius)).unsqueeze(-1)
 
 
-class Step(nn.Module):
-    """Lazy planar or radial step, whose parameters are linear in the condition; starts as the identity."""
+class Step(LazyTransform):
+    """Lazy planar or radial step with parameters linear in the context; starts as the identity."""
 
     def __init__(self, layout: Layout, shape: Literal["planar", "radial"]) -> None:
         super().__init__()
         d = layout.features
-        where = torch.randn(d) / (math.sqrt(d) if shape == "planar" else 1.0)
         self.transform = PlanarTransform if shape == "planar" else RadialTransform
-        rest = torch.zeros(d + 1) if shape == "planar" else torch.tensor([_UNIT, 0.0])
-        self.amortised = Amortised(torch.cat((where, rest)), layout.context_features)
+        direction_or_center = torch.randn(d) / (math.sqrt(d) if shape == "planar" else 1.0)
+        others = torch.zeros(d + 1) if shape == "planar" else torch.tensor([_UNIT, 0.0])
+        self.parameter = ContextParameter(torch.cat((direction_or_center, others)), layout.context_features)
 
-    def forward(self, context: Tensor | None) -> Transform:
-        return self.transform(self.amortised(context))
+    def forward(self, context: Tensor | None) -> Bijection:
+        return self.transform(self.parameter(context))
+
+    def extra_repr(self) -> str:
+        return self.transform.__name__
 
 
 @families.register("planar")
 class PlanarConfig(FlowConfig):
-    """Planar or radial flow."""
+    """Planar or radial flow.
 
-    summary: ClassVar[str] = "space squeezed along planes, or around points, one after the other"
+    Example:
+        >>> from maquette.core.noise import KeyedNoise
+        >>> from maquette.core.spaces import Vector
+        >>> flow = PlanarConfig(shape="radial", steps=4).build(Vector(dim=2))
+        >>> x = flow.sample(5, noise=KeyedNoise(0, torch.arange(5)))
+        >>> x.shape, flow.log_prob(x).shape
+        (torch.Size([5, 2]), torch.Size([5]))
+    """
+
+    summary: ClassVar[str] = "many weak steps, each along one direction (planar) or around one point (radial)"
     reference: ClassVar[str] = "Rezende & Mohamed, arXiv:1505.05770"
 
     kind: Literal["planar"] = "planar"
-    shape: Literal["planar", "radial"] = Field(default="planar", description="squeezed along planes or around points")
-    steps: int = Field(default=32, ge=1, description="number of planes or points")
+    shape: Literal["planar", "radial"] = Field(default="planar", description="steps along directions or around points")
+    steps: int = Field(default=32, ge=1, description="number of steps")
 
     def build(self, space: Space, condition: Space | None = None) -> Flow:
         layout = Layout(space, condition)

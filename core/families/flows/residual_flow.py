@@ -1,15 +1,15 @@
-"""Residual flows: y = x + g(x) with g a contraction, and nothing else asked of g.
+"""Residual flows: y = x + g(x) with any contraction g.
 
 Behrmann et al., "Invertible residual networks", arXiv:1811.00995; Chen et al., "Residual flows", arXiv:1906.02735. The
 inverse is the fixed point of x = y - g(x). The log-determinant is a series of traces of powers of g's Jacobian J,
 
-    log det(1 + J) = sum over k of (-1)^(k+1) tr(J^k) / k,
+    log det(1 + J) = sum over k of (-1)^(k+1) tr(J^k) / k.
 
-of which training takes an unbiased estimate: a random number of terms, each weighed by one over the chance that it is
-taken (Russian roulette), with one random probe v per sample for the traces. Its gradient is that of w . J v with
-w = sum over k of (-1)^k (J^T)^k v held fixed (their Neumann series, eq. 8), which remembers one product instead of all.
-Densities themselves are exact: they take the whole Jacobian, one product per number and step. Products J^T v are
-written out: what a backward pass would compute anew for each of them is computed once.
+Training takes an unbiased estimate of it: a random number of terms, each divided by the probability that it is reached
+(Russian roulette), with one random probe v per sample for the traces. Its gradient is that of w . J v with
+w = sum over k of (-1)^k (J^T)^k v held fixed (their Neumann series, eq. 8), which stores one product instead of all.
+`log_prob` is exact: it computes the whole Jacobian, with one product per feature and step. Products J^T v are written
+out by hand, because a backward pass would compute the activations' slopes again for each of them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from pydantic import Field
@@ -34,19 +34,27 @@ from ...noise import Noise
 from ...objective import Losses, Objective, Player, Stage
 from ...spaces import Space, Tree
 from .. import families
-from .bijection import Bijection
+from .bijection import Bijection, LazyTransform
 from .flow import Flow, FlowConfig
 
 SHARPNESS = 5.0
-"""How many times narrower than the numbers it gets a bend is at the start; one that is wider leaves a step linear."""
+"""Ratio of the spread of a hidden layer's values to the width 1 / b of its LipSwish, before training.
+
+With a smaller ratio, a step is almost linear.
+"""
 
 
 class LipSwish(nn.Module):
-    """x sigmoid(b x) / 1.1 with a learned b > 0: smooth, bent within 1 / b of zero, and nowhere steeper than one."""
+    """x sigmoid(b x) / 1.1 with a learned b > 0: smooth, nonlinear within 1 / b of zero, and of slope at most one.
+
+    Example:
+        >>> LipSwish(5.0)(torch.tensor([-1.0, 0.0, 1.0]))
+        tensor([-0.0061,  0.0000,  0.9030], grad_fn=<DivBackward0>)
+    """
 
     def __init__(self, b: float) -> None:
         super().__init__()
-        self.raw = nn.Parameter(torch.full((1,), b + math.log(-math.expm1(-b))))  # of one axis, that it may be sharded
+        self.raw = nn.Parameter(torch.full((1,), b + math.log(-math.expm1(-b))))  # one axis, so that it can be sharded
 
     def forward(self, x: Tensor) -> Tensor:
         return x * torch.sigmoid(F.softplus(self.raw) * x) / 1.1
@@ -57,15 +65,26 @@ class LipSwish(nn.Module):
         s = torch.sigmoid(bx)
         return s * (1 + bx * (1 - s)) / 1.1
 
+    def extra_repr(self) -> str:
+        return f"b={F.softplus(self.raw.detach()).item():g}"
 
-class Contraction(nn.Module):
-    """Lazy residual step x + c g(x, condition), with g made of layers none of which stretches.
+
+class Contraction(LazyTransform):
+    """Lazy residual step x + c g(x, context), where every layer of g has a Lipschitz constant of at most one in x.
 
     Args:
-        layout: rows and columns.
+        layout: of samples and conditions.
         hidden: widths of g's hidden layers.
-        coefficient: c < 1, a bound on how much g stretches in x.
-        iterations: of the power method that finds how much a layer stretches.
+        coefficient: c < 1, a bound on the Lipschitz constant of c g in x.
+        iterations: of the power method that finds the spectral norm of a layer.
+
+    Example:
+        >>> from maquette.core.spaces import Vector
+        >>> lazy = Contraction(Layout(Vector(dim=3)), (8,), coefficient=0.9, iterations=16)
+        >>> transform = lazy(None)
+        >>> x = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
+        >>> torch.allclose(transform.inverse(transform(x)), x, atol=1e-5)
+        True
     """
 
     def __init__(self, layout: Layout, hidden: Sequence[int], coefficient: float, iterations: int) -> None:
@@ -73,98 +92,101 @@ class Contraction(nn.Module):
         self.coefficient = coefficient
         widths = (layout.features, *hidden, layout.features)
         layers = [nn.Linear(a, b) for a, b in pairwise(widths)]
-        # begin as steep as they may be; from torch's own start, weights have a long way to grow. For x of order one,
-        # hidden numbers are then of these orders
-        spreads = [min(1.0, math.sqrt(layout.features / width)) for width in hidden]
-        for layer, spread in zip(layers, (*spreads, 0.0), strict=True):
+        # start with all singular values at one, their bound: torch's initial weights would have to grow for long. For x
+        # of order one, hidden values are then of these orders
+        scales = [min(1.0, math.sqrt(layout.features / width)) for width in hidden]
+        for layer, scale in zip(layers, (*scales, 0.0), strict=True):
             nn.init.orthogonal_(layer.weight)
-            nn.init.normal_(layer.bias, std=spread)
+            nn.init.normal_(layer.bias, std=scale)
         self.layers = nn.ModuleList(spectral.spectral_norm(layer, iterations=iterations) for layer in layers)
-        self.bends = nn.ModuleList(LipSwish(SHARPNESS / spread) for spread in spreads)
-        # the condition moves the first layer, and may do so as much as it likes
-        self.condition = nn.Linear(layout.context_features, hidden[0], bias=False) if layout.context_features else None
+        self.activations = nn.ModuleList(LipSwish(SHARPNESS / scale) for scale in scales)
+        # the context shifts the first layer; its weights need no bound
+        self.context = nn.Linear(layout.context_features, hidden[0], bias=False) if layout.context_features else None
 
-    def change(self, x: Tensor, context: Tensor | None) -> Tensor:
-        """c g at rows x (B, D) given context (B, C)."""
-        return self.coefficient * self._hidden(x, context)[-1]
+    def residual(self, x: Tensor, context: Tensor | None) -> Tensor:
+        """c g at x (B, D) given context (B, C)."""
+        return self.coefficient * self._preactivations(x, context)[-1]
 
-    def change_and_product(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        """c g at rows x (B, D), and what takes vectors v (B, D) to J^T v (B, D), with J its Jacobian there."""
+    def residual_and_vjp(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """c g at x (B, D), and the function from v (B, D) to J^T v (B, D), with J the Jacobian of c g there."""
         with parametrize.cached():
-            *hidden, last = self._hidden(x, context)
+            *hidden, last = self._preactivations(x, context)
             weights: list[Any] = [layer.weight for layer in self.layers]
-        slopes = [bend.slope(each) for bend, each in zip(self.bends, hidden, strict=True)]  # type: ignore[operator]
+        slopes = [cast(LipSwish, f).slope(each) for f, each in zip(self.activations, hidden, strict=True)]
 
-        def product(v: Tensor) -> Tensor:
+        def vjp(v: Tensor) -> Tensor:
             for weight, slope in zip(reversed(weights[1:]), reversed(slopes), strict=True):
                 v = (v @ weight) * slope
             return self.coefficient * (v @ weights[0])
 
-        return self.coefficient * last, product
+        return self.coefficient * last, vjp
 
-    def _hidden(self, x: Tensor, context: Tensor | None) -> list[Tensor]:
-        """What the layers make of rows, each before its bend."""
+    def _preactivations(self, x: Tensor, context: Tensor | None) -> list[Tensor]:
+        """The output of each layer before its activation."""
         hidden = [self.layers[0](x)]
-        if self.condition is not None:
-            hidden[0] = hidden[0] + self.condition(context)
-        for bend, layer in zip(self.bends, self.layers[1:], strict=True):
-            hidden.append(layer(bend(hidden[-1])))
+        if self.context is not None:
+            hidden[0] = hidden[0] + self.context(context)
+        for activation, layer in zip(self.activations, self.layers[1:], strict=True):
+            hidden.append(layer(activation(hidden[-1])))
         return hidden
 
     def forward(self, context: Tensor | None) -> ResidualTransform:
         return ResidualTransform(self, context)
 
+    def extra_repr(self) -> str:
+        return f"coefficient={self.coefficient:g}"
+
 
 class ResidualTransform(Bijection):
-    """A residual step of rows (B, D) given context (B, C)."""
+    """A residual step of x (B, D) given context (B, C)."""
 
     def __init__(self, step: Contraction, context: Tensor | None) -> None:
         super().__init__()
         self.step, self.context = step, context
 
     def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The exact log-determinant, D products."""
-        change, product = self.step.change_and_product(x, self.context)
+        """With the exact log-determinant: D products."""
+        residual, vjp = self.step.residual_and_vjp(x, self.context)
         eye = torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
-        jacobian = torch.stack([product(e.expand_as(x)) for e in eye], dim=1)
-        return x + change, torch.linalg.slogdet(eye + jacobian).logabsdet
+        jacobian = torch.stack([vjp(e.expand_as(x)) for e in eye], dim=1)
+        return x + residual, torch.linalg.slogdet(eye + jacobian).logabsdet
 
-    @torch.compiler.disable  # K differs from call to call, and each would be compiled anew
+    @torch.compiler.disable  # K differs from call to call, and each value would be compiled again
     def call_and_estimate(self, x: Tensor, probe: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         """y (B, D), and an unbiased estimate of the log-determinant (B,) whose gradient is unbiased too.
 
         Args:
-            x: rows (B, D).
-            probe: of unit covariance, (B, D).
-            weights: one over the chance that a sample's sum reaches each term, zero where it did not, (B, K).
+            x: (B, D).
+            probe: random, of unit covariance, (B, D).
+            weights: one over the probability that a sample's series reaches each term, zero where it did not, (B, K).
         """
-        change, product = self.step.change_and_product(x, self.context)
+        residual, vjp = self.step.residual_and_vjp(x, self.context)
         with torch.no_grad():
             power = neumann = probe
             value = torch.zeros_like(x[:, 0])
             for k, weight in enumerate(weights.unbind(1), start=1):
                 sign = 1 if k % 2 else -1
-                power = product(power)  # (J^T)^k v
+                power = vjp(power)  # (J^T)^k v
                 value = value + sign * weight * (power * probe).sum(1) / k
                 neumann = neumann - sign * weight[:, None] * power
-        gradient = (product(neumann) * probe).sum(1)
-        return x + change, value + gradient - gradient.detach()
+        gradient = (vjp(neumann) * probe).sum(1)
+        return x + residual, value + gradient - gradient.detach()
 
-    def _inverse(self, y: Tensor) -> Tensor:
+    def inverse(self, y: Tensor) -> Tensor:
         """The fixed point, to rounding; without a gradient.
 
-        k steps with a contraction by c end within c^k / (1 - c) of the first step's length. Rounding within g goes with
-        the size of its hidden numbers, so that the last bits of x may never come to rest.
+        After k steps with a contraction by c the error is at most c^k / (1 - c) of the first step's length. Rounding
+        errors within g scale with its hidden values, so that the last bits of x may keep changing.
 
         Raises:
-            SampleError: what is found is not finite.
+            SampleError: the result is not finite.
         """
         eps = torch.finfo(y.dtype).eps
-        c = (1 + self.step.coefficient) / 2  # norms are found from below: g may stretch a little more than it should
+        c = (1 + self.step.coefficient) / 2  # spectral norms are estimated from below: g may exceed its bound slightly
         x = y
         with torch.no_grad(), parametrize.cached():
             for _ in range(math.ceil(math.log(eps * (1 - c)) / math.log(c))):
-                before, x = x, y - self.step.change(x, self.context)
+                before, x = x, y - self.step.residual(x, self.context)
                 if ((x - before).abs() <= 100 * eps * y.abs().clamp(min=1)).all():
                     break
         if not x.isfinite().all():
@@ -173,7 +195,7 @@ class ResidualTransform(Bijection):
 
 
 class ResidualFlow(Flow):
-    """A flow of residual steps, exact where a density is asked for, estimated where it is learned."""
+    """A flow of residual steps: `log_prob` is exact, training uses an unbiased estimate."""
 
     def __init__(self, layout: Layout, config: ResidualFlowConfig) -> None:
         steps = (Contraction(layout, config.hidden, config.coefficient, config.iterations) for _ in range(config.steps))
@@ -181,39 +203,43 @@ class ResidualFlow(Flow):
         self.config = config
 
     def forward(
-        self, rows: Tensor, context: Tensor | None, draws: Sequence[tuple[Tensor, Tensor]] | None = None
+        self, x: Tensor, context: Tensor | None, draws: Sequence[tuple[Tensor, Tensor]] | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Rows (B, D) and context (B, C) to (noise (B, D), log-determinant (B,)).
+        """x (B, D) and context (B, C) to (noise (B, D), log-determinant (B,)).
 
-        The latter is estimated if there is for each step what `ResidualTransform.call_and_estimate` takes: a probe and
-        weights.
+        Args:
+            x: flattened samples.
+            context: of their conditions.
+            draws: for each step a probe and weights as for `ResidualTransform.call_and_estimate`; with them the
+                log-determinant is estimated.
         """
         if draws is None:
-            return super().forward(rows, context)
-        total = torch.zeros_like(rows[:, 0])
+            return super().forward(x, context)
+        total = torch.zeros_like(x[:, 0])
         for lazy, (probe, weights) in zip(self.transforms, draws, strict=True):
-            rows, ladj = lazy(context).call_and_estimate(rows, probe, weights)
+            x, ladj = lazy(context).call_and_estimate(x, probe, weights)
             total = total + ladj
-        return rows, total
+        return x, total
 
     def _weights(self, u: Tensor) -> Tensor:
-        """One over the chance that a term is reached, for those that are: u (B,) to (B, K)."""
+        """One over the probability of each term that is reached, zero for the others: u (B,) to (B, K)."""
         sure, chance = self.config.terms, self.config.chance
         reached = sure + (u.log() / math.log(chance)).floor()  # at least sure + m with probability chance^m
         k = torch.arange(1, int(reached.max()) + 1, device=u.device)
         return (k <= reached[:, None]) / chance ** (k - sure).clamp(min=0).to(u.dtype)
 
     def log_prob_estimate(self, x: Tree, condition: Tree | None = None, *, noise: Noise) -> Tensor:
-        """Unbiased estimate of the log-density, shape (B,), nats, at the price of a few products.
+        """Unbiased estimate of the log-density, shape (B,), nats, from a few products.
 
         Step i reads "probe" (D,), normal, and "roulette" (), uniform, under the name "i".
         """
-        rows = self.layout.flatten(x)
-        own = [noise.fold(str(number)) for number in range(len(self.transforms))]
+        flat = self.layout.flatten(x)
+        of_steps = [noise.fold(str(i)) for i in range(len(self.transforms))]
         draws = [
-            (each.normal("probe", (self.layout.features,)), self._weights(each.uniform("roulette"))) for each in own
+            (each.normal("probe", (self.layout.features,)), self._weights(each.uniform("roulette")))
+            for each in of_steps
         ]
-        z, ladj = self(rows, self.layout.context(condition, rows), draws)
+        z, ladj = self(flat, self.layout.context(condition, flat), draws)
         return self.base.log_prob(z) + ladj
 
     def stages(self) -> list[Stage]:
@@ -233,19 +259,31 @@ class ResidualFlowObjective(Objective):
 
 @families.register("residual-flow")
 class ResidualFlowConfig(FlowConfig):
-    """Flow of contractions added to the identity."""
+    """Flow of residual steps.
 
-    summary: ClassVar[str] = "free-form steps x + g(x), invertible because g contracts; log-determinants estimated"
+    Example:
+        >>> from maquette.core.noise import KeyedNoise
+        >>> from maquette.core.spaces import Vector
+        >>> flow = ResidualFlowConfig(steps=2, hidden=(8,)).build(Vector(dim=3))
+        >>> noise = KeyedNoise(0, torch.arange(5))
+        >>> x = flow.sample(5, noise=noise)
+        >>> x.shape, flow.log_prob(x).shape, flow.log_prob_estimate(x, noise=noise).shape
+        (torch.Size([5, 3]), torch.Size([5]), torch.Size([5]))
+    """
+
+    summary: ClassVar[str] = (
+        "free-form steps x + g(x), invertible because g is a contraction; log-determinants estimated"
+    )
     reference: ClassVar[str] = "Chen et al., arXiv:1906.02735; Behrmann et al., arXiv:1811.00995"
     model: ClassVar[type[nn.Module]] = ResidualFlow
 
     kind: Literal["residual-flow"] = "residual-flow"
     steps: int = Field(default=16, ge=1, description="residual steps")
     hidden: tuple[Width, ...] = Field(default=(128, 128), min_length=1, description="widths of each g's hidden layers")
-    coefficient: float = Field(default=0.9, gt=0, lt=1, description="bound on how much g stretches")
-    iterations: int = Field(default=16, ge=1, description="of the power method that bounds a layer")
+    coefficient: float = Field(default=0.9, gt=0, lt=1, description="bound on the Lipschitz constant of g")
+    iterations: int = Field(default=16, ge=1, description="of the power method that finds the spectral norm of a layer")
     terms: int = Field(default=2, ge=1, description="terms of the series that are always taken")
-    chance: float = Field(default=0.5, gt=0, lt=1, description="that a further term is taken, after each")
+    chance: float = Field(default=0.5, gt=0, lt=1, description="probability of each further term, given the one before")
 
     def build(self, space: Space, condition: Space | None = None) -> ResidualFlow:
         return ResidualFlow(Layout(space, condition), self)

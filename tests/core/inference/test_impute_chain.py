@@ -41,7 +41,7 @@ class Coloured(Affine):
 
     class base:
         @staticmethod
-        def draw(n, noise):
+        def sample(n, noise):
             return 2 * noise.normal("prior", (3,))
 
     def encode(self, x, condition=None):

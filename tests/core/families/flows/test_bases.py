@@ -7,7 +7,7 @@ import torch
 from maquette.core.config import parse
 from maquette.core.errors import ConfigError
 from maquette.core.families.flows.autoregressive import AutoregressiveFlowConfig
-from maquette.core.families.flows.bases import Angles, RandomFieldConfig, Uniform
+from maquette.core.families.flows.bases import RandomFieldConfig, Uniform, UniformAngles
 from maquette.core.families.flows.spline import SplineConfig
 from maquette.core.layout import Layout
 from maquette.core.spaces import Field, Interval, Torus, Vector
@@ -30,7 +30,7 @@ def dense(config, grid):
     k = 2 * math.pi * waves / (sides * config.spacing)
     phase = k @ (cells * config.spacing).T  # (modes, cells)
     distance = phase[:, :, None] - phase[:, None, :]
-    power = config._at(k.norm(dim=1))
+    power = config._interpolated(k.norm(dim=1))
     return (power[:, None, None] * distance.cos()).sum(0) / (sides * config.spacing).prod()
 
 
@@ -46,7 +46,7 @@ def test_density_is_that_of_the_dense_covariance(grid):
 def test_samples_have_the_spectrum_and_know_it():
     grid, n = (4, 6), 20_000
     base = SPECTRUM.build(Layout(field(grid, channels=2))).double()
-    z = base.draw(n, keyed(n)).unflatten(1, (2, *grid))
+    z = base.sample(n, keyed(n)).unflatten(1, (2, *grid))
     modes = torch.fft.fftn(z, dim=(2, 3), norm="ortho").abs().square()
     mean, error = modes.mean(0), modes.std(0) / math.sqrt(n)
     assert ((mean - base.variances) / error).abs().max() < 5
@@ -58,7 +58,7 @@ def test_samples_have_the_spectrum_and_know_it():
 def test_the_table_is_interpolated_in_logarithms():
     config = RandomFieldConfig(wavenumbers=(1.0, 4.0), power=(8.0, 2.0))
     k = torch.tensor([0.0, 1.0, 2.0, 4.0, 9.0], dtype=torch.float64)
-    torch.testing.assert_close(config._at(k), torch.tensor([8.0, 8.0, 4.0, 2.0, 2.0], dtype=torch.float64))
+    torch.testing.assert_close(config._interpolated(k), torch.tensor([8.0, 8.0, 4.0, 2.0, 2.0], dtype=torch.float64))
 
 
 def test_a_spectrum_is_a_density_per_volume():
@@ -86,7 +86,7 @@ def test_over_a_field_a_flow_starts_as_that_field():
     [
         (Field(channels=1, grid=(4, 4), periodic=(True, False)), "expected a field periodic along every axis"),
         (Vector(dim=4), "expected a field periodic along every axis"),
-        (Vector(dim=4, support=Interval()), "numbers of an interval lie over a uniform law"),
+        (Vector(dim=4, support=Interval()), "features on an interval have a uniform base distribution"),
     ],
 )
 def test_a_base_that_does_not_fit_is_refused(space, sentence):
@@ -97,8 +97,8 @@ def test_a_base_that_does_not_fit_is_refused(space, sentence):
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
-        ({"wavenumbers": [1.0, 0.5]}, "as many powers as rising wavenumbers"),
-        ({"wavenumbers": [1.0]}, "as many powers as rising wavenumbers"),
+        ({"wavenumbers": [1.0, 0.5]}, "expected increasing wavenumbers, and as many powers"),
+        ({"wavenumbers": [1.0]}, "expected increasing wavenumbers, and as many powers"),
         ({"wavenumbers": [-1.0, 0.5]}, "greater than or equal to 0"),
         ({"wavenumbers": [1.0, math.inf]}, "finite number"),
         ({"power": [1.0, 0.0]}, "greater than 0"),
@@ -128,26 +128,26 @@ def test_outside_its_box_a_uniform_law_has_no_density():
 
 
 def test_the_way_between_angles_is_the_shorter_one():
-    base = Angles(Layout(Vector(dim=2, support=Torus()), supports=(Torus,)))
+    base = UniformAngles(Layout(Vector(dim=2, support=Torus()), supports=(Torus,)))
     a, b = torch.tensor([[3.0, 0.5]]), torch.tensor([[-3.0, 1.5]])
-    half = base.between(a, b, torch.tensor([0.0, 0.5, 1.0]))
+    half = base.interpolate(a, b, torch.tensor([0.0, 0.5, 1.0]))
     torch.testing.assert_close(half[[0, 2], 0], torch.cat((a, b)))
     torch.testing.assert_close(half[1, 0].abs(), torch.tensor([math.pi, 1.0]))
 
 
 def test_fields_between_two_fields_are_as_likely():
     base = SPECTRUM.build(Layout(field((4, 6))))
-    a, b = base.draw(2, keyed(2)).double().chunk(2)
+    a, b = base.sample(2, keyed(2)).double().chunk(2)
     b = b * (base.filter(a, -0.5).norm() / base.filter(b, -0.5).norm())  # white noises of one length
-    walk = base.between(a, b, torch.linspace(0, 1, 5).double())
+    walk = base.interpolate(a, b, torch.linspace(0, 1, 5).double())
     torch.testing.assert_close(walk[[0, 4]], torch.stack((a, b)))
     torch.testing.assert_close(base.log_prob(walk[:, 0]), base.log_prob(a).expand(5))
 
 
 def test_quantiles_are_those_of_each_number():
     shares = torch.tensor([0.1, 0.5, 0.8], dtype=torch.float64)
-    angles = Angles(Layout(Vector(dim=1, support=Torus()), supports=(Torus,)))
+    angles = UniformAngles(Layout(Vector(dim=1, support=Torus()), supports=(Torus,)))
     for base, n in ((SPECTRUM.build(Layout(field((4, 6)))), 4000), (angles, 40_000)):
-        z = base.draw(n, keyed(n)).flatten()
-        for share, value in zip(shares, base.quantile(shares), strict=True):
+        z = base.sample(n, keyed(n)).flatten()
+        for share, value in zip(shares, base.icdf(shares), strict=True):
             assert abs((z < value).double().mean() - share) < 0.01

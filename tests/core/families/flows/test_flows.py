@@ -12,7 +12,7 @@ from maquette.core.families.flows.circular_spline import CircularSplineConfig
 from maquette.core.families.flows.continuous import ContinuousConfig
 from maquette.core.families.flows.coupling import CouplingConfig
 from maquette.core.families.flows.dequantised import VariationalConfig
-from maquette.core.families.flows.linear import LinearConfig, Mixing
+from maquette.core.families.flows.linear import LinearConfig, LULinear
 from maquette.core.families.flows.monotonic import MonotonicConfig
 from maquette.core.families.flows.planar import PlanarConfig, PlanarTransform, RadialTransform
 from maquette.core.families.flows.residual_flow import ResidualFlowConfig
@@ -137,7 +137,7 @@ def test_a_lone_number_is_bent_as_a_network_says():
 
 def test_a_monotonic_map_is_the_integral_of_its_slope():
     """Between any two points, in the tails, and where slopes rise and fall by orders of magnitude."""
-    flow = shaken(MonotonicConfig(transforms=1, nodes=33), Vector(dim=1), None, scale=1.0)
+    flow = shaken(MonotonicConfig(transforms=1, knots=33), Vector(dim=1), None, scale=1.0)
     x = torch.linspace(-10, 10, 200_001, dtype=torch.float64)[:, None]
     with torch.no_grad():
         z = flow.encode(x)
@@ -181,7 +181,7 @@ def test_impossible_numbers_are_refused(config, wrong):
 @pytest.mark.parametrize(
     ("config", "dim", "sentence"),
     [
-        (SplineConfig(), 1, "needs at least 2 numbers per sample, found 1; use an autoregressive"),
+        (SplineConfig(), 1, "needs at least 2 features per sample, found 1; use an autoregressive"),
         (SplineConfig(transforms=3), 4, "couplings come in pairs, found 3"),
     ],
 )
@@ -238,7 +238,7 @@ def test_a_linear_flow_is_a_gaussian_of_full_covariance():
     x = torch.randn(50, 4, dtype=torch.float64)
     torch.testing.assert_close(flow.log_prob(x, c), law.log_prob(x), rtol=0, atol=1e-10)
     start = torch.randn(5, 5, dtype=torch.float64)
-    y, ladj = Mixing(start)(None).call_and_ladj(torch.eye(5, dtype=torch.float64).flatten()[None])
+    y, ladj = LULinear(start)(None).call_and_ladj(torch.eye(5, dtype=torch.float64).flatten()[None])
     torch.testing.assert_close(y.view(5, 5), start)
     torch.testing.assert_close(ladj[0], 5 * torch.linalg.slogdet(start).logabsdet)
 
