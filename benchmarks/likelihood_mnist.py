@@ -69,7 +69,7 @@ def recipes(device: str) -> dict[str, Recipe]:
             "nade": Recipe(NADEConfig(hidden=(200,)), batch=50, optimizer=descent(5e-3)),
             "recurrent": Recipe(RecurrentConfig(width=96, neighbours=True), batch=50, optimizer=descent(4e-3)),
             "pixelcnn": Recipe(
-                PixelCNNConfig(features=16, depth=5, kernel=5), batch=32, optimizer=descent(4e-3), ema_decay=0.99
+                PixelCNNConfig(channels=16, depth=5, kernel=5), batch=32, optimizer=descent(4e-3), ema_decay=0.99
             ),
             "transformer": Recipe(
                 TransformerConfig(width=64, depth=2, heads=2, attention="strided", window=28),
@@ -107,7 +107,7 @@ def recipes(device: str) -> dict[str, Recipe]:
                 ema_decay=0.999,
             ),
             "pixelcnn": Recipe(
-                PixelCNNConfig(features=96, depth=8, kernel=5, dropout=0.2),
+                PixelCNNConfig(channels=96, depth=8, kernel=5, dropout=0.2),
                 batch=128,
                 optimizer=descent(2e-3, weight_decay=1e-3),
                 ema_decay=0.999,

@@ -35,7 +35,7 @@ from torch import Tensor, nn
 IMAGE = Field(channels=1, grid=(28, 28), support=Binary())
 CASES: dict[str, tuple[FamilyConfig, Space, int]] = {
     "made": (MADEConfig(hidden=(1000, 1000)), IMAGE, 256),
-    "pixelcnn": (PixelCNNConfig(features=16, depth=5), IMAGE, 16),
+    "pixelcnn": (PixelCNNConfig(channels=16, depth=5), IMAGE, 16),
     "transformer": (TransformerConfig(width=128, depth=4, heads=4), Sequence(length=128, vocabulary=65), 16),
     "vae": (VAEConfig(latent=40, coder=MLPCoderConfig(hidden=(1000, 1000))), IMAGE, 512),
     "spline": (SplineConfig(), Vector(dim=45), 256),

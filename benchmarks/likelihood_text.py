@@ -36,14 +36,14 @@ def recipes(device: str) -> dict[str, Recipe]:
     if device == "cpu":
         return {
             "transformer": Recipe(TransformerConfig(width=96, depth=3, heads=4), batch=16, optimizer=descent(3e-3)),
-            "wavenet": Recipe(WaveNetConfig(features=64, depth=6, stacks=1), batch=16, optimizer=descent(4e-3)),
+            "wavenet": Recipe(WaveNetConfig(channels=64, depth=6, stacks=1), batch=16, optimizer=descent(4e-3)),
             "recurrent": Recipe(RecurrentConfig(width=192), batch=16, optimizer=descent(4e-3)),
         }
     return {
         "transformer": Recipe(
             TransformerConfig(width=384, depth=6, heads=6, dropout=0.2), batch=64, optimizer=descent(1e-3, 0.1)
         ),
-        "wavenet": Recipe(WaveNetConfig(features=256, depth=8, stacks=2), batch=64, optimizer=descent(1e-3, 0.1)),
+        "wavenet": Recipe(WaveNetConfig(channels=256, depth=8, stacks=2), batch=64, optimizer=descent(1e-3, 0.1)),
         "recurrent": Recipe(RecurrentConfig(width=512, depth=2), batch=64, optimizer=descent(2e-3, 0.1)),
     }
 

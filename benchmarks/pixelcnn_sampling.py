@@ -28,7 +28,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.manual_seed(0)
     space = Field(channels=1, grid=(options.side, options.side), support=Binary())
-    model = PixelCNNConfig(features=options.features, depth=options.depth).build(space).to(options.device).eval()
+    model = PixelCNNConfig(channels=options.features, depth=options.depth).build(space).to(options.device).eval()
     cells, law = options.side**2, model.likelihood
     index = torch.arange(options.samples, device=options.device)
 

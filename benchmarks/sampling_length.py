@@ -20,7 +20,7 @@ from maquette.core.noise import KeyedNoise
 from maquette.core.spaces import Sequence
 
 FAMILIES = {
-    "wavenet": WaveNetConfig(features=64, depth=8, stacks=1),
+    "wavenet": WaveNetConfig(channels=64, depth=8, stacks=1),
     "transformer": TransformerConfig(width=128, depth=4, heads=4),
     "transformer, window of 128": TransformerConfig(width=128, depth=4, heads=4, attention="local", window=128),
 }

@@ -1,14 +1,14 @@
-"""Laws of single numbers, whose parameters a network gives: what autoregressive models and decoders end in.
+"""Univariate output distributions for autoregressive models and decoders.
 
-A likelihood is stateless. With P parameters per number it scores numbers and draws them from uniform ones; how a
-network sees a number is its affair as well. Configs choose one by `kind`; `likelihood_of` finds the usual one of a
-support.
+A likelihood is the distribution of one scalar given P parameters, which a network computes. It is stateless: it scores
+values, draws them by inverting its distribution function at uniform numbers, and embeds them as inputs of a network.
+Configs choose one by `kind`; `likelihood_of` finds the default one of a support.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Annotated, ClassVar, Protocol, runtime_checkable
+from typing import Annotated, ClassVar, Protocol, TypeVar, runtime_checkable
 
 import torch
 from pydantic import SerializeAsAny
@@ -20,18 +20,20 @@ from ..registry import ByKind, Registry
 from ..spaces import Binary, Interval, Levels, Real, Support
 
 SUPPORTS = (Real, Interval, Binary, Levels)
-"""Supports of which there may be a law of single numbers: what models that end in one take."""
+"""Supports for which there are likelihoods: what models with a univariate output distribution take."""
+
+S = TypeVar("S", bound=Support)
 
 
 @runtime_checkable
 class Likelihood(Protocol):
-    """The law of one number x given P parameters; leading axes (...) are any, the same for all arguments.
+    """The distribution of a scalar x given P parameters; leading axes (...) are any, the same for all arguments.
 
     Attributes:
-        parameters: P, how many a network has to give per number; all zero is a sensible start.
-        columns: K, in how many numbers a network sees x.
+        parameters: P, how many a network has to give for each scalar; all zero is a sensible start.
+        embed_dim: K, inputs of a network for each scalar.
         uniforms: U, uniform numbers that a draw takes.
-        discrete: whether `log_prob` is that of a mass (true) or of a density.
+        discrete: whether `log_prob` is the logarithm of a probability mass (true) or of a density.
     """
 
     @property
@@ -44,7 +46,7 @@ class Likelihood(Protocol):
     def discrete(self) -> bool: ...
 
     def embed(self, x: Tensor, like: Tensor) -> Tensor:
-        """Numbers x (...) as a network sees them, (..., K) in the dtype of `like`."""
+        """Values x (...) as inputs of a network, (..., K) in the dtype of `like`."""
         ...
 
     def log_prob(self, parameters: Tensor, x: Tensor) -> Tensor:
@@ -52,7 +54,7 @@ class Likelihood(Protocol):
         ...
 
     def draw(self, parameters: Tensor, u: Tensor) -> Tensor:
-        """Numbers (...) in the dtype of their space from parameters (..., P) and uniform numbers u (..., U)."""
+        """Values (...) in the dtype of their space from parameters (..., P) and uniform numbers u (..., U)."""
         ...
 
     def mean(self, parameters: Tensor) -> Tensor:
@@ -61,13 +63,17 @@ class Likelihood(Protocol):
 
 
 def at_least_float32(parameters: Tensor) -> Tensor:
-    """What a network gave, in float32 at least: autocast networks speak bfloat16, of too few digits for any law."""
+    """Cast to at least float32; bfloat16 is too coarse for log-probabilities.
+
+    >>> at_least_float32(torch.zeros(2, dtype=torch.bfloat16)).dtype
+    torch.float32
+    """
     return parameters.to(torch.promote_types(parameters.dtype, torch.float32))
 
 
 @runtime_checkable
 class Discrete(Likelihood, Protocol):
-    """A law of integer levels, all of which can be listed."""
+    """A distribution of integer levels, all of which can be listed."""
 
     def log_masses(self, parameters: Tensor) -> Tensor:
         """log p(k | parameters (..., P)) of every level k, (..., levels), nats."""
@@ -79,22 +85,24 @@ class LikelihoodConfig(Config):
 
     Attributes:
         summary: one line for listings.
-        supports: the supports it is a law on; it is the usual one of the supports in `usual`.
+        supports: the supports it is a distribution on.
+        default_for: the supports for which it is taken where no config is given.
     """
 
     summary: ClassVar[str]
     supports: ClassVar[tuple[type[Support], ...]]
-    usual: ClassVar[tuple[type[Support], ...]] = ()
+    default_for: ClassVar[tuple[type[Support], ...]] = ()
 
     @abstractmethod
     def build(self, support: Support) -> Likelihood:
-        """Return the law on a support; raises `ConfigError` if it is none there."""
+        """Return the distribution on a support; raises `ConfigError` if it does not have this support."""
 
-    def require(self, support: Support) -> None:
-        """Raise `ConfigError` unless this is a law on `support`."""
-        if not isinstance(support, self.supports):
-            kinds = [kind_of(known) for known in self.supports]
-            raise ConfigError(f"{kind_of(self)}: a law of {' or '.join(kinds)} numbers, found {support.kind} ones.")
+    def require(self, support: Support, kind: type[S] | tuple[type[S], ...]) -> S:
+        """Return a support of this kind; raises `ConfigError` for one of another kind."""
+        if not isinstance(support, kind):
+            kinds = " or ".join(kind_of(known) for known in self.supports)
+            raise ConfigError(f"{kind_of(self)}: a distribution of {kinds} values, found {support.kind} ones.")
+        return support
 
 
 likelihoods: Registry[type[LikelihoodConfig]] = Registry("likelihood", package=__name__, group="maquette.likelihoods")
@@ -104,15 +112,20 @@ AnyLikelihood = Annotated[SerializeAsAny[LikelihoodConfig], ByKind(likelihoods)]
 
 
 def likelihood_of(support: Support, config: LikelihoodConfig | None = None) -> Likelihood:
-    """The law that a config names on a support; without one the support's usual law.
+    """The likelihood that a config names on a support; without a config the support's default one.
 
     Raises:
-        ConfigError: the config's law is none on this support, or there is no usual one.
+        ConfigError: the config's likelihood has another support, or the support has no default.
+
+    >>> likelihood = likelihood_of(Levels(count=3))
+    >>> likelihood
+    Categorical(count=3)
+    >>> likelihood.log_prob(torch.zeros(2, likelihood.parameters), torch.tensor([0, 2]))
+    tensor([-1.0986, -1.0986])
     """
     if config is None:
-        usual = [member for _, member in likelihoods.items() if isinstance(support, member.usual)]
-        if not usual:
-            raise ConfigError(f"There is no usual law of {support.kind} numbers; known: {likelihoods.names()}.")
-        config = usual[0]()
-    config.require(support)
-    return config.build(support)
+        defaults = [member for _, member in likelihoods.items() if isinstance(support, member.default_for)]
+        if not defaults:
+            raise ConfigError(f"There is no default likelihood of {support.kind} values; known: {likelihoods.names()}.")
+        config = defaults[0]()
+    return config.build(config.require(support, config.supports))

@@ -1,8 +1,8 @@
-"""Zero or one, given a logit."""
+"""Bernoulli distribution: zero or one, given a logit."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 import torch
@@ -15,12 +15,16 @@ from . import LikelihoodConfig, likelihoods
 
 @dataclass(frozen=True)
 class Bernoulli:
-    """p(1) = sigmoid(logit)."""
+    """p(1) = sigmoid(logit).
 
-    parameters: int = 1
-    embed_dim: int = 1
-    uniforms: int = 1
-    discrete: bool = True
+    >>> Bernoulli().draw(torch.zeros(2, 1), torch.tensor([[0.2], [0.7]]))
+    tensor([1., 0.])
+    """
+
+    parameters: int = field(default=1, repr=False)
+    embed_dim: int = field(default=1, repr=False)
+    uniforms: int = field(default=1, repr=False)
+    discrete: bool = field(default=True, repr=False)
 
     def embed(self, x: Tensor, like: Tensor) -> Tensor:
         return x.to(like.dtype).unsqueeze(-1)
@@ -41,13 +45,14 @@ class Bernoulli:
 
 @likelihoods.register("bernoulli")
 class BernoulliConfig(LikelihoodConfig):
-    """Bernoulli law."""
+    """Bernoulli distribution."""
 
     summary: ClassVar[str] = "zero or one"
     supports: ClassVar[tuple[type[Support], ...]] = (Binary,)
-    usual: ClassVar[tuple[type[Support], ...]] = (Binary,)
+    default_for: ClassVar[tuple[type[Support], ...]] = (Binary,)
 
     kind: Literal["bernoulli"] = "bernoulli"
 
     def build(self, support: Support) -> Bernoulli:
+        self.require(support, Binary)
         return Bernoulli()

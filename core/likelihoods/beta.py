@@ -1,14 +1,14 @@
-"""Numbers of an interval by a beta law, or by a mixture of such.
+"""Mixture of beta distributions on an interval; with one component, the beta distribution.
 
-Draws are ratios of gamma numbers by Marsaglia & Tsang, "A simple method for generating gamma variables", ACM Trans.
-Math. Softw. 26 (2000) 363. A round of their rejection succeeds at least 95 times in 100; all rounds are made at once
-and the first success is taken, so that a draw is a fixed function of fixed many uniform numbers.
+Beta draws are ratios of gamma draws by Marsaglia & Tsang, "A simple method for generating gamma variables", ACM Trans.
+Math. Softw. 26 (2000) 363. A round of their rejection sampling succeeds at least 95 times in 100. All rounds are
+computed at once and the first success is taken: a draw is a fixed function of a fixed number of uniform numbers.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 import torch
@@ -17,16 +17,16 @@ from torch import Tensor
 
 from ..spaces import Interval, Support
 from . import LikelihoodConfig, likelihoods
-from .interval import EDGE, Unit, clamp, with_edges
+from .interval import EDGE, UnitInterval, clamp, flat_at_edges
 from .mixture import Mixture
 
-_FLATTEST, _SHARPEST = -6.0, 6.0  # log shapes between which the slivers' masses and float32 are good to 1e-3
+_MIN_LOG, _MAX_LOG = -6.0, 6.0  # of alpha and beta; within, the end cells' masses and float32 are good to 1e-3
 _ROUNDS = 8  # all fail once in 1e10 draws; the last proposal is taken then
 _GAMMA = 2 * _ROUNDS + 1
 
 
 def log_gamma_draw(shape: Tensor, u: Tensor) -> Tensor:
-    """Logarithm of gamma numbers (...) from shapes (...) > 0 and uniform numbers (..., 17)."""
+    """Logarithm of gamma draws (...) from shape parameters (...) > 0 and uniform numbers (..., 17)."""
     tries, thresholds, boost = u.split((_ROUNDS, _ROUNDS, 1), dim=-1)
     d = torch.where(shape < 1, shape + 1, shape).unsqueeze(-1) - 1 / 3
     z = torch.special.ndtri(tries)
@@ -36,53 +36,55 @@ def log_gamma_draw(shape: Tensor, u: Tensor) -> Tensor:
     accepted = positive & (thresholds.log() < 0.5 * z.square() + d * (1 - cube + log_cube))
     first = (accepted.cumsum(-1) == 0).sum(-1, keepdim=True).clamp(max=_ROUNDS - 1)
     drawn = (d.log() + log_cube.gather(-1, first)).squeeze(-1)
-    # a shape below one is that above one, shrunk by u^(1 / shape): too small for anything but its logarithm
+    # a draw of shape a < 1 is one of shape a + 1 times u^(1 / a), which may underflow: only its logarithm is computed
     return drawn + torch.where(shape < 1, boost.squeeze(-1).log() / shape, 0.0)
 
 
 @dataclass(frozen=True)
 class Beta:
-    """t^(a - 1) (1 - t)^(b - 1) / B(a, b) in the interval's coordinate t, given log a and log b.
+    """t^(a - 1) (1 - t)^(b - 1) / B(a, b) in the interval's coordinate t, with alpha = a and beta = b.
 
     Args:
         unit: the interval.
+
+    >>> Beta(UnitInterval(0.0, 1.0)).mean(torch.tensor(1.0), torch.tensor(3.0))
+    tensor(0.2500)
     """
 
-    unit: Unit
-    uniforms: int = 2 * _GAMMA
+    unit: UnitInterval
+    uniforms: int = field(default=2 * _GAMMA, repr=False)
 
     def embed(self, x: Tensor, like: Tensor) -> Tensor:
         return self.unit.embed(x, like)
 
-    def shapes(self, one: Tensor, two: Tensor) -> tuple[Tensor, Tensor]:
-        return one.clamp(_FLATTEST, _SHARPEST).exp(), two.clamp(_FLATTEST, _SHARPEST).exp()
+    def constrain(self, log_alpha: Tensor, log_beta: Tensor) -> tuple[Tensor, Tensor]:
+        return log_alpha.clamp(_MIN_LOG, _MAX_LOG).exp(), log_beta.clamp(_MIN_LOG, _MAX_LOG).exp()
 
-    def log_prob(self, one: Tensor, two: Tensor, x: Tensor) -> Tensor:
-        t = self.unit.coordinate(x.to(one.dtype))
-        whole = torch.lgamma(one) + torch.lgamma(two) - torch.lgamma(one + two)
-        inner = (one - 1) * torch.log(clamp(t)) + (two - 1) * torch.log1p(-clamp(t)) - whole
-        # the slivers' masses to first order in their length
-        first, last = (shape * math.log(EDGE) - shape.log() - whole for shape in (one, two))
-        return with_edges(t, inner, first, last) - self.unit.log_length
+    def log_prob(self, alpha: Tensor, beta: Tensor, x: Tensor) -> Tensor:
+        t = self.unit.to_unit(x.to(alpha.dtype))
+        log_norm = torch.lgamma(alpha) + torch.lgamma(beta) - torch.lgamma(alpha + beta)
+        inner = (alpha - 1) * torch.log(clamp(t)) + (beta - 1) * torch.log1p(-clamp(t)) - log_norm
+        # the end cells' masses to first order in their length
+        low, high = (a * math.log(EDGE) - a.log() - log_norm for a in (alpha, beta))
+        return flat_at_edges(t, inner, low, high) - self.unit.log_length
 
-    def draw(self, one: Tensor, two: Tensor, u: Tensor) -> Tensor:
+    def draw(self, alpha: Tensor, beta: Tensor, u: Tensor) -> Tensor:
         first, second = u.split(_GAMMA, dim=-1)
-        return self.unit.value(torch.sigmoid(log_gamma_draw(one, first) - log_gamma_draw(two, second)))
+        return self.unit.from_unit(torch.sigmoid(log_gamma_draw(alpha, first) - log_gamma_draw(beta, second)))
 
-    def mean(self, one: Tensor, two: Tensor) -> Tensor:
-        return self.unit.value(one / (one + two))
+    def mean(self, alpha: Tensor, beta: Tensor) -> Tensor:
+        return self.unit.from_unit(alpha / (alpha + beta))
 
 
 @likelihoods.register("beta")
 class BetaConfig(LikelihoodConfig):
-    """Mixture of beta laws."""
+    """Mixture of beta distributions."""
 
-    summary: ClassVar[str] = "mixture of beta laws on an interval"
+    summary: ClassVar[str] = "mixture of beta distributions on an interval"
     supports: ClassVar[tuple[type[Support], ...]] = (Interval,)
 
     kind: Literal["beta"] = "beta"
-    components: int = Field(default=1, ge=1, description="laws in the mixture")
+    components: int = Field(default=1, ge=1, description="components of the mixture")
 
     def build(self, support: Support) -> Mixture:
-        assert isinstance(support, Interval)
-        return Mixture(Beta(Unit.of(support)), self.components)
+        return Mixture(Beta(UnitInterval.of(self.require(support, Interval))), self.components)

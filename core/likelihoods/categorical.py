@@ -1,8 +1,8 @@
-"""One of several levels, each with its own logit."""
+"""Categorical distribution: one of several levels, each with its own logit."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 import torch
@@ -14,15 +14,18 @@ from . import LikelihoodConfig, likelihoods
 
 @dataclass(frozen=True)
 class Categorical:
-    """p(k) = softmax(logits)_k; a network sees a level as a one-hot row.
+    """p(k) = softmax(logits)_k; a level is embedded as a one-hot vector.
 
     Args:
         count: number of levels.
+
+    >>> Categorical(3).draw(torch.zeros(2, 3), torch.tensor([[0.2], [0.7]]))
+    tensor([0, 2])
     """
 
     count: int
-    uniforms: int = 1
-    discrete: bool = True
+    uniforms: int = field(default=1, repr=False)
+    discrete: bool = field(default=True, repr=False)
 
     @property
     def parameters(self) -> int:
@@ -42,9 +45,9 @@ class Categorical:
         return parameters.log_softmax(-1)
 
     def draw(self, parameters: Tensor, u: Tensor) -> Tensor:
-        # the last edge is one up to rounding, and no level lies beyond it
-        edges = parameters.softmax(-1).cumsum(-1)[..., :-1]
-        return (u > edges).sum(-1)
+        # the last value of the distribution function is one up to rounding, and no level lies beyond it
+        cumulative = parameters.softmax(-1).cumsum(-1)[..., :-1]
+        return (u > cumulative).sum(-1)
 
     def mean(self, parameters: Tensor) -> Tensor:
         levels = torch.arange(self.count, device=parameters.device, dtype=parameters.dtype)
@@ -53,14 +56,13 @@ class Categorical:
 
 @likelihoods.register("categorical")
 class CategoricalConfig(LikelihoodConfig):
-    """Categorical law."""
+    """Categorical distribution."""
 
     summary: ClassVar[str] = "one of several levels"
     supports: ClassVar[tuple[type[Support], ...]] = (Levels,)
-    usual: ClassVar[tuple[type[Support], ...]] = (Levels,)
+    default_for: ClassVar[tuple[type[Support], ...]] = (Levels,)
 
     kind: Literal["categorical"] = "categorical"
 
     def build(self, support: Support) -> Categorical:
-        assert isinstance(support, Levels)
-        return Categorical(support.count)
+        return Categorical(self.require(support, Levels).count)

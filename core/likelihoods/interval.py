@@ -1,8 +1,8 @@
-"""What laws on an interval share: its unit coordinate, and the slivers at its ends.
+"""What distributions on an interval share: its unit coordinate, and how they treat its ends.
 
-Densities on an interval may vanish or grow without bound at the ends, where measured data like to sit (a saturated
-pixel, an empty cell). Within `EDGE` of an end a law is flat: it takes the mean of its density there. So every score is
-finite and the total is one, and a sample at the very end counts for the mass that lies near it.
+Densities on an interval may vanish or diverge at the ends, where measured values accumulate (a saturated pixel, an
+empty cell). Within `EDGE` of an end the density is replaced by its mean there. So every log-density is finite, the
+total is one, and a value at the very end is scored by the mass near it.
 """
 
 from __future__ import annotations
@@ -16,49 +16,54 @@ from torch import Tensor
 from ..spaces import Interval
 
 EDGE = 1e-6
-"""Length of the sliver at each end, in units of the interval."""
+"""Length of the cell at each end, in units of the interval."""
 
 
 @dataclass(frozen=True)
-class Unit:
+class UnitInterval:
     """The coordinate t in [0, 1] of x in [low, high].
 
     Args:
         low, high: ends of the interval.
+
+    >>> unit = UnitInterval(-1.0, 3.0)
+    >>> unit.to_unit(torch.tensor(1.0)), unit.from_unit(torch.tensor(0.5))
+    (tensor(0.5000), tensor(1.))
     """
 
     low: float
     high: float
 
     @classmethod
-    def of(cls, support: Interval) -> Unit:
+    def of(cls, support: Interval) -> UnitInterval:
         return cls(support.low, support.high)
 
     @property
     def log_length(self) -> float:
-        """log(high - low): a density in x is one in t less this, nats."""
+        """log(high - low): the log-density of x is that of t less this, nats."""
         return math.log(self.high - self.low)
 
-    def coordinate(self, x: Tensor) -> Tensor:
+    def to_unit(self, x: Tensor) -> Tensor:
         return ((x - self.low) / (self.high - self.low)).clamp(0, 1)
 
-    def value(self, t: Tensor) -> Tensor:
+    def from_unit(self, t: Tensor) -> Tensor:
         return (self.low + (self.high - self.low) * t).clamp(self.low, self.high)
 
     def embed(self, x: Tensor, like: Tensor) -> Tensor:
-        """As a network sees x: (..., 1) on [-1, 1]."""
-        return (2 * self.coordinate(x.to(like.dtype)) - 1).unsqueeze(-1)
+        """x (...) as the input of a network: (..., 1) on [-1, 1]."""
+        return (2 * self.to_unit(x.to(like.dtype)) - 1).unsqueeze(-1)
 
 
-def with_edges(t: Tensor, inner: Tensor, first: Tensor, last: Tensor) -> Tensor:
-    """Log-density of t (...) in [0, 1] from that within, and the log-masses of the two slivers, all (...), nats.
+def flat_at_edges(t: Tensor, inner: Tensor, log_mass_low: Tensor, log_mass_high: Tensor) -> Tensor:
+    """Log-density of t (...) in [0, 1] from that within, and the log-masses of the two end cells, all (...), nats.
 
     `inner` must be finite at `clamp(t)`.
     """
-    rim = math.log(EDGE)
-    return torch.where(t < EDGE, first - rim, torch.where(t > 1 - EDGE, last - rim, inner))
+    log_edge = math.log(EDGE)
+    high = torch.where(t > 1 - EDGE, log_mass_high - log_edge, inner)
+    return torch.where(t < EDGE, log_mass_low - log_edge, high)
 
 
 def clamp(t: Tensor) -> Tensor:
-    """The nearest coordinate outside of the slivers."""
+    """The nearest coordinate outside of the end cells."""
     return t.clamp(EDGE, 1 - EDGE)

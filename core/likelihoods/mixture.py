@@ -1,15 +1,17 @@
-"""Mixtures of laws with two shapes each, and what every mixture shares: the choice of a component."""
+"""Mixtures of two-parameter distributions, and what every mixture shares: the choice of a component."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from torch import Tensor
 
 
 class Component(Protocol):
-    """A density of one number with two shapes; leading axes (...) are any, the same for all arguments.
+    """A density of a scalar with two parameters, such as a location and a scale.
+
+    Leading axes (...) are any, the same for all arguments.
 
     Attributes:
         uniforms: U, uniform numbers that a draw takes.
@@ -19,39 +21,48 @@ class Component(Protocol):
     def uniforms(self) -> int: ...
 
     def embed(self, x: Tensor, like: Tensor) -> Tensor:
-        """Numbers x (...) as a network sees them, (..., 1) in the dtype of `like`."""
+        """Values x (...) as inputs of a network, (..., 1) in the dtype of `like`."""
         ...
 
-    def shapes(self, one: Tensor, two: Tensor) -> tuple[Tensor, Tensor]:
-        """What a network gives (...) to the two shapes, within their bounds."""
+    def constrain(self, a: Tensor, b: Tensor, /) -> tuple[Tensor, Tensor]:
+        """A network's unbounded outputs (...) to the two parameters, within their bounds."""
         ...
 
-    def log_prob(self, one: Tensor, two: Tensor, x: Tensor) -> Tensor:
-        """log p(x | shapes), nats; broadcasts."""
+    def log_prob(self, a: Tensor, b: Tensor, x: Tensor, /) -> Tensor:
+        """log p(x | parameters), nats; broadcasts."""
         ...
 
-    def draw(self, one: Tensor, two: Tensor, u: Tensor) -> Tensor:
-        """Numbers (...) from shapes (...) and uniform numbers u (..., U)."""
+    def draw(self, a: Tensor, b: Tensor, u: Tensor, /) -> Tensor:
+        """Values (...) from parameters (...) and uniform numbers u (..., U)."""
         ...
 
-    def mean(self, one: Tensor, two: Tensor) -> Tensor:
-        """Expectation of x given the shapes, (...)."""
+    def mean(self, a: Tensor, b: Tensor, /) -> Tensor:
+        """Expectation of x given the parameters, (...)."""
         ...
 
 
 @dataclass(frozen=True)
 class Mixture:
-    """sum_k w_k p(x; a_k, b_k): K logits of the weights, then what gives the K first shapes, then the K second ones.
+    """sum_k w_k p(x; a_k, b_k).
+
+    Its parameters are K logits of the weights, then K unbounded values of a, then K of b.
 
     Args:
         component: p.
         components: K; with one, the mixture is p itself.
+
+    >>> import torch
+    >>> from maquette.core.likelihoods.gaussian import Gaussian
+    >>> mixture = Mixture(Gaussian(), components=2)
+    >>> parameters = torch.tensor([0.0, 0.0, -3.0, 3.0, 0.0, 0.0])  # equal weights, means -3 and 3, log scales 0
+    >>> mixture.mean(parameters), mixture.log_prob(parameters, torch.tensor(3.0))
+    (tensor(0.), tensor(-1.6131))
     """
 
     component: Component
     components: int
-    embed_dim: int = 1
-    discrete: bool = False
+    embed_dim: int = field(default=1, repr=False)
+    discrete: bool = field(default=False, repr=False)
 
     @property
     def parameters(self) -> int:
@@ -64,26 +75,26 @@ class Mixture:
     def embed(self, x: Tensor, like: Tensor) -> Tensor:
         return self.component.embed(x, like)
 
-    def _pieces(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Log weights and both shapes, each (..., K)."""
-        logits, one, two = parameters.chunk(3, dim=-1)
-        return logits.log_softmax(-1), *self.component.shapes(one, two)
+    def _split(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Log weights and both parameters, each (..., K)."""
+        logits, a, b = parameters.chunk(3, dim=-1)
+        return logits.log_softmax(-1), *self.component.constrain(a, b)
 
     def log_prob(self, parameters: Tensor, x: Tensor) -> Tensor:
-        weights, one, two = self._pieces(parameters)
-        return (weights + self.component.log_prob(one, two, x.unsqueeze(-1))).logsumexp(-1)
+        log_weights, a, b = self._split(parameters)
+        return (log_weights + self.component.log_prob(a, b, x.unsqueeze(-1))).logsumexp(-1)
 
     def draw(self, parameters: Tensor, u: Tensor) -> Tensor:
-        weights, one, two = self._pieces(parameters)
-        k = choose(weights, u[..., 0])
-        return self.component.draw(one.gather(-1, k).squeeze(-1), two.gather(-1, k).squeeze(-1), u[..., 1:])
+        log_weights, a, b = self._split(parameters)
+        k = choose_component(log_weights, u[..., 0])
+        return self.component.draw(a.gather(-1, k).squeeze(-1), b.gather(-1, k).squeeze(-1), u[..., 1:])
 
     def mean(self, parameters: Tensor) -> Tensor:
-        weights, one, two = self._pieces(parameters)
-        return (weights.exp() * self.component.mean(one, two)).sum(-1)
+        log_weights, a, b = self._split(parameters)
+        return (log_weights.exp() * self.component.mean(a, b)).sum(-1)
 
 
-def choose(log_weights: Tensor, u: Tensor) -> Tensor:
+def choose_component(log_weights: Tensor, u: Tensor) -> Tensor:
     """Components (..., 1), int64, by inversion: log weights (..., K) and one uniform number each (...)."""
-    edges = log_weights.exp().cumsum(-1)[..., :-1]
-    return (u.unsqueeze(-1) > edges).sum(-1, keepdim=True)
+    cumulative = log_weights.exp().cumsum(-1)[..., :-1]
+    return (u.unsqueeze(-1) > cumulative).sum(-1, keepdim=True)

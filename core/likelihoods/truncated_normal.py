@@ -1,13 +1,13 @@
-"""Numbers of an interval by a Gaussian that is cut at its ends, or by a mixture of such.
+"""Mixture of Gaussians truncated to an interval.
 
-The mode lies inside the interval, or at an end of it; wide components are flat. In contrast to a logit-normal law the
-density is bounded, and need not vanish at the ends.
+The modes lie inside the interval, or at its ends; wide components are flat. In contrast to a logit-normal distribution
+the density is bounded, and need not vanish at the ends.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 import torch
@@ -16,56 +16,58 @@ from torch import Tensor
 
 from ..spaces import Interval, Support
 from . import LikelihoodConfig, likelihoods
-from .interval import Unit
+from .interval import UnitInterval
 from .mixture import Mixture
 
-_LEAST, _WIDEST = 1e-3, 3.0  # least scale, and largest log scale, in units of the interval
+_MIN_SCALE, _MAX_LOG_SCALE = 1e-3, 3.0  # in units of the interval
 
 
 @dataclass(frozen=True)
 class TruncatedNormal:
-    """N(t; m, s^2) / Z on [0, 1] in the interval's coordinate t, given the logit of the mode m, and log s.
+    """N(t; mode, scale^2) / Z on [0, 1] in the interval's coordinate t; a network gives logit(mode) and log(scale).
 
     Args:
         unit: the interval.
+
+    >>> TruncatedNormal(UnitInterval(0.0, 1.0)).mean(torch.tensor(0.5), torch.tensor(0.1))
+    tensor(0.5000)
     """
 
-    unit: Unit
-    uniforms: int = 1
+    unit: UnitInterval
+    uniforms: int = field(default=1, repr=False)
 
     def embed(self, x: Tensor, like: Tensor) -> Tensor:
         return self.unit.embed(x, like)
 
-    def shapes(self, one: Tensor, two: Tensor) -> tuple[Tensor, Tensor]:
-        return torch.sigmoid(one), _LEAST + torch.exp(two.clamp(max=_WIDEST))
+    def constrain(self, mode_logit: Tensor, log_scale: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.sigmoid(mode_logit), _MIN_SCALE + torch.exp(log_scale.clamp(max=_MAX_LOG_SCALE))
 
-    def log_prob(self, one: Tensor, two: Tensor, x: Tensor) -> Tensor:
-        z = (self.unit.coordinate(x.to(one.dtype)) - one) / two
-        # the mode lies inside, so that the mass between the ends is no small difference of large numbers
-        mass = torch.special.ndtr((1 - one) / two) - torch.special.ndtr(-one / two)
-        return -0.5 * z.square() - two.log() - 0.5 * math.log(2 * math.pi) - mass.log() - self.unit.log_length
+    def log_prob(self, mode: Tensor, scale: Tensor, x: Tensor) -> Tensor:
+        z = (self.unit.to_unit(x.to(mode.dtype)) - mode) / scale
+        # the mode lies inside, so the mass between the ends does not cancel
+        mass = torch.special.ndtr((1 - mode) / scale) - torch.special.ndtr(-mode / scale)
+        return -0.5 * z.square() - scale.log() - 0.5 * math.log(2 * math.pi) - mass.log() - self.unit.log_length
 
-    def draw(self, one: Tensor, two: Tensor, u: Tensor) -> Tensor:
-        below, above = torch.special.ndtr(-one / two), torch.special.ndtr((1 - one) / two)
+    def draw(self, mode: Tensor, scale: Tensor, u: Tensor) -> Tensor:
+        below, above = torch.special.ndtr(-mode / scale), torch.special.ndtr((1 - mode) / scale)
         quantile = torch.lerp(below, above, u[..., 0]).clamp(max=1 - torch.finfo(u.dtype).eps / 2)
-        return self.unit.value((one + two * torch.special.ndtri(quantile)).clamp(0, 1))
+        return self.unit.from_unit((mode + scale * torch.special.ndtri(quantile)).clamp(0, 1))
 
-    def mean(self, one: Tensor, two: Tensor) -> Tensor:
-        a, b = -one / two, (1 - one) / two
+    def mean(self, mode: Tensor, scale: Tensor) -> Tensor:
+        a, b = -mode / scale, (1 - mode) / scale
         slope = (torch.exp(-0.5 * a.square()) - torch.exp(-0.5 * b.square())) / math.sqrt(2 * math.pi)
-        return self.unit.value(one + two * slope / (torch.special.ndtr(b) - torch.special.ndtr(a)))
+        return self.unit.from_unit(mode + scale * slope / (torch.special.ndtr(b) - torch.special.ndtr(a)))
 
 
 @likelihoods.register("truncated-normal")
 class TruncatedNormalConfig(LikelihoodConfig):
-    """Mixture of truncated normal laws."""
+    """Mixture of truncated Gaussians."""
 
-    summary: ClassVar[str] = "mixture of Gaussians cut at the ends of an interval"
+    summary: ClassVar[str] = "mixture of Gaussians truncated to an interval"
     supports: ClassVar[tuple[type[Support], ...]] = (Interval,)
 
     kind: Literal["truncated-normal"] = "truncated-normal"
-    components: int = Field(default=1, ge=1, description="laws in the mixture")
+    components: int = Field(default=1, ge=1, description="components of the mixture")
 
     def build(self, support: Support) -> Mixture:
-        assert isinstance(support, Interval)
-        return Mixture(TruncatedNormal(Unit.of(support)), self.components)
+        return Mixture(TruncatedNormal(UnitInterval.of(self.require(support, Interval))), self.components)

@@ -1,4 +1,4 @@
-"""Attention and what surrounds it in today's transformers.
+"""Multi-head attention, rotary positions and gated layers of transformers.
 
 Vaswani et al., arXiv:1706.03762; rotary positions by Su et al., "RoFormer", arXiv:2104.09864; the gated layer by
 Shazeer, "GLU variants improve transformer", arXiv:2002.05202.
@@ -15,26 +15,33 @@ from .sparse_attention import Pattern
 
 
 class Rotary(nn.Module):
-    """Turns pairs of features by angles that grow with the position, so that products depend on distances alone.
+    """Rotates pairs of features by angles proportional to the position: products depend on relative positions only.
 
-    With positions of several axes the pairs are dealt out to the axes in turn.
+    With positions on several axes, pairs are assigned to the axes in turn.
 
     Args:
         positions: (T, A), of each token on each axis.
-        features: of a head, even.
+        head_dim: features of a head, even.
+
+    >>> rotary = Rotary(torch.arange(3)[:, None], head_dim=2)
+    >>> rotary(torch.tensor([1.0, 0.0]).expand(1, 1, 3, 2))[0, 0, 1]  # a rotation by one radian
+    tensor([0.5403, 0.8415])
     """
 
     cos: Tensor
     sin: Tensor
 
-    def __init__(self, positions: Tensor, features: int) -> None:
+    def __init__(self, positions: Tensor, head_dim: int) -> None:
         super().__init__()
-        axes, pairs = positions.shape[1], features // 2
+        axes, pairs = positions.shape[1], head_dim // 2
         pair = torch.arange(pairs)
         frequency = 10_000.0 ** -((pair // axes) / -(-pairs // axes))
         angle = positions[:, pair % axes] * frequency
         self.register_buffer("cos", angle.cos(), persistent=False)
         self.register_buffer("sin", angle.sin(), persistent=False)
+
+    def extra_repr(self) -> str:
+        return f"tokens={len(self.cos)}, head_dim={2 * self.cos.shape[1]}"
 
     def forward(self, x: Tensor, start: int = 0) -> Tensor:
         """Heads (B, H, T, F) of the tokens from `start` on."""
@@ -43,23 +50,23 @@ class Rotary(nn.Module):
         return torch.cat((a * cos - b * sin, a * sin + b * cos), dim=-1)
 
 
-class Cache:
-    """Keys and values (B, H, T, F) of a sample that is being drawn, with room for all tokens from the start.
+class KVCache:
+    """Keys and values (B, H, T, F) of samples that are being drawn, allocated for all tokens from the start.
 
     Args:
         like: (B, ...) of the batch size, device and dtype wanted.
         heads: H.
         tokens: T.
-        features: F, of a head.
+        head_dim: F, features of a head.
     """
 
-    def __init__(self, like: Tensor, heads: int, tokens: int, features: int) -> None:
-        shape = (like.shape[0], heads, tokens, features)
+    def __init__(self, like: Tensor, heads: int, tokens: int, head_dim: int) -> None:
+        shape = (like.shape[0], heads, tokens, head_dim)
         self.keys, self.values = like.new_empty(shape), like.new_empty(shape)
         self.filled = 0
 
     def extend(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Put the next tokens' in, (B, H, t, F), and return all so far."""
+        """Append those of the next tokens, (B, H, t, F), and return all so far."""
         end = self.filled + keys.shape[2]
         self.keys[:, :, self.filled : end], self.values[:, :, self.filled : end] = keys, values
         self.filled = end
@@ -67,14 +74,19 @@ class Cache:
 
 
 class Attention(nn.Module):
-    """Self-attention of several heads, through torch's fused kernels.
+    """Multi-head self-attention, by torch's fused kernels.
 
     Args:
         width: of a token.
         heads: they divide the width.
         bias: whether the projections have one.
-        rotary: positions, for attention that knows them.
-        pattern: what a token sees of those before it; None if all tokens see each other.
+        rotary: rotary positions, if any.
+        pattern: which tokens before it a token attends to; None if all tokens attend to each other.
+
+    >>> from maquette.core.nets.sparse_attention import Local
+    >>> attention = Attention(width=8, heads=2, pattern=Local(window=4))
+    >>> attention(torch.zeros(5, 10, 8)).shape
+    torch.Size([5, 10, 8])
     """
 
     def __init__(
@@ -85,39 +97,56 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width, bias=bias)
         self.out = nn.Linear(width, width, bias=bias)
 
+    def extra_repr(self) -> str:
+        return f"heads={self.heads}, pattern={self.pattern}"
+
     def forward(self, x: Tensor) -> Tensor:
-        """Tokens (B, T, width) to the same."""
-        q, k, v = self._heads(x, 0)
-        seen = F.scaled_dot_product_attention(q, k, v) if self.pattern is None else self.pattern(q, k, v)
-        return self._joined(seen)
+        """Tokens (B, T, width) to tokens (B, T, width)."""
+        q, k, v = self._split_heads(x, 0)
+        values = F.scaled_dot_product_attention(q, k, v) if self.pattern is None else self.pattern(q, k, v)
+        return self._merge_heads(values)
 
-    def following(self, x: Tensor, cache: Cache) -> Tensor:
-        """The next token (B, 1, width) of causal attention to the same, which goes into the cache of those before."""
-        assert self.pattern is not None
+    def step(self, x: Tensor, cache: KVCache) -> Tensor:
+        """The same for the next token alone, (B, 1, width), given the cache of those before, which it is added to.
+
+        Raises:
+            TypeError: attention without a pattern is not causal.
+        """
+        if self.pattern is None:
+            raise TypeError("Attention without a pattern is not causal: its tokens cannot be computed one by one.")
         token = cache.filled
-        q, k, v = self._heads(x, token)
-        k, v = (each[:, :, self.pattern.seen(token)] for each in cache.extend(k, v))
-        return self._joined(F.scaled_dot_product_attention(q, k, v))
+        q, k, v = self._split_heads(x, token)
+        k, v = (each[:, :, self.pattern.visible(token)] for each in cache.extend(k, v))
+        return self._merge_heads(F.scaled_dot_product_attention(q, k, v))
 
-    def _heads(self, x: Tensor, start: int) -> tuple[Tensor, Tensor, Tensor]:
+    def _split_heads(self, x: Tensor, start: int) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values (B, H, T, F) of the tokens from `start` on."""
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
         return (q, k, v) if self.rotary is None else (self.rotary(q, start), self.rotary(k, start), v)
 
-    def _joined(self, seen: Tensor) -> Tensor:
-        return self.out(seen.transpose(1, 2).flatten(2))
+    def _merge_heads(self, values: Tensor) -> Tensor:
+        """Heads (B, H, T, F) to tokens (B, T, width)."""
+        return self.out(values.transpose(1, 2).flatten(2))
 
 
 class SwiGLU(nn.Module):
-    """W3 (silu(W1 x) * W2 x)."""
+    """W3 (silu(W1 x) * W2 x), the feed-forward layer of arXiv:2002.05202.
 
-    def __init__(self, width: int, inner: int) -> None:
+    Args:
+        width: of a token.
+        hidden: width in between.
+
+    >>> SwiGLU(width=8, hidden=16)(torch.zeros(5, 10, 8)).shape
+    torch.Size([5, 10, 8])
+    """
+
+    def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
-        self.up = nn.Linear(width, 2 * inner, bias=False)
-        self.down = nn.Linear(inner, width, bias=False)
+        self.up = nn.Linear(width, 2 * hidden, bias=False)
+        self.down = nn.Linear(hidden, width, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., width) to the same."""
+        """(..., width) to (..., width)."""
         gate, value = self.up(x).chunk(2, dim=-1)
         return self.down(F.silu(gate) * value)
 

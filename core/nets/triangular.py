@@ -1,4 +1,4 @@
-"""Linear in what comes before, with weights of its own for every pair of places: a strictly lower triangle of them."""
+"""Linear layers in which each feature sees the features before it, with a weight for every pair of them."""
 
 from __future__ import annotations
 
@@ -10,52 +10,65 @@ from .init import zero_init
 
 
 class StrictlyLower(nn.Module):
-    """y_i = b_i + sum_{j<i} W_ij x_j + V_i c: linear in all inputs before one's own, and in the condition.
+    """y_i = b_i + sum_{j<i} W_ij x_j + V_i c: linear in all features before one's own, and in the context.
 
     Args:
-        numbers: D.
-        inputs: K, numbers in which a feature is embedded.
+        features: D.
+        embed_dim: K, inputs of each feature.
         context_features: C, features of the context.
-        outputs: P, of a number.
+        outputs: P, outputs of each feature.
+
+    >>> layer = StrictlyLower(features=3, embed_dim=1, context_features=0, outputs=2)
+    >>> layer(torch.zeros(5, 3, 1), None).shape
+    torch.Size([5, 3, 2])
     """
 
     pairs: Tensor
 
-    def __init__(self, numbers: int, inputs: int, context_features: int, outputs: int) -> None:
+    def __init__(self, features: int, embed_dim: int, context_features: int, outputs: int) -> None:
         super().__init__()
-        pairs = torch.tril_indices(numbers, numbers, -1)  # (number, one before it)
+        pairs = torch.tril_indices(features, features, -1)  # (feature, one before it)
         self.register_buffer("pairs", pairs, persistent=False)
-        self.weight = nn.Parameter(torch.zeros(pairs.shape[1], outputs, inputs))
-        self.bias = nn.Parameter(torch.zeros(numbers, outputs))
-        self.condition = nn.Linear(context_features, numbers * outputs, bias=False) if context_features else None
+        self.weight = nn.Parameter(torch.zeros(pairs.shape[1], outputs, embed_dim))
+        self.bias = nn.Parameter(torch.zeros(features, outputs))
+        self.context_proj = nn.Linear(context_features, features * outputs, bias=False) if context_features else None
+
+    def extra_repr(self) -> str:
+        features, outputs = self.bias.shape
+        return f"features={features}, embed_dim={self.weight.shape[2]}, outputs={outputs}"
 
     def forward(self, inputs: Tensor, context: Tensor | None) -> Tensor:
         """Inputs (B, D, K) and context (B, C) to (B, D, P)."""
-        numbers = len(self.bias)
-        weight = self.weight.new_zeros(numbers, numbers, *self.weight.shape[1:]).index_put(
+        features = len(self.bias)
+        weight = self.weight.new_zeros(features, features, *self.weight.shape[1:]).index_put(
             tuple(self.pairs), self.weight
         )
         out = torch.einsum("bjk,ijpk->bip", inputs, weight) + self.bias
-        if self.condition is not None:
-            out = out + self.condition(context).unflatten(1, self.bias.shape)
+        if self.context_proj is not None:
+            out = out + self.context_proj(context).unflatten(1, self.bias.shape)
         return out
 
 
-class Channels(nn.Module):
-    """Parameters of the numbers of one place in turn: each from the place's features and the numbers before it there.
+class ChannelHead(nn.Module):
+    """Parameters of the channels at one position in turn: each from what a network says of the position, and from the
+    channels before it.
 
     Args:
-        numbers: C, of a place.
-        inputs: K, numbers in which a feature is embedded.
-        features: F, of a place, that say what earlier places mean for it.
-        outputs: P, parameters of a number's law.
+        channels: C, of a position.
+        embed_dim: K, inputs of each channel.
+        width: F, of the vector that a network computes for the position.
+        outputs: P, parameters of each channel.
+
+    >>> head = ChannelHead(channels=3, embed_dim=1, width=8, outputs=2)
+    >>> head(torch.zeros(5, 3, 1), torch.zeros(5, 8)).shape
+    torch.Size([5, 3, 2])
     """
 
-    def __init__(self, numbers: int, inputs: int, features: int, outputs: int) -> None:
+    def __init__(self, channels: int, embed_dim: int, width: int, outputs: int) -> None:
         super().__init__()
-        self.mix = StrictlyLower(numbers, inputs, features, features)
-        self.leave = zero_init(nn.Linear(features, outputs))
+        self.mix = StrictlyLower(channels, embed_dim, width, width)
+        self.output = zero_init(nn.Linear(width, outputs))
 
-    def forward(self, inputs: Tensor, features: Tensor) -> Tensor:
-        """Inputs (N, C, K) and features (N, F) of N places to parameters (N, C, P)."""
-        return self.leave(F.silu(self.mix(inputs, F.silu(features))))
+    def forward(self, inputs: Tensor, hidden: Tensor) -> Tensor:
+        """Inputs (N, C, K) and hidden vectors (N, F) of N positions to parameters (N, C, P)."""
+        return self.output(F.silu(self.mix(inputs, F.silu(hidden))))

@@ -1,4 +1,4 @@
-"""The laws of laws of single numbers: checks that any registered likelihood inherits, a third party's too.
+"""The laws of likelihoods: checks that every registered univariate distribution must pass, a third party's too.
 
     from maquette.core.testing.likelihoods import LAWS, cases
 
@@ -28,14 +28,14 @@ DRAWN = 20_000
 
 
 def cases(config: type[LikelihoodConfig]) -> list[tuple[Likelihood, Support]]:
-    """The law on every support that it is one on, alone and as a mixture of three if it can be one."""
+    """The likelihood on each of its supports; with one and with three components if it is a mixture."""
     sizes = ({"components": 1}, {"components": 3}) if "components" in config.model_fields else ({},)
     supports = [support for support in SUPPORTS if isinstance(support, config.supports)]
     return [(config(**size).build(support), support) for support in supports for size in sizes]
 
 
-def numbers(support: Support, fine: int = 4000) -> tuple[Tensor, Tensor]:
-    """All numbers of a support, or the middles of cells that fill it, and the measure of each.
+def grid(support: Support, fine: int = 4000) -> tuple[Tensor, Tensor]:
+    """All levels of a support, or the centres of cells that cover it, and the measure of each.
 
     Cells narrow towards the ends of an interval, where densities may be steep.
     """
@@ -53,113 +53,113 @@ def numbers(support: Support, fine: int = 4000) -> tuple[Tensor, Tensor]:
     return (edges[1:] + edges[:-1]) / 2, edges.diff()
 
 
-def parameters(law: Likelihood, seed: int = 0, scale: float = 1.0) -> Tensor:
+def parameters(likelihood: Likelihood, seed: int = 0, scale: float = 1.0) -> Tensor:
     """Arbitrary parameters (P,)."""
     generator = torch.Generator().manual_seed(seed)
-    return scale * torch.randn(law.parameters, generator=generator, dtype=torch.float64)
+    return scale * torch.randn(likelihood.parameters, generator=generator, dtype=torch.float64)
 
 
-def masses(law: Likelihood, support: Support, given: Tensor) -> tuple[Tensor, Tensor]:
-    """Numbers that fill the support, and the mass of each under parameters (P,)."""
-    x, measure = numbers(support)
-    return x, measure * law.log_prob(given.expand(len(x), -1), x).exp()
+def masses(likelihood: Likelihood, support: Support, given: Tensor) -> tuple[Tensor, Tensor]:
+    """The grid of the support, and the mass of each of its points under parameters (P,)."""
+    x, measure = grid(support)
+    return x, measure * likelihood.log_prob(given.expand(len(x), -1), x).exp()
 
 
-def check_protocol(law: Likelihood, support: Support) -> None:
-    """It has all that networks and models ask of a likelihood."""
-    assert isinstance(law, Likelihood)
+def check_protocol(likelihood: Likelihood, support: Support) -> None:
+    """It has all attributes and methods of a likelihood."""
+    assert isinstance(likelihood, Likelihood)
 
 
-def check_total(law: Likelihood, support: Support) -> None:
+def check_total(likelihood: Likelihood, support: Support) -> None:
     """Masses of all levels sum to one within 1e-10, densities integrate to one within 1e-3."""
     for seed in range(3):
-        _, mass = masses(law, support, parameters(law, seed))
+        _, mass = masses(likelihood, support, parameters(likelihood, seed))
         away = abs(mass.sum().item() - 1)
-        assert away <= (1e-10 if law.discrete else 1e-3), f"the total is off one by {away:.2e}"
+        assert away <= (1e-10 if likelihood.discrete else 1e-3), f"the total is off one by {away:.2e}"
 
 
-def check_listed_masses(law: Likelihood, support: Support) -> None:
-    """A law that calls itself discrete lists its masses, and they are what it scores levels with."""
-    assert isinstance(law, Discrete) == law.discrete
-    if isinstance(law, Discrete):
-        x, _ = numbers(support)
-        given = torch.stack([parameters(law, seed) for seed in range(3)])
-        expected = torch.stack([law.log_prob(row.expand(len(x), -1), x) for row in given])
-        torch.testing.assert_close(law.log_masses(given), expected)
+def check_listed_masses(likelihood: Likelihood, support: Support) -> None:
+    """A likelihood with `discrete` lists its masses, and they agree with `log_prob`."""
+    assert isinstance(likelihood, Discrete) == likelihood.discrete
+    if isinstance(likelihood, Discrete):
+        x, _ = grid(support)
+        given = torch.stack([parameters(likelihood, seed) for seed in range(3)])
+        expected = torch.stack([likelihood.log_prob(row.expand(len(x), -1), x) for row in given])
+        torch.testing.assert_close(likelihood.log_masses(given), expected)
 
 
-def check_mean(law: Likelihood, support: Support) -> None:
-    """The mean is that of the numbers under the law."""
+def check_mean(likelihood: Likelihood, support: Support) -> None:
+    """The mean is the expectation over the support."""
     for seed in range(3):
-        given = parameters(law, seed)
-        x, mass = masses(law, support, given)
-        found, expected = law.mean(given).item(), (x * mass).sum().item()
+        given = parameters(likelihood, seed)
+        x, mass = masses(likelihood, support, given)
+        found, expected = likelihood.mean(given).item(), (x * mass).sum().item()
         away = abs(found - expected) / max(abs(expected), 1e-300)
-        assert away <= (1e-10 if law.discrete else 1e-3), f"the mean is {found:.6g}, expected {expected:.6g}"
+        assert away <= (1e-10 if likelihood.discrete else 1e-3), f"the mean is {found:.6g}, expected {expected:.6g}"
 
 
-def check_draws(law: Likelihood, support: Support) -> None:
-    """The empirical distribution lies within 4 standard errors of the law's own, everywhere; so does the mean."""
+def check_draws(likelihood: Likelihood, support: Support) -> None:
+    """The empirical distribution function of draws lies within 4 standard errors of the true one; so does the mean."""
     for scale in (0.0, 1.0, 2.0):
-        given = parameters(law, 1, scale)
-        drawn = law.draw(given.expand(DRAWN, -1), keyed(DRAWN, seed=7).uniform("u", (law.uniforms,)))
-        x, mass = masses(law, support, given)
+        given = parameters(likelihood, 1, scale)
+        drawn = likelihood.draw(given.expand(DRAWN, -1), keyed(DRAWN, seed=7).uniform("u", (likelihood.uniforms,)))
+        x, mass = masses(likelihood, support, given)
         assert drawn.shape == (DRAWN,)
         assert drawn.dtype == x.dtype
-        _, measure = numbers(support)
-        edges = x if law.discrete else x + measure / 2
+        _, measure = grid(support)
+        edges = x if likelihood.discrete else x + measure / 2
         found = torch.searchsorted(drawn.sort().values, edges, right=True) / DRAWN
         away = (found - mass.cumsum(0)).abs().max().item()
         assert away <= SIGMAS * 0.5 / math.sqrt(DRAWN), f"the distribution of draws is off by {away:.4f}"
         drawn = drawn.double()
         error = drawn.std().item() / math.sqrt(DRAWN)
-        away = (drawn.mean() - law.mean(given)).abs().item()
+        away = (drawn.mean() - likelihood.mean(given)).abs().item()
         assert away <= SIGMAS * error + 1e-12, f"the mean of draws is off by {away:.3g} +- {error:.2g}"
 
 
-def check_rows(law: Likelihood, support: Support) -> None:
-    """A draw is a function of its own parameters and uniform numbers, whatever lies beside it."""
-    given, u = parameters(law).expand(8, -1), keyed(8).uniform("u", (law.uniforms,))
-    eight = law.draw(given, u)
-    assert torch.equal(law.draw(given, u), eight)
-    assert torch.equal(law.draw(given[:3], u[:3]), eight[:3])
-    assert torch.equal(law.draw(given.reshape(2, 4, -1), u.reshape(2, 4, -1)), eight.reshape(2, 4))
+def check_rows(likelihood: Likelihood, support: Support) -> None:
+    """A draw depends on its own parameters and uniform numbers only, not on the rest of the batch."""
+    given, u = parameters(likelihood).expand(8, -1), keyed(8).uniform("u", (likelihood.uniforms,))
+    eight = likelihood.draw(given, u)
+    assert torch.equal(likelihood.draw(given, u), eight)
+    assert torch.equal(likelihood.draw(given[:3], u[:3]), eight[:3])
+    assert torch.equal(likelihood.draw(given.reshape(2, 4, -1), u.reshape(2, 4, -1)), eight.reshape(2, 4))
 
 
-def check_extremes(law: Likelihood, support: Support) -> None:
-    """Scores, gradients, draws and means are finite for any parameters, also at and near the ends; in float32 too."""
-    x, _ = numbers(support, 20)
+def check_extremes(likelihood: Likelihood, support: Support) -> None:
+    """Log-densities, gradients, draws and means are finite for any parameters, also near the ends; in float32 too."""
+    x, _ = grid(support, 20)
     ends = torch.tensor([support.low, support.high]) if isinstance(support, Interval) else x[[0, -1]]
     x = torch.cat((x[:: max(1, len(x) // 10)], ends.to(x.dtype)))
     for dtype in (torch.float32, torch.float64):
         for size in (0.0, 5.0, 100.0, 1e4):
-            _check_finite(law, support, x.to(dtype) if x.is_floating_point() else x, size, dtype)
+            _check_finite(likelihood, support, x.to(dtype) if x.is_floating_point() else x, size, dtype)
 
 
-def _check_finite(law: Likelihood, support: Support, x: Tensor, size: float, dtype: torch.dtype) -> None:
+def _check_finite(likelihood: Likelihood, support: Support, x: Tensor, size: float, dtype: torch.dtype) -> None:
     generator = torch.Generator().manual_seed(0)
-    signs = torch.randint(-1, 2, (24, 1, law.parameters), generator=generator).to(dtype)
+    signs = torch.randint(-1, 2, (24, 1, likelihood.parameters), generator=generator).to(dtype)
     given = (size * signs).expand(-1, len(x), -1).clone().requires_grad_()
-    score = law.log_prob(given, x.expand(24, -1))
+    score = likelihood.log_prob(given, x.expand(24, -1))
     (gradient,) = torch.autograd.grad(score.sum(), given)
     assert score.shape == (24, len(x))
     assert score.isfinite().all(), f"scores are not finite at parameters of {size:g} in {dtype}"
     assert gradient.isfinite().all(), f"gradients are not finite at parameters of {size:g} in {dtype}"
-    drawn = law.draw(given.detach(), keyed(24, dtype=dtype).uniform("u", (len(x), law.uniforms)))
+    drawn = likelihood.draw(given.detach(), keyed(24, dtype=dtype).uniform("u", (len(x), likelihood.uniforms)))
     assert drawn.isfinite().all(), f"draws are not finite at parameters of {size:g} in {dtype}"
-    assert law.mean(given[:, 0]).isfinite().all(), f"means are not finite at parameters of {size:g} in {dtype}"
+    assert likelihood.mean(given[:, 0]).isfinite().all(), f"means are not finite at parameters of {size:g} in {dtype}"
     if isinstance(support, Interval):
         assert (drawn >= support.low).all()
         assert (drawn <= support.high).all()
 
 
-def check_embed(law: Likelihood, support: Support) -> None:
-    """A network sees numbers of order one, no two of them alike, in its own dtype."""
-    x, _ = numbers(support, 101)
-    seen = law.embed(x, torch.zeros(1, dtype=torch.float32))
-    assert seen.shape == (len(x), law.embed_dim)
+def check_embed(likelihood: Likelihood, support: Support) -> None:
+    """Embeddings are of order one, differ for different values, and have the network's dtype."""
+    x, _ = grid(support, 101)
+    seen = likelihood.embed(x, torch.zeros(1, dtype=torch.float32))
+    assert seen.shape == (len(x), likelihood.embed_dim)
     assert seen.dtype == torch.float32
-    assert len(seen.unique(dim=0)) == len(x), "two numbers look alike"
+    assert len(seen.unique(dim=0)) == len(x), "two values have the same embedding"
     if not isinstance(support, Real):
         assert seen.abs().max() <= 1
 

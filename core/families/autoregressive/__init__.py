@@ -1,1 +1,1 @@
-"""Autoregressive models: exact densities by the product rule, one number after the other."""
+"""Autoregressive models: exact densities by the chain rule, one feature after the other."""

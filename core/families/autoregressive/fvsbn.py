@@ -1,7 +1,7 @@
-"""Fully visible sigmoid belief net: each number's law is a generalised linear model of the numbers before it.
+"""Fully visible sigmoid belief net: each conditional is a generalised linear model of the features before it.
 
-p(x_i | x_<i, c) = law(x_i; b_i + sum_{j<i} W_ij x_j + V_i c): for binary numbers p(x_i = 1) is the sigmoid of this sum;
-for others it gives all parameters of the law, such as a logit of each level.
+p(x_i | x_<i, c) = p(x_i; b_i + sum_{j<i} W_ij x_j + V_i c). For binary features p(x_i = 1) is the sigmoid of this sum;
+for others the sum gives all parameters of the likelihood, such as a logit of each level.
 
 Neal, "Connectionist learning of belief networks", Artif. Intell. 56 (1992) 71; Frey, Hinton & Dayan, "Does the
 wake-sleep algorithm produce good density estimators?", NIPS 1995.
@@ -9,7 +9,7 @@ wake-sleep algorithm produce good density estimators?", NIPS 1995.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from torch import nn
 
@@ -23,9 +23,18 @@ from .model import Autoregressive
 
 @families.register("fvsbn")
 class FVSBNConfig(FamilyConfig):
-    """Fully visible sigmoid belief net."""
+    """Fully visible sigmoid belief net.
 
-    summary: ClassVar[str] = "each number a generalised linear model of those before it"
+    >>> import torch
+    >>> from maquette.core.noise import KeyedNoise
+    >>> from maquette.core.spaces import Binary, Vector
+    >>> model = FVSBNConfig().build(Vector(dim=4, support=Binary()))
+    >>> x = model.sample(2, noise=KeyedNoise(0, torch.arange(2)))
+    >>> x.shape, model.log_prob(x)  # the start is the uniform distribution: 4 log 2
+    (torch.Size([2, 4]), tensor([-2.7726, -2.7726], grad_fn=<SumBackward1>))
+    """
+
+    summary: ClassVar[str] = "each conditional a generalised linear model of the features before it"
     reference: ClassVar[str] = "Neal, Artif. Intell. 56 (1992) 71; Frey et al., NIPS 1995"
     spaces: ClassVar[tuple[str, ...]] = ("vector", "field", "sequence", "product")
     supports: ClassVar[tuple[str, ...]] = ("binary", "levels", "interval", "real")
@@ -36,7 +45,6 @@ class FVSBNConfig(FamilyConfig):
 
     def build(self, space: Space, condition: Space | None = None) -> Autoregressive:
         layout = Layout(space, condition, SUPPORTS)
-        law: Any = likelihood_of(layout.support, self.likelihood)
-        return Autoregressive(
-            layout, law, StrictlyLower(layout.features, law.embed_dim, layout.context_features, law.parameters)
-        )
+        likelihood = likelihood_of(layout.support, self.likelihood)
+        network = StrictlyLower(layout.features, likelihood.embed_dim, layout.context_features, likelihood.parameters)
+        return Autoregressive(layout, likelihood, network)

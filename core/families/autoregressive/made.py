@@ -1,8 +1,8 @@
-"""MADE: an autoencoder with some connections cut, so that each output sees only the numbers before its own.
+"""MADE: an autoencoder whose connections are masked, so that each output depends only on the features before its own.
 
 Germain et al., "MADE: masked autoencoder for distribution estimation", arXiv:1502.03509. One pass gives all D
-conditionals. With several masks (and random orders) the same weights hold as many models: the density is their mixture,
-and each sample trains one of them, by lot.
+conditionals. With several sets of masks (and random orders) the same weights give as many models: the density is their
+mixture, and each sample trains one of them, chosen at random.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ...nets.masked import MaskedMLP
 from ...samplers.ancestral import Step
 from ...spaces import Space
 from .. import FamilyConfig, families
-from .orders import OneOrder, OrderEnsemble
+from .orders import OrderEnsemble, SingleOrder
 
 
 class MADE(nn.Module):
@@ -62,6 +62,9 @@ class MADE(nn.Module):
             skip=nn.Identity() if direct else None,
         )
 
+    def extra_repr(self) -> str:
+        return f"orders={len(self.orders)}, features={self.orders.shape[1]}"
+
     def forward(self, inputs: Tensor, context: Tensor | None, m: int = 0) -> Tensor:
         """Inputs (B, D, K) and context (B, C) to parameters (B, D, P) under masks m."""
         return self.mlp(inputs.flatten(1), context, m)
@@ -90,7 +93,15 @@ class MADE(nn.Module):
 
 @families.register("made")
 class MADEConfig(FamilyConfig):
-    """Masked autoencoder for distribution estimation."""
+    """Masked autoencoder for distribution estimation.
+
+    >>> from maquette.core.noise import KeyedNoise
+    >>> from maquette.core.spaces import Binary, Vector
+    >>> model = MADEConfig(hidden=(16,), masks=4, order="random").build(Vector(dim=4, support=Binary()))
+    >>> x = model.sample(2, noise=KeyedNoise(0, torch.arange(2)))
+    >>> x.shape, model.log_prob(x).shape
+    (torch.Size([2, 4]), torch.Size([2]))
+    """
 
     summary: ClassVar[str] = "a masked network gives all conditionals at once; with several masks, a mixture"
     reference: ClassVar[str] = "Germain et al., arXiv:1502.03509"
@@ -102,20 +113,27 @@ class MADEConfig(FamilyConfig):
     hidden: tuple[Width, ...] = Field(default=(500,), min_length=1, description="widths of the hidden layers")
     masks: int = Field(default=1, ge=1, description="sets of masks; the density is the mixture over them")
     order: Literal["natural", "random"] = Field(
-        default="natural", description="numbers are drawn in the order of the row, or each set of masks has its own"
+        default="natural", description="features are drawn in their own order, or in a random one for each set of masks"
     )
     direct: bool = Field(default=False, description="connect inputs to outputs directly, too")
     likelihood: AnyLikelihood | None = None
 
     def build(self, space: Space, condition: Space | None = None) -> OrderEnsemble:
         layout = Layout(space, condition, SUPPORTS)
-        law: Any = likelihood_of(layout.support, self.likelihood)
+        likelihood = likelihood_of(layout.support, self.likelihood)
         if layout.features == 1 and not layout.context_features:
-            raise ConfigError("made: one number without a condition leaves nothing to be seen; use fvsbn.")
+            raise ConfigError("made: one feature without a condition leaves the network without inputs; use fvsbn.")
         order = torch.randperm if self.order == "random" else torch.arange
         orders = torch.stack([order(layout.features) for _ in range(self.masks)])
-        network = MADE(orders, law.embed_dim, layout.context_features, self.hidden, law.parameters, direct=self.direct)
-        return (OneOrder if self.masks == 1 else OrderEnsemble)(layout, law, network)
+        network = MADE(
+            orders,
+            likelihood.embed_dim,
+            layout.context_features,
+            self.hidden,
+            likelihood.parameters,
+            direct=self.direct,
+        )
+        return (SingleOrder if self.masks == 1 else OrderEnsemble)(layout, likelihood, network)
 
     @classmethod
     def example(cls) -> MADEConfig:

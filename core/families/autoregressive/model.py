@@ -1,4 +1,4 @@
-"""What autoregressive models share: a causal network that gives each number's law, fitted by maximum likelihood."""
+"""What autoregressive models share: a causal network gives all conditionals and is fitted by maximum likelihood."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from ...spaces import Tree
 
 @runtime_checkable
 class Incremental(Protocol):
-    """A causal network that need not compute everything anew for every number of a sample."""
+    """A causal network that keeps intermediate results while it draws, instead of starting anew for every feature."""
 
     def steps(self, context: Tensor | None, like: Tensor) -> Step:
-        """Begin to draw: the next call gets the last number as the network sees it, (B, K), and returns (B, P).
+        """Begin to draw: each call takes the last feature as embedded, (B, K), and returns parameters (B, P).
 
         Args:
             context: (B, C).
@@ -31,75 +31,82 @@ class Incremental(Protocol):
 
 
 @runtime_checkable
-class Droppable(Protocol):
-    """A causal network that takes dropout: its `forward(inputs, context, keep)` multiplies features by masks `keep`.
+class SupportsDropout(Protocol):
+    """A causal network with dropout: its `forward(inputs, context, mask)` multiplies hidden features by `mask`.
 
-    A mask is the same at all places of a sample (Gal & Ghahramani, arXiv:1512.05287): cheap to key, and what is dropped
-    at one place cannot be read from its neighbour.
+    A mask is the same at all positions of a sample (Gal & Ghahramani, arXiv:1512.05287): it needs little noise, and
+    what is dropped at one position cannot be read from its neighbours.
     """
 
     dropout: float  # probability
-    dropped: tuple[int, ...]  # shape of the masks of one sample
+    dropout_shape: tuple[int, ...]  # of the mask of one sample
 
 
-def kept(features: Tensor, keep: Tensor | None) -> Tensor:
-    """Features times a dropout mask, if there is one."""
-    return features if keep is None else features * keep
+def masked(x: Tensor, mask: Tensor | None) -> Tensor:
+    """x times a dropout mask, if there is one."""
+    return x if mask is None else x * mask
 
 
 class Autoregressive(nn.Module):
-    """A density on rows (B, D): log p(x | c) = sum_i log p(x_i | x_<i, c), in a fixed order.
+    """log p(x | c) = sum_i log p(x_i | x_<i, c), in a fixed order of the features.
 
     Args:
-        layout: how samples and conditions become rows.
-        likelihood: the law of each number.
+        layout: how samples are flattened to features and conditions embedded as context.
+        likelihood: distribution of each feature given its parameters.
         network: a module whose `forward(inputs (B, D, K), context (B, C) or None)` returns parameters (B, D, P), of
-            which the i-th see only inputs before i. If it is `Incremental`, sampling uses that.
-        order: places of the row in the order in which they are drawn, (D,); by default that of the row.
+            which the i-th depend only on inputs before i. If it is `Incremental`, sampling uses that.
+        order: features in the order in which they are drawn, (D,); by default that of the flattened sample.
     """
 
     order: Tensor
-    place: Tensor  # where each number of a row is drawn
+    position: Tensor  # of each feature in the order of drawing
 
     def __init__(self, layout: Layout, likelihood: Likelihood, network: nn.Module, order: Tensor | None = None) -> None:
         super().__init__()
         self.layout, self.likelihood, self.network = layout, likelihood, network
         order = torch.arange(layout.features) if order is None else order
         self.register_buffer("order", order)
-        self.register_buffer("place", order.argsort(), persistent=False)
+        self.register_buffer("position", order.argsort(), persistent=False)
 
-    def forward(self, rows: Tensor, context: Tensor | None, *keep: Tensor) -> Tensor:
-        """Rows (B, D), context (B, C) and a mask if any, to parameters (B, D, P), in the order of drawing."""
-        inputs = self.likelihood.embed(rows[:, self.order], cast_like(rows, self.network))
-        return at_least_float32(self.network(inputs, context, *keep))
+    def extra_repr(self) -> str:
+        return (
+            f"features={self.layout.features}, context_features={self.layout.context_features}, "
+            f"likelihood={self.likelihood}"
+        )
 
-    def _context(self, rows: Tensor, condition: Tree | None) -> Tensor | None:
-        return self.layout.context(condition, cast_like(rows, self.network))
+    def forward(self, x: Tensor, context: Tensor | None, *mask: Tensor) -> Tensor:
+        """Flat samples (B, D), context (B, C) and a dropout mask, if any, to parameters (B, D, P), in `order`."""
+        inputs = self.likelihood.embed(x[:, self.order], cast_like(x, self.network))
+        return at_least_float32(self.network(inputs, context, *mask))
+
+    def context(self, x: Tensor, condition: Tree | None) -> Tensor | None:
+        """Context (B, C) in the dtype of the network, for flat samples x (B, D)."""
+        return self.layout.context(condition, cast_like(x, self.network))
 
     def conditionals(self, x: Tree, condition: Tree | None = None) -> Tensor:
-        """Parameters (B, D, P) of each number's law given those before it, place by place of the row."""
-        rows = self.layout.flatten(x)
-        return self(rows, self._context(rows, condition))[:, self.place]
+        """Parameters (B, D, P) of each feature's conditional given those before it, in the order of the layout."""
+        flat = self.layout.flatten(x)
+        return self(flat, self.context(flat, condition))[:, self.position]
 
     def log_prob(self, x: Tree, condition: Tree | None = None) -> Tensor:
-        """Exact log-density (log-mass where numbers are discrete), shape (B,), nats."""
-        rows = self.layout.flatten(x)
-        parameters = self(rows, self._context(rows, condition))
-        return self.likelihood.log_prob(parameters, rows[:, self.order]).sum(1)
+        """Exact log-density (log-mass of discrete features), shape (B,), nats."""
+        flat = self.layout.flatten(x)
+        parameters = self(flat, self.context(flat, condition))
+        return self.likelihood.log_prob(parameters, flat[:, self.order]).sum(1)
 
     def sample(self, n: int, condition: Tree | None = None, *, noise: Noise) -> Tree:
-        """Draw n samples; reads the uniform noise "numbers" (D, U), place by place of the row."""
+        """Draw n samples; reads the uniform noise "numbers" (D, U), in the order of the layout."""
         require_batch_size(noise, n)
         uniforms = noise.uniform("numbers", (self.layout.features, self.likelihood.uniforms))
         return self.layout.unflatten(self.draw(self.layout.context(condition, uniforms), uniforms))
 
     def draw(self, context: Tensor | None, uniforms: Tensor) -> Tensor:
-        """Rows (B, D) from context (B, C) and uniform numbers (B, D, U), place by place of the row."""
+        """Flat samples (B, D) from context (B, C) and uniform numbers (B, D, U), in the order of the layout."""
         sequence = ancestral(self._begin(context, uniforms), self.likelihood.draw, uniforms[:, self.order])
-        return sequence[:, self.place]
+        return sequence[:, self.position]
 
     def steps(self, n: int, condition: Tree | None = None) -> Step:
-        """Begin to tell the laws of n samples number by number, in `order`; see `capabilities.Stepwise`."""
+        """Begin to draw n samples feature by feature, in `order`; see `capabilities.Stepwise`."""
         like = next(self.parameters()).new_zeros(n, self.layout.features)
         return self._begin(self.layout.context(condition, like), like)
 
@@ -116,7 +123,7 @@ class Autoregressive(nn.Module):
 
 
 class AutoregressiveObjective(Objective):
-    """Negative log-likelihood per number, nats; with the noise "dropout" where the network takes it."""
+    """Negative log-likelihood per feature, nats; reads the noise "dropout" where the network has dropout."""
 
     def __init__(self, model: Autoregressive) -> None:
         super().__init__()
@@ -124,14 +131,14 @@ class AutoregressiveObjective(Objective):
 
     def forward(self, batch: Batch, noise: Noise) -> Losses:
         model = self.model
-        rows = model.layout.flatten(batch.x)
-        parameters = model(rows, model._context(rows, batch.condition), *self._keep(noise))
-        return Losses(-model.likelihood.log_prob(parameters, rows[:, model.order]).mean(1))
+        flat = model.layout.flatten(batch.x)
+        parameters = model(flat, model.context(flat, batch.condition), *self.dropout_mask(noise))
+        return Losses(-model.likelihood.log_prob(parameters, flat[:, model.order]).mean(1))
 
-    def _keep(self, noise: Noise) -> tuple[Tensor, ...]:
-        """The dropout mask, scaled so that features keep their mean, for a network that takes one."""
+    def dropout_mask(self, noise: Noise) -> tuple[Tensor, ...]:
+        """The mask, scaled so that hidden features keep their mean, for a network with dropout; else nothing."""
         network = self.model.network
-        if not isinstance(network, Droppable) or network.dropout == 0:
+        if not isinstance(network, SupportsDropout) or network.dropout == 0:
             return ()
-        u = noise.uniform("dropout", network.dropped)
+        u = noise.uniform("dropout", network.dropout_shape)
         return ((u > network.dropout).to(u.dtype) / (1 - network.dropout),)

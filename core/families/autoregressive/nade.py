@@ -1,12 +1,12 @@
-"""NADE: hidden units that grow with the numbers seen so far, with weights that all places share.
+"""NADE: hidden activations that accumulate the features seen so far, with weights that all conditionals share.
 
-Larochelle & Murray, "The neural autoregressive distribution estimator", AISTATS 2011: the activation of the hidden
-units before number i is that before number i - 1 plus one column of weights, so that all D conditionals cost what one
-pass through a network costs. With mixtures as laws it is RNADE (Uria, Murray & Larochelle, arXiv:1306.0186).
+Larochelle & Murray, "The neural autoregressive distribution estimator", AISTATS 2011: the hidden activation before
+feature i is that before feature i - 1 plus one column of weights, so that all D conditionals cost as much as one pass
+through a network. With mixtures as likelihood it is RNADE (Uria, Murray & Larochelle, arXiv:1306.0186).
 
 With several orders it is trained for all D! of them at once (Uria, Murray & Larochelle, arXiv:1310.1757): each sample
-is scored in an order of its own, drawn anew in every step, and each unit of input says in addition that it was seen.
-The paper scores a random split of the order; with the weights shared, the whole order costs little more and tells more.
+is scored in its own order, drawn anew in every step, and a second set of weights says which features were seen. The
+paper scores the features after a random position of the order; here all D of them are scored, at little more cost.
 """
 
 from __future__ import annotations
@@ -29,76 +29,82 @@ from ...objective import Losses, Objective, Player, Stage
 from ...samplers.ancestral import Step
 from ...spaces import Space
 from .. import FamilyConfig, families
-from .orders import OneOrder, OrderEnsemble
+from .orders import OrderEnsemble, SingleOrder
 
 
 class NADE(nn.Module):
     """The network; a_1 = c, a_{i+1} = a_i + W_i x_i, h_i = sigmoid(a_i), parameters_i = V_i h_i + b_i.
 
     Args:
-        orders: places in the order of drawing, (M, D); natural if there is one.
-        inputs: K, numbers in which a feature is embedded.
-        context_features: C, features of the context; they enter by c.
-        hidden: widths; the first is that of h, the others of layers above it, the same at all places.
-        outputs: P, parameters of a number.
+        orders: features in the order of drawing, (M, D); a single one must be the natural order.
+        embed_dim: K, inputs of each feature.
+        context_features: C, features of the context; c is linear in them.
+        hidden: widths; the first is that of h, the others those of layers on top, the same for all features.
+        parameters: P, parameters of each feature's conditional.
     """
 
     orders: Tensor
 
-    def __init__(self, orders: Tensor, inputs: int, context_features: int, hidden: Sequence[int], outputs: int) -> None:
+    def __init__(
+        self, orders: Tensor, embed_dim: int, context_features: int, hidden: Sequence[int], parameters: int
+    ) -> None:
         super().__init__()
         self.register_buffer("orders", orders)
-        several, numbers = len(orders) > 1, orders.shape[1]
+        several, features = len(orders) > 1, orders.shape[1]
         width, *above = hidden
-        # the last number of a lone order is seen by none
-        seen = numbers if several else numbers - 1
-        self.weight = nn.Parameter(torch.randn(seen, inputs, width) / math.sqrt(numbers * inputs))
-        self.seen = nn.Parameter(torch.zeros(numbers, width)) if several else None
+        # the last feature of a single order is an input of none
+        seen = features if several else features - 1
+        self.weight = nn.Parameter(torch.randn(seen, embed_dim, width) / math.sqrt(features * embed_dim))
+        self.seen = nn.Parameter(torch.zeros(features, width)) if several else None
         self.bias = nn.Parameter(torch.zeros(width))
-        self.condition = nn.Linear(context_features, width, bias=False) if context_features else None
+        self.context_proj = nn.Linear(context_features, width, bias=False) if context_features else None
         pairs = zip(hidden, above, strict=False)
         self.above = nn.Sequential(*(layer for a, b in pairs for layer in (nn.Linear(a, b), nn.Sigmoid())))
-        self.leave = nn.Parameter(torch.zeros(numbers, hidden[-1], outputs))
-        self.offset = nn.Parameter(torch.zeros(numbers, outputs))
+        self.output_weight = nn.Parameter(torch.zeros(features, hidden[-1], parameters))
+        self.output_bias = nn.Parameter(torch.zeros(features, parameters))
+
+    def extra_repr(self) -> str:
+        orders, features = self.orders.shape
+        return f"orders={orders}, features={features}, width={len(self.bias)}"
 
     def forward(self, inputs: Tensor, context: Tensor | None, order: int | Tensor = 0) -> Tensor:
-        """Inputs (B, D, K) to parameters (B, D, P), in the order of that number, or in orders (B, D) of one's own."""
+        """Inputs (B, D, K) and context (B, C) to parameters (B, D, P), for an order's index or orders (B, D)."""
         terms = torch.einsum("bdk,dkh->bdh", inputs[:, : len(self.weight)], self.weight)
         if self.seen is None:
-            return self._leave(self._hidden(terms, context))
+            return self._outputs(self._hidden(terms, context))
         order = self.orders[order] if isinstance(order, int) else order
-        hidden = self._hidden(_arranged(terms + self.seen, order)[:, :-1], context)
-        return self._leave(_arranged(hidden, order.argsort(-1)))
+        hidden = self._hidden(_permuted(terms + self.seen, order)[:, :-1], context)
+        return self._outputs(_permuted(hidden, order.argsort(-1)))
 
     def _start(self, context: Tensor | None, like: Tensor) -> Tensor:
-        """Activations (B, H) before anything was seen."""
-        if self.condition is None:
+        """Activations (B, H) before the first feature."""
+        if self.context_proj is None:
             return self.bias.expand(like.shape[0], -1)
-        return self.bias + self.condition(context)
+        return self.bias + self.context_proj(context)
 
     def _hidden(self, terms: Tensor, context: Tensor | None) -> Tensor:
-        """What D - 1 numbers add (B, D - 1, H) to hidden units (B, D, H), in the order of drawing."""
+        """Terms of D - 1 features (B, D - 1, H) to hidden units (B, D, H), in the order of drawing."""
         activations = torch.cat((self._start(context, terms)[:, None], terms), dim=1).cumsum(1)
         return self.above(torch.sigmoid(activations))
 
-    def _leave(self, hidden: Tensor) -> Tensor:
-        return torch.einsum("bdh,dhp->bdp", hidden, self.leave) + self.offset
+    def _outputs(self, hidden: Tensor) -> Tensor:
+        return torch.einsum("bdh,dhp->bdp", hidden, self.output_weight) + self.output_bias
 
     def steps(self, context: Tensor | None, like: Tensor, order: int = 0) -> Step:
-        """Draw with the activations remembered: each number costs one column of weights."""
+        """Draw with the activations kept: each feature adds one column of weights."""
         return self._draw(context, like, self.orders[order].tolist()).send
 
     def _draw(self, context: Tensor | None, like: Tensor, order: list[int]) -> Generator[Tensor, Any, None]:
         activations = self._start(context, like)
-        for place in order:
-            drawn = yield self.above(torch.sigmoid(activations)) @ self.leave[place] + self.offset[place]
-            activations = activations + drawn @ self.weight[place]
+        for i in order:
+            drawn = yield self.above(torch.sigmoid(activations)) @ self.output_weight[i] + self.output_bias[i]
+            activations = activations + drawn @ self.weight[i]
             if self.seen is not None:
-                activations = activations + self.seen[place]
+                activations = activations + self.seen[i]
 
 
-def _arranged(x: Tensor, order: Tensor) -> Tensor:
-    """x (B, D, H) with its places in one order (D,), or in one of each row's own (B, D)."""
+def _permuted(x: Tensor, order: Tensor) -> Tensor:
+    """x (B, D, H) with its features in one order (D,), or in a separate one for each sample (B, D)."""
     return x[:, order] if order.ndim == 1 else torch.take_along_dim(x, order[..., None], dim=1)
 
 
@@ -110,7 +116,7 @@ class OrderAgnostic(OrderEnsemble):
 
 
 class OrderAgnosticObjective(Objective):
-    """Negative log-likelihood per number, nats, in an order of each sample's own; reads the noise "order" (D,)."""
+    """Negative log-likelihood per feature, nats, in a random order for each sample; reads the noise "order" (D,)."""
 
     def __init__(self, model: OrderEnsemble) -> None:
         super().__init__()
@@ -119,17 +125,25 @@ class OrderAgnosticObjective(Objective):
     def forward(self, batch: Batch, noise: Noise) -> Losses:
         model = self.model
         order = noise.uniform("order", (model.layout.features,)).argsort(1)
-        rows = model.layout.flatten(batch.x)
-        inputs = model.likelihood.embed(rows, cast_like(rows, model.network))
+        flat = model.layout.flatten(batch.x)
+        inputs = model.likelihood.embed(flat, cast_like(flat, model.network))
         parameters = at_least_float32(model.network(inputs, model.layout.context(batch.condition, inputs), order))
-        return Losses(-model.likelihood.log_prob(parameters, rows).mean(1))
+        return Losses(-model.likelihood.log_prob(parameters, flat).mean(1))
 
 
 @families.register("nade")
 class NADEConfig(FamilyConfig):
-    """Neural autoregressive distribution estimator."""
+    """Neural autoregressive distribution estimator.
 
-    summary: ClassVar[str] = "hidden units that grow with the numbers seen, in one order or in many"
+    >>> from maquette.core.noise import KeyedNoise
+    >>> from maquette.core.spaces import Binary, Vector
+    >>> model = NADEConfig(hidden=(16,), orders=4).build(Vector(dim=4, support=Binary()))
+    >>> x = model.sample(2, noise=KeyedNoise(0, torch.arange(2)))
+    >>> x.shape, model.log_prob(x).shape
+    (torch.Size([2, 4]), torch.Size([2]))
+    """
+
+    summary: ClassVar[str] = "hidden units that accumulate the features seen so far, in one order or in many"
     reference: ClassVar[str] = "Larochelle & Murray, AISTATS 2011; Uria et al., arXiv:1306.0186, arXiv:1310.1757"
     spaces: ClassVar[tuple[str, ...]] = ("vector", "field", "sequence", "product")
     supports: ClassVar[tuple[str, ...]] = ("binary", "levels", "interval", "real")
@@ -137,21 +151,21 @@ class NADEConfig(FamilyConfig):
 
     kind: Literal["nade"] = "nade"
     hidden: tuple[Width, ...] = Field(
-        default=(500,), min_length=1, description="units that see the numbers, and widths of layers above them"
+        default=(500,), min_length=1, description="widths of the accumulating layer and of those above it"
     )
     orders: int = Field(default=1, ge=1, description="orders in the mixture; 1: the natural one, more: order-agnostic")
     likelihood: AnyLikelihood | None = None
 
     def build(self, space: Space, condition: Space | None = None) -> OrderEnsemble:
         layout = Layout(space, condition, SUPPORTS)
-        law: Any = likelihood_of(layout.support, self.likelihood)
-        width = layout.features
-        if self.orders > 1 and width < 2:
-            raise ConfigError(f"nade: {self.orders} orders need at least 2 numbers per sample, found 1; set orders=1.")
-        natural = torch.arange(width)[None]
-        orders = torch.stack([torch.randperm(width) for _ in range(self.orders)]) if self.orders > 1 else natural
-        network = NADE(orders, law.embed_dim, layout.context_features, self.hidden, law.parameters)
-        return (OrderAgnostic if self.orders > 1 else OneOrder)(layout, law, network)
+        likelihood = likelihood_of(layout.support, self.likelihood)
+        features = layout.features
+        if self.orders > 1 and features < 2:
+            raise ConfigError(f"nade: {self.orders} orders need at least 2 features per sample, found 1; set orders=1.")
+        natural = torch.arange(features)[None]
+        orders = torch.stack([torch.randperm(features) for _ in range(self.orders)]) if self.orders > 1 else natural
+        network = NADE(orders, likelihood.embed_dim, layout.context_features, self.hidden, likelihood.parameters)
+        return (OrderAgnostic if self.orders > 1 else SingleOrder)(layout, likelihood, network)
 
     @classmethod
     def example(cls) -> NADEConfig:

@@ -1,10 +1,10 @@
-"""Decoder-only transformer: every number is a token that sees all numbers before it.
+"""Decoder-only transformer: every feature is a token that attends to all features before it.
 
-Vaswani et al., arXiv:1706.03762, as it is built today: rotary positions (arXiv:2104.09864), a root-mean-square norm
-before each branch (arXiv:1910.07467), SwiGLU (arXiv:2002.05202), keys and values kept while sampling. It serves
-sequences of any vocabulary, rasters of one or several channels (Parmar et al., "Image Transformer", arXiv:1802.05751)
-and plain vectors alike. Long ones ask for sparse `attention`: to the last numbers alone, or, as in Child et al.,
-"Generating long sequences with sparse transformers", arXiv:1904.10509, to these and to every so many in turn.
+Vaswani et al., arXiv:1706.03762, with rotary positions (arXiv:2104.09864), pre-normalisation by RMSNorm
+(arXiv:1910.07467), SwiGLU (arXiv:2002.05202), and a cache of keys and values while sampling. It takes sequences of any
+vocabulary, fields of one or several channels in raster order (Parmar et al., "Image Transformer", arXiv:1802.05751) and
+vectors. For long samples `attention` may be sparse: local, or alternately local and strided (Child et al., "Generating
+long sequences with sparse transformers", arXiv:1904.10509).
 """
 
 from __future__ import annotations
@@ -18,98 +18,112 @@ from torch import Tensor, nn
 from ...errors import ConfigError
 from ...layout import Layout
 from ...likelihoods import SUPPORTS, AnyLikelihood, Likelihood, likelihood_of
-from ...nets.attention import Attention, Cache, Rotary, SwiGLU, require_heads
+from ...nets.attention import Attention, KVCache, Rotary, SwiGLU, require_heads
 from ...nets.causal import shift
 from ...nets.init import zero_init
-from ...nets.sparse_attention import All, Every, Last, Pattern
+from ...nets.sparse_attention import Full, Local, Pattern, Strided
 from ...samplers.ancestral import Step
 from ...spaces import Space
 from .. import FamilyConfig, families
-from .model import Autoregressive, kept
+from .model import Autoregressive, masked
 from .raster import positions, raster
 
 
 class Block(nn.Module):
-    """Attention, then a gated layer, each on normalised tokens and added to what came in."""
+    """Attention, then a gated feed-forward layer, each on normalised tokens and with a residual."""
 
-    def __init__(self, width: int, heads: int, inner: int, rotary: Rotary, pattern: Pattern) -> None:
+    def __init__(self, width: int, heads: int, hidden: int, rotary: Rotary, pattern: Pattern) -> None:
         super().__init__()
-        self.before_attention, self.before_layer = nn.RMSNorm(width), nn.RMSNorm(width)
+        self.attention_norm, self.feedforward_norm = nn.RMSNorm(width), nn.RMSNorm(width)
         self.attention = Attention(width, heads, bias=False, rotary=rotary, pattern=pattern)
-        self.layer = SwiGLU(width, inner)
+        self.feedforward = SwiGLU(width, hidden)
 
-    def forward(self, x: Tensor, keep: Tensor | None = None) -> Tensor:
-        """Tokens (B, T, width); `keep` (B, 1, width) multiplies what is added to them."""
-        x = x + kept(self.attention(self.before_attention(x)), keep)
-        return x + kept(self.layer(self.before_layer(x)), keep)
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Tokens (B, T, width) to tokens; `mask` (B, 1, width) multiplies what is added to them."""
+        x = x + masked(self.attention(self.attention_norm(x)), mask)
+        return x + masked(self.feedforward(self.feedforward_norm(x)), mask)
 
-    def following(self, x: Tensor, cache: Cache) -> Tensor:
-        """The next token (B, 1, width), and those before it in the cache."""
-        x = x + self.attention.following(self.before_attention(x), cache)
-        return x + self.layer(self.before_layer(x))
+    def step(self, x: Tensor, cache: KVCache) -> Tensor:
+        """The same for the next token alone, (B, 1, width), given the cache of those before."""
+        x = x + self.attention.step(self.attention_norm(x), cache)
+        return x + self.feedforward(self.feedforward_norm(x))
 
 
 class Decoder(nn.Module):
     """The network: inputs (B, D, K) and context (B, C) to parameters (B, D, P).
 
-    Token i is the number before i, at the place of i, and the condition; the first one has no number.
+    Token i embeds feature i - 1, the position of feature i, and the context; the first token has no feature.
 
     Args:
-        places: (D, A), where each number is on each axis of its space.
+        positions: (D, A), of each feature on each axis of its space.
         context_features: C, features of the context.
-        law: of each number.
+        likelihood: of each feature.
         config: sizes.
     """
 
     blocks: Any  # a list of blocks
 
-    def __init__(self, places: Tensor, context_features: int, law: Likelihood, config: TransformerConfig) -> None:
+    def __init__(
+        self, positions: Tensor, context_features: int, likelihood: Likelihood, config: TransformerConfig
+    ) -> None:
         super().__init__()
-        self.heads, self.tokens, self.dropout = config.heads, len(places), config.dropout
+        self.heads, self.tokens, self.dropout = config.heads, len(positions), config.dropout
         width = config.width
-        self.dropped = (config.depth, width)
-        self.enter = nn.Linear(law.embed_dim, width, bias=False)
-        self.condition = nn.Linear(context_features, width, bias=False) if context_features else None
-        self.places = nn.Parameter(0.02 * torch.randn(self.tokens, width))
-        rotary = Rotary(places, width // config.heads)
-        inner = int(config.expansion * width)
+        self.dropout_shape = (config.depth, width)
+        self.embed = nn.Linear(likelihood.embed_dim, width, bias=False)
+        self.context_proj = nn.Linear(context_features, width, bias=False) if context_features else None
+        self.positions = nn.Parameter(0.02 * torch.randn(self.tokens, width))
+        rotary = Rotary(positions, width // config.heads)
+        hidden = int(config.expansion * width)
         patterns = [config.pattern(layer) for layer in range(config.depth)]
-        self.blocks = nn.ModuleList(Block(width, config.heads, inner, rotary, pattern) for pattern in patterns)
+        self.blocks = nn.ModuleList(Block(width, config.heads, hidden, rotary, pattern) for pattern in patterns)
         self.norm = nn.RMSNorm(width)
-        self.leave = zero_init(nn.Linear(width, law.parameters))
+        self.head = zero_init(nn.Linear(width, likelihood.parameters))
 
-    def forward(self, inputs: Tensor, context: Tensor | None, keep: Tensor | None = None) -> Tensor:
-        """Parameters (B, D, P); `keep` (B, *dropped) multiplies what blocks add."""
-        tokens = self._steered(shift(self.enter(inputs), 1) + self.places, context)
-        masks = [None] * len(self.blocks) if keep is None else keep[:, :, None].unbind(1)
+    def extra_repr(self) -> str:
+        return f"tokens={self.tokens}, dropout={self.dropout}"
+
+    def forward(self, inputs: Tensor, context: Tensor | None, mask: Tensor | None = None) -> Tensor:
+        """Parameters (B, D, P); `mask` (B, *dropout_shape) multiplies what blocks add."""
+        tokens = self._conditioned(shift(self.embed(inputs), 1) + self.positions, context)
+        masks = [None] * len(self.blocks) if mask is None else mask[:, :, None].unbind(1)
         for block, each in zip(self.blocks, masks, strict=True):
             tokens = block(tokens, each)
-        return self.leave(self.norm(tokens))
+        return self.head(self.norm(tokens))
 
-    def _steered(self, tokens: Tensor, context: Tensor | None) -> Tensor:
-        """Tokens (B, T, width) that know the condition."""
-        return tokens if self.condition is None else tokens + self.condition(context)[:, None]
+    def _conditioned(self, tokens: Tensor, context: Tensor | None) -> Tensor:
+        """Tokens (B, T, width) with the context added."""
+        return tokens if self.context_proj is None else tokens + self.context_proj(context)[:, None]
 
     def steps(self, context: Tensor | None, like: Tensor) -> Step:
-        """Draw with keys and values of earlier tokens remembered (`Incremental`)."""
-        features = self.places.shape[1] // self.heads
-        caches = [Cache(like, self.heads, self.tokens, features) for _ in self.blocks]
+        """Draw with the keys and values of earlier tokens kept (`Incremental`)."""
+        head_dim = self.positions.shape[1] // self.heads
+        caches = [KVCache(like, self.heads, self.tokens, head_dim) for _ in self.blocks]
 
         def step(previous: Tensor | None) -> Tensor:
-            place = self.places[caches[0].filled].expand(like.shape[0], 1, -1)
-            token = self._steered(place if previous is None else place + self.enter(previous)[:, None], context)
+            position = self.positions[caches[0].filled].expand(like.shape[0], 1, -1)
+            token = position if previous is None else position + self.embed(previous)[:, None]
+            token = self._conditioned(token, context)
             for block, cache in zip(self.blocks, caches, strict=True):
-                token = block.following(token, cache)
-            return self.leave(self.norm(token))[:, 0]
+                token = block.step(token, cache)
+            return self.head(self.norm(token))[:, 0]
 
         return step
 
 
 @families.register("transformer")
 class TransformerConfig(FamilyConfig):
-    """Decoder-only transformer."""
+    """Decoder-only transformer.
 
-    summary: ClassVar[str] = "each number a token that attends to all before it"
+    >>> from maquette.core.noise import KeyedNoise
+    >>> from maquette.core.spaces import Sequence
+    >>> model = TransformerConfig(width=16, depth=2, heads=2).build(Sequence(length=8, vocabulary=5))
+    >>> x = model.sample(2, noise=KeyedNoise(0, torch.arange(2)))
+    >>> x.shape, model.log_prob(x).shape
+    (torch.Size([2, 8]), torch.Size([2]))
+    """
+
+    summary: ClassVar[str] = "each feature a token that attends to all before it"
     reference: ClassVar[str] = "Vaswani et al., arXiv:1706.03762; Child et al., arXiv:1904.10509"
     spaces: ClassVar[tuple[str, ...]] = ("vector", "field", "sequence", "product")
     supports: ClassVar[tuple[str, ...]] = ("binary", "levels", "interval", "real")
@@ -118,15 +132,19 @@ class TransformerConfig(FamilyConfig):
     kind: Literal["transformer"] = "transformer"
     width: int = Described(default=256, ge=2, description="width of a token")
     depth: int = Described(default=8, ge=1, description="blocks")
-    heads: int = Described(default=8, ge=1, description="attention heads; they divide `width` into even parts")
-    expansion: float = Described(default=8 / 3, gt=0, description="inner width of the gated layer over `width`")
+    heads: int = Described(default=8, ge=1, description="attention heads; `width` / `heads` must be even")
+    expansion: float = Described(default=8 / 3, gt=0, description="hidden width of the feed-forward layer over `width`")
     attention: Literal["full", "local", "strided"] = Described(
         default="full",
-        description="numbers that a block sees: all before; the last `window`; or, strided, blocks see these and every "
-        "`window`-th before in turn",
+        description="tokens that a token attends to: all before; the last `window`; or, in alternate blocks, the last "
+        "`window` and every `window`-th before",
     )
-    window: int = Described(default=128, ge=1, description="tokens that local attention sees; the stride, if strided")
-    dropout: float = Described(default=0.0, ge=0, lt=1, description="share of a block's features dropped in training")
+    window: int = Described(
+        default=128, ge=1, description="tokens that local attention sees; also the stride of strided attention"
+    )
+    dropout: float = Described(
+        default=0.0, ge=0, lt=1, description="probability with which a block's features are dropped in training"
+    )
     likelihood: AnyLikelihood | None = None
 
     def build(self, space: Space, condition: Space | None = None) -> Autoregressive:
@@ -134,20 +152,21 @@ class TransformerConfig(FamilyConfig):
         require_heads("transformer", self.width, self.heads)
         if self.width // self.heads % 2:
             raise ConfigError(
-                f"transformer: {self.heads} heads leave an odd part of a width of {self.width} to each, "
-                "of which pairs cannot be turned; change either."
+                f"transformer: a width of {self.width} gives each of {self.heads} heads an odd number of features, "
+                "but rotary positions need pairs; change either."
             )
         if layout.features < 2:
-            raise ConfigError("transformer: expected at least 2 numbers per sample, found 1; use fvsbn.")
-        law: Any = likelihood_of(layout.support, self.likelihood)
+            raise ConfigError("transformer: expected at least 2 features per sample, found 1; use fvsbn.")
+        likelihood = likelihood_of(layout.support, self.likelihood)
         order = raster(space)
-        return Autoregressive(layout, law, Decoder(positions(space)[order], layout.context_features, law, self), order)
+        network = Decoder(positions(space)[order], layout.context_features, likelihood, self)
+        return Autoregressive(layout, likelihood, network, order)
 
     def pattern(self, layer: int) -> Pattern:
-        """What a block's tokens see."""
+        """Which tokens a block attends to."""
         if self.attention == "full":
-            return All()
-        return Every(self.window) if self.attention == "strided" and layer % 2 else Last(self.window)
+            return Full()
+        return Strided(self.window) if self.attention == "strided" and layer % 2 else Local(self.window)
 
     @classmethod
     def example(cls) -> TransformerConfig:

@@ -1,4 +1,4 @@
-"""Every registered law of single numbers keeps the laws of such; closed forms, extremes, and what they refuse."""
+"""Every registered likelihood keeps the laws of likelihoods; closed forms, extremes, and what they refuse."""
 
 import math
 
@@ -7,14 +7,14 @@ import torch
 from maquette.core.errors import ConfigError
 from maquette.core.likelihoods import Likelihood, likelihood_of, likelihoods
 from maquette.core.likelihoods.beta import Beta, BetaConfig
-from maquette.core.likelihoods.interval import EDGE, Unit
+from maquette.core.likelihoods.interval import EDGE, UnitInterval
 from maquette.core.likelihoods.logistic import LogisticMixture
 from maquette.core.likelihoods.logit_normal import LogitNormal, LogitNormalConfig
 from maquette.core.likelihoods.mixture import Mixture
 from maquette.core.likelihoods.truncated_normal import TruncatedNormal
 from maquette.core.spaces import Interval, Torus
 from maquette.core.testing.bench import keyed
-from maquette.core.testing.likelihoods import LAWS, SUPPORTS, cases, masses, numbers
+from maquette.core.testing.likelihoods import LAWS, SUPPORTS, cases, grid, masses
 
 EVERY = [
     pytest.param(*case, id=f"{name}-{number}")
@@ -31,21 +31,23 @@ def test_law(law, likelihood, support):
 
 @pytest.mark.parametrize(("name", "config"), list(likelihoods.items()))
 def test_another_support_is_refused_in_a_sentence(name, config):
-    with pytest.raises(ConfigError, match=f"{name}: a law of .* numbers, found torus ones"):
+    with pytest.raises(ConfigError, match=f"{name}: a distribution of .* values, found torus ones"):
         likelihood_of(Torus(), config())
+    with pytest.raises(ConfigError, match="found torus ones"):
+        config().build(Torus())
 
 
-def test_every_support_but_the_torus_has_one_usual_law():
+def test_every_support_but_the_torus_has_one_default_likelihood():
     for support in SUPPORTS:
-        assert sum(isinstance(support, config.usual) for _, config in likelihoods.items()) == 1
+        assert sum(isinstance(support, config.default_for) for _, config in likelihoods.items()) == 1
         assert isinstance(likelihood_of(support), Likelihood)
-    with pytest.raises(ConfigError, match="no usual law of torus numbers"):
+    with pytest.raises(ConfigError, match="no default likelihood of torus values"):
         likelihood_of(Torus())
 
 
 # --- closed forms -------------------------------------------------------------------------------------
 
-UNIT = Unit(-1.0, 3.0)
+UNIT = UnitInterval(-1.0, 3.0)
 X = torch.tensor([-0.9, 0.0, 0.7, 2.5], dtype=torch.float64)
 
 
@@ -54,8 +56,8 @@ def given(*values):
 
 
 def test_beta_is_that_of_torch():
-    law = torch.distributions.Beta(torch.tensor(2.0).double(), torch.tensor(0.5).double())
-    expected = law.log_prob((X + 1) / 4) - math.log(4)
+    beta = torch.distributions.Beta(torch.tensor(2.0).double(), torch.tensor(0.5).double())
+    expected = beta.log_prob((X + 1) / 4) - math.log(4)
     torch.testing.assert_close(Mixture(Beta(UNIT), 1).log_prob(given(0, math.log(2.0), math.log(0.5)), X), expected)
 
 
@@ -78,11 +80,11 @@ def test_truncated_normal_is_a_normal_over_its_mass():
     ("config", "values"),
     [(BetaConfig(), (0, math.log(0.02), math.log(0.5))), (LogitNormalConfig(), (0, -20.0, math.log(4)))],
 )
-def test_mass_beyond_the_edge_is_kept_in_the_sliver(config, values):
-    """A sample at the very end scores the mean density of the sliver, and nothing of the total is lost."""
-    law, parameters = config.build(Interval()), torch.tensor(values, dtype=torch.float64)
-    _, mass = masses(law, Interval(), parameters)
-    drawn = law.draw(parameters.expand(4000, -1), keyed(4000).uniform("u", (law.uniforms,)))
+def test_mass_beyond_the_edge_is_kept_in_the_end_cell(config, values):
+    """A sample at the very end scores the mean density of the end cell, and nothing of the total is lost."""
+    likelihood, parameters = config.build(Interval()), torch.tensor(values, dtype=torch.float64)
+    _, mass = masses(likelihood, Interval(), parameters)
+    drawn = likelihood.draw(parameters.expand(4000, -1), keyed(4000).uniform("u", (likelihood.uniforms,)))
     assert mass[0] > 0.5
     assert (drawn < EDGE).double().mean().item() == pytest.approx(mass[0].item(), abs=4 * 0.5 / math.sqrt(4000))
     assert mass.sum().item() == pytest.approx(1, abs=1e-5)
@@ -90,9 +92,9 @@ def test_mass_beyond_the_edge_is_kept_in_the_sliver(config, values):
 
 def test_sharp_logistics_keep_their_precision():
     """Far from every component a level's log-mass falls linearly, where a difference of sigmoids would be zero."""
-    law = LogisticMixture(256, 1)
+    likelihood = LogisticMixture(256, 1)
     parameters = torch.tensor([0.0, -0.5, -7.0])
-    score = law.log_prob(parameters.expand(3, -1), torch.tensor([200, 210, 220]))
+    score = likelihood.log_prob(parameters.expand(3, -1), torch.tensor([200, 210, 220]))
     slope = -2 / 255 * math.exp(7) * 10
     torch.testing.assert_close(score.diff(), torch.tensor([slope, slope]), rtol=1e-4, atol=0)
 
@@ -105,18 +107,20 @@ def test_logistic_masses_sum_to_one_in_float32(log_scale):
 
 @pytest.mark.parametrize("log_scale", [-100.0, 100.0])
 def test_the_mean_of_logit_normals_holds_at_the_least_and_largest_scale(log_scale):
-    law = LogitNormal(Unit(0.0, 1.0))
-    means, scale = law.shapes(torch.linspace(-20, 20, 41, dtype=torch.float64), torch.tensor(log_scale).double())
+    likelihood = LogitNormal(UnitInterval(0.0, 1.0))
+    means, scale = likelihood.constrain(
+        torch.linspace(-20, 20, 41, dtype=torch.float64), torch.tensor(log_scale).double()
+    )
     z = torch.linspace(-9, 9, 20_001, dtype=torch.float64)
     expected = torch.sigmoid(means[:, None] + scale * z) @ torch.softmax(-0.5 * z.square(), 0)
-    torch.testing.assert_close(law.mean(means, scale.expand(41)), expected, rtol=0, atol=1e-6)
+    torch.testing.assert_close(likelihood.mean(means, scale.expand(41)), expected, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("one", [-100.0, 5.9, 7.9, 100.0])
-@pytest.mark.parametrize("two", [-100.0, 5.9, 7.9, 100.0])
-def test_beta_masses_sum_to_one_in_float32(one, two):
-    """Also for the flattest and sharpest shapes, whose normalisation is a small difference of large numbers."""
-    x, measure = numbers(Interval())
-    given = torch.tensor([0.0, one, two]).expand(len(x), -1)
+@pytest.mark.parametrize("log_alpha", [-100.0, 5.9, 7.9, 100.0])
+@pytest.mark.parametrize("log_beta", [-100.0, 5.9, 7.9, 100.0])
+def test_beta_masses_sum_to_one_in_float32(log_alpha, log_beta):
+    """Also for the extreme parameters, whose normalisation is a small difference of large numbers."""
+    x, measure = grid(Interval())
+    given = torch.tensor([0.0, log_alpha, log_beta]).expand(len(x), -1)
     total = (measure * BetaConfig().build(Interval()).log_prob(given, x.float()).exp()).sum()
     assert total.item() == pytest.approx(1, abs=5e-4)

@@ -1,20 +1,20 @@
-"""Rotary positions, what tokens see, and the cache of keys and values."""
+"""Rotary positions, patterns of attention, and the cache of keys and values."""
 
 import pytest
 import torch
-from maquette.core.nets.attention import Attention, Cache, Rotary
-from maquette.core.nets.sparse_attention import All, Every, Last
+from maquette.core.nets.attention import Attention, KVCache, Rotary
+from maquette.core.nets.sparse_attention import Full, Local, Strided
 from torch.nn import functional as F
 
 
 def products(positions):
-    """Of every pair of the same two vectors, turned to the positions."""
+    """Of every pair of the same two vectors, rotated to the positions."""
     rotary = Rotary(positions, 8).double()
     q, k = (x.expand(1, 1, len(positions), 8) for x in torch.randn(2, 1, 1, 1, 8, dtype=torch.float64))
     return (rotary(q) @ rotary(k).transpose(2, 3))[0, 0]
 
 
-def test_rotary_products_depend_on_distances_alone():
+def test_rotary_products_depend_on_distances_only():
     found = products(torch.arange(6)[:, None])
     for distance in range(-5, 6):
         diagonal = found.diagonal(distance)
@@ -32,7 +32,7 @@ def test_rotary_products_on_a_grid_depend_on_the_distance_along_each_axis():
     assert abs(found[0, 1] - found[0, 4]) > 1e-3  # one step along either axis
 
 
-PATTERNS = [All(), *(kind(size) for kind in (Last, Every) for size in (1, 2, 3, 4, 7, 9))]
+PATTERNS = [Full(), *(kind(size) for kind in (Local, Strided) for size in (1, 2, 3, 4, 7, 9))]
 
 
 @pytest.mark.parametrize("pattern", PATTERNS, ids=str)
@@ -41,19 +41,19 @@ def test_a_pattern_in_blocks_is_dense_attention_under_its_mask(pattern, tokens):
     q, k, v = torch.randn(3, 2, 3, tokens, 4, dtype=torch.float64)
     mask = torch.zeros(tokens, tokens, dtype=torch.bool)
     for token in range(tokens):
-        mask[token, pattern.seen(token)] = True
+        mask[token, pattern.visible(token)] = True
     assert mask.diagonal().all()
     assert not mask.triu(1).any()
     expected = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
     torch.testing.assert_close(pattern(q, k, v), expected, rtol=0, atol=1e-13)
 
 
-def test_patterns_see_what_they_are_called():
-    seen = {pattern: list(range(12))[pattern.seen(8)] for pattern in (All(), Last(3), Every(3))}
-    assert seen == {All(): [0, 1, 2, 3, 4, 5, 6, 7, 8], Last(3): [6, 7, 8], Every(3): [2, 5, 8]}
+def test_patterns_attend_to_what_they_are_called():
+    found = {pattern: list(range(12))[pattern.visible(8)] for pattern in (Full(), Local(3), Strided(3))}
+    assert found == {Full(): [0, 1, 2, 3, 4, 5, 6, 7, 8], Local(3): [6, 7, 8], Strided(3): [2, 5, 8]}
 
 
-@pytest.mark.parametrize("pattern", [Last(16), Every(128)], ids=str)
+@pytest.mark.parametrize("pattern", [Local(16), Strided(128)], ids=str)
 def test_sparse_attention_holds_no_square_of_the_length(pattern):
     """The largest tensor of a pass over 2,048 tokens, by the operations that torch runs."""
     sizes = []
@@ -74,6 +74,6 @@ def test_sparse_attention_holds_no_square_of_the_length(pattern):
 def test_the_cache_gives_what_all_tokens_at_once_give(pattern):
     attention = Attention(8, 2, rotary=Rotary(torch.arange(7)[:, None], 4), pattern=pattern).double()
     x = torch.randn(3, 7, 8, dtype=torch.float64)
-    cache = Cache(x, 2, 7, 4)
-    pieces = [attention.following(x[:, [place]], cache) for place in range(7)]
+    cache = KVCache(x, 2, 7, 4)
+    pieces = [attention.step(x[:, [token]], cache) for token in range(7)]
     torch.testing.assert_close(torch.cat(pieces, dim=1), attention(x), rtol=0, atol=1e-13)

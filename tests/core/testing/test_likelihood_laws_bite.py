@@ -1,4 +1,4 @@
-"""The laws of laws of single numbers bite: each is broken by a coin that breaks it, and only then."""
+"""The laws of likelihoods bite: a Bernoulli distribution with a fault breaks its law, and a correct one breaks none."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from maquette.core.testing.likelihoods import LAWS
 
 
 @dataclass(frozen=True)
-class Coin(Bernoulli):
+class FaultyBernoulli(Bernoulli):
     fault: str = ""
 
     def embed(self, x, like):
@@ -42,8 +42,8 @@ class Coin(Bernoulli):
 
 
 @pytest.mark.parametrize("law", LAWS)
-def test_a_fair_coin_breaks_none(law):
-    LAWS[law](Coin(), Binary())
+def test_a_correct_likelihood_breaks_none(law):
+    LAWS[law](FaultyBernoulli(), Binary())
 
 
 @pytest.mark.parametrize(
@@ -61,6 +61,6 @@ def test_a_fair_coin_breaks_none(law):
         ("embed", "double"),
     ],
 )
-def test_a_coin_at_fault_breaks_its_law(law, fault):
+def test_a_fault_breaks_its_law(law, fault):
     with pytest.raises(AssertionError):
-        LAWS[law](Coin(fault=fault), Binary())
+        LAWS[law](FaultyBernoulli(fault=fault), Binary())

@@ -28,7 +28,7 @@ VARIANTS = {
     "made-masks": MADEConfig(hidden=(16,), masks=3),
 }
 MIXTURES = {name: VARIANTS[name] for name in ("nade-orders", "made-orders", "made-masks")}
-PLACES = [
+SPACES = [
     (Vector(dim=4, support=Binary()), Vector(dim=2)),
     (Field(channels=2, grid=(2, 2), support=Levels(count=3)), None),
     (Product(parts={"a": Vector(dim=1), "b": Field(channels=1, grid=(2, 2))}), Vector(dim=1, support=Levels(count=3))),
@@ -48,10 +48,10 @@ def test_masses_of_1024_states_sum_to_one(name, condition):
 
 
 @pytest.mark.parametrize("name", [name for name in VARIANTS if name not in ("fvsbn", "nade", "made")])
-@pytest.mark.parametrize("place", range(len(PLACES)))
-def test_every_variant_keeps_the_laws(name, place):
-    for law in applicable(VARIANTS[name], *PLACES[place]):
-        LAWS[law].check(VARIANTS[name], *PLACES[place])
+@pytest.mark.parametrize("case", range(len(SPACES)))
+def test_every_variant_keeps_the_laws(name, case):
+    for law in applicable(VARIANTS[name], *SPACES[case]):
+        LAWS[law].check(VARIANTS[name], *SPACES[case])
 
 
 # --- the papers' own recursions -----------------------------------------------------------------------
@@ -62,9 +62,9 @@ def test_nade_is_the_recursion_of_the_paper():
     model = shaken(NADEConfig(hidden=(7,)), space, Vector(dim=2))
     network, x, c = model.network, draw(space, 3, 1), draw(Vector(dim=2), 3, 2)
     expected = torch.zeros(3, dtype=torch.float64)
-    a = network.bias + c @ network.condition.weight.T
+    a = network.bias + c @ network.context_proj.weight.T
     for i in range(5):
-        p = torch.sigmoid(torch.sigmoid(a) @ network.leave[i, :, 0] + network.offset[i, 0])
+        p = torch.sigmoid(torch.sigmoid(a) @ network.output_weight[i, :, 0] + network.output_bias[i, 0])
         expected += torch.where(x[:, i] == 1, p, 1 - p).log()
         if i < 4:
             a = a + x[:, i, None] * network.weight[i]
@@ -72,7 +72,7 @@ def test_nade_is_the_recursion_of_the_paper():
 
 
 def test_real_nade_with_mixtures():
-    """RNADE: a mixture of Gaussians for each number, whose parameters are linear in the hidden units."""
+    """RNADE: a mixture of Gaussians for each feature, whose parameters are linear in the hidden units."""
     config = NADEConfig(hidden=(7,), likelihood=GaussianMixtureConfig(components=3))
     model, x = shaken(config, Vector(dim=3), None), draw(Vector(dim=3), 4, 1)
     parameters = model.conditionals(x)
@@ -88,10 +88,10 @@ def test_the_jacobian_of_made_is_strictly_triangular_in_its_order(direct):
     ordered = jacobian[model.order][:, model.order]
     assert torch.equal(ordered.triu(), torch.zeros(6, 6, dtype=torch.float64))
     below = torch.ones(6, 6).tril(-1).bool()
-    assert (ordered[below] != 0).all(), "some number does not see all before it"
+    assert (ordered[below] != 0).all(), "some feature does not see all before it"
 
 
-def test_masked_weights_lie_between_units_of_rising_reach():
+def test_masked_weights_connect_units_of_rising_degree():
     layer = MaskedLinear(3, 2)
     weight = layer.masked_weight(torch.tensor([0, 1, 2]), torch.tensor([1, 0]))
     assert torch.equal(weight != 0, torch.tensor([[True, True, False], [True, False, False]]))
@@ -99,9 +99,9 @@ def test_masked_weights_lie_between_units_of_rising_reach():
     torch.testing.assert_close(layer(x, torch.tensor([0, 1, 2]), torch.tensor([1, 0])), x @ weight.T + layer.bias)
 
 
-@pytest.mark.parametrize(("least", "most", "units"), [(1, 9, 9), (1, 9, 100), (0, 3, 4), (0, 0, 5)])
-def test_reaches_leave_none_out(least, most, units):
-    assert sorted(set(evenly_spaced_degrees(least, most, units).tolist())) == list(range(least, most + 1))
+@pytest.mark.parametrize(("lowest", "highest", "units"), [(1, 9, 9), (1, 9, 100), (0, 3, 4), (0, 0, 5)])
+def test_degrees_leave_none_out(lowest, highest, units):
+    assert sorted(set(evenly_spaced_degrees(lowest, highest, units).tolist())) == list(range(lowest, highest + 1))
 
 
 # --- mixtures over orders -----------------------------------------------------------------------------
@@ -123,29 +123,29 @@ def test_the_density_is_the_mean_over_orders_that_differ(name):
 
 
 @pytest.mark.parametrize("name", MIXTURES)
-def test_each_sample_is_that_of_the_member_its_lot_names(name):
+def test_each_sample_is_that_of_its_random_member(name):
     model, n = shaken(MIXTURES[name], Vector(dim=6, support=Binary()), None), 300
     with torch.no_grad():
         x = model.sample(n, noise=keyed(n))
-        lots = (3 * keyed(n).uniform("member")).long()
+        chosen = (3 * keyed(n).uniform("member")).long()
         for m in range(3):
             own = model.member(m).sample(n, noise=keyed(n))
-            assert torch.equal(x[lots == m], own[lots == m])
-            assert (lots == m).sum() > n / 6
+            assert torch.equal(x[chosen == m], own[chosen == m])
+            assert (chosen == m).sum() > n / 6
 
 
-def test_a_mask_by_lot_for_every_sample_bounds_the_mixture():
+def test_the_loss_under_random_masks_bounds_the_mixture():
     space = Vector(dim=6, support=Binary())
     model, x = shaken(VARIANTS["made-orders"], space, None), draw(space, 50, 1)
-    lots = (3 * keyed(50).uniform("member")).long()
+    chosen = (3 * keyed(50).uniform("member")).long()
     losses = model.stages()[0].players[0].objective(Batch(x, None, torch.arange(50)), keyed(50)).losses
     members = torch.stack([-model.member(m).log_prob(x) / 6 for m in range(3)])
-    torch.testing.assert_close(losses, members.gather(0, lots[None])[0])
+    torch.testing.assert_close(losses, members.gather(0, chosen[None])[0])
     assert (members.mean(0) >= -model.log_prob(x) / 6).all()
 
 
 def test_order_agnostic_training_scores_all_orders_alike():
-    """For 3 numbers there are 6 orders; a sample's loss is its score in one of them, each as often as the others."""
+    """For 3 features there are 6 orders; a sample's loss is its score in one of them, each as often as the others."""
     space, n = Vector(dim=3, support=Binary()), 3000
     model = shaken(NADEConfig(hidden=(8,), orders=2), space, None)
     x = torch.tensor([[1.0, 0.0, 1.0]], dtype=torch.float64).expand(n, -1)
@@ -162,7 +162,7 @@ def test_order_agnostic_training_scores_all_orders_alike():
 
 @pytest.mark.parametrize(("name", "learns"), [("fvsbn", False), ("nade", True), ("made", True), ("nade-orders", True)])
 def test_hidden_units_are_needed_to_learn_a_parity(name, learns):
-    """Two fair coins and whether they agree: log 4 nats; no generalised linear model finds the third number's law."""
+    """Two fair coins and whether they agree: log 4 nats; no generalised linear model finds the third conditional."""
     x = torch.tensor([[0, 0, 1], [0, 1, 0], [1, 0, 0], [1, 1, 1]], dtype=torch.float32).repeat(16, 1)
     torch.manual_seed(1)
     model = VARIANTS[name].build(Vector(dim=3, support=Binary()))
@@ -179,12 +179,16 @@ def test_hidden_units_are_needed_to_learn_a_parity(name, learns):
 @pytest.mark.parametrize(
     ("config", "space", "sentence"),
     [
-        (NADEConfig(orders=4), Vector(dim=1), "nade: 4 orders need at least 2 numbers per sample, found 1"),
-        (MADEConfig(), Vector(dim=1), "made: one number without a condition leaves nothing to be seen; use fvsbn"),
+        (NADEConfig(orders=4), Vector(dim=1), "nade: 4 orders need at least 2 features per sample, found 1"),
+        (
+            MADEConfig(),
+            Vector(dim=1),
+            "made: one feature without a condition leaves the network without inputs; use fvsbn",
+        ),
         (
             MADEConfig(likelihood=GaussianMixtureConfig()),
             Vector(dim=3, support=Binary()),
-            "gaussian-mixture: a law of real numbers, found binary ones",
+            "gaussian-mixture: a distribution of real values, found binary ones",
         ),
         (
             NADEConfig(),

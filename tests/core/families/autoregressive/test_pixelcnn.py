@@ -1,4 +1,4 @@
-"""What is special about PixelCNN: no blind spot, channels in turn, wrapped rows."""
+"""What is special about PixelCNN: no blind spot, channels in turn, periodic rows, skips."""
 
 import pytest
 import torch
@@ -9,11 +9,11 @@ from maquette.core.likelihoods.logistic import LogisticMixtureConfig
 from maquette.core.spaces import Binary, Field, Levels, Real, Vector
 from maquette.core.testing.bench import keyed, shaken
 
-SMALL = PixelCNNConfig(features=4, depth=3, kernel=3, first=3)
+SMALL = PixelCNNConfig(channels=4, depth=3, kernel=3, first_kernel=3)
 
 
 def jacobian(model, space):
-    """Of the sum of each number's parameters by all numbers, (D, D), both in the order of drawing."""
+    """Of the sum of each feature's parameters by all features, (D, D), both in the order of drawing."""
     x = torch.randn(1, *space.shape, dtype=torch.float64)
     found = torch.autograd.functional.jacobian(lambda x: model.conditionals(x)[0].sum(1), x)
     return found.reshape(len(model.order), -1)[model.order][:, model.order]
@@ -21,8 +21,8 @@ def jacobian(model, space):
 
 @pytest.mark.parametrize("grid", [(5, 5), (1, 6)])
 @pytest.mark.parametrize("channels", [1, 2])
-def test_every_number_sees_all_before_it_and_none_behind(grid, channels):
-    """Exactly zero above the diagonal; below it nothing is missed, within reach of a few layers of side 3."""
+def test_every_feature_sees_all_before_it_and_none_after(grid, channels):
+    """Exactly zero above the diagonal; below it nothing is missed, within the receptive field of a few layers."""
     space = Field(channels=channels, grid=grid, support=Real())
     found = jacobian(shaken(SMALL.model_copy(update={"depth": 6}), space, None), space)
     size = len(found)
@@ -30,12 +30,12 @@ def test_every_number_sees_all_before_it_and_none_behind(grid, channels):
     assert (found[torch.tril_indices(size, size, -1).unbind()] != 0).all()
 
 
-def test_the_cells_of_a_row_are_drawn_with_their_channels_in_turn():
+def test_the_pixels_of_a_row_are_drawn_with_their_channels_in_turn():
     assert raster(Field(channels=2, grid=(2, 2))).tolist() == [0, 4, 1, 5, 2, 6, 3, 7]
 
 
 def test_periodic_rows_wrap_above():
-    """The last cell of a row above is the neighbour of the first one below, if and only if the axis wraps."""
+    """The last pixel of a row above is the neighbour of the first one below, if and only if the axis wraps."""
     config = SMALL.model_copy(update={"depth": 1})
     for periodic in (False, True):
         space = Field(channels=1, grid=(3, 9), periodic=(False, periodic))
@@ -43,7 +43,7 @@ def test_periodic_rows_wrap_above():
         assert (found[9, 8] != 0) == periodic
 
 
-def test_pixelcnn_plus_plus_draws_levels_and_scores_them():
+def test_logistic_mixtures_draw_levels_and_score_them():
     config = SMALL.model_copy(update={"skips": True, "likelihood": LogisticMixtureConfig(components=3)})
     model = shaken(config, Field(channels=3, grid=(4, 4), support=Levels(count=256)), Vector(dim=2))
     c = torch.randn(5, 2, dtype=torch.float64)
@@ -66,7 +66,11 @@ def test_skips_reach_back_over_the_middle():
         (SMALL, Field(channels=1, grid=(7,)), "found one of 1"),
         (SMALL, Field(channels=3, grid=()), "found one of 0"),
         (PixelCNNConfig(kernel=4), Field(channels=1, grid=(4, 4)), "kernel: expected an odd number.*found 4; try 5"),
-        (PixelCNNConfig(first=8), Field(channels=1, grid=(4, 4)), "first: expected an odd number.*found 8; try 9"),
+        (
+            PixelCNNConfig(first_kernel=8),
+            Field(channels=1, grid=(4, 4)),
+            "first_kernel: expected an odd number.*found 8; try 9",
+        ),
         (PixelCNNConfig(dilations=(1, 0)), Field(channels=1, grid=(4, 4)), r"distances from 1 on, found \[1, 0\]"),
     ],
 )
@@ -75,10 +79,10 @@ def test_impossible_networks_are_refused(config, space, sentence):
         config.build(space)
 
 
-def test_it_learns_that_a_cell_repeats_the_one_above():
-    """Columns of one colour have 4 bits in 16 cells: 4 ln 2 = 2.77 nats against 11.09 at the start."""
+def test_it_learns_that_a_pixel_repeats_the_one_above():
+    """Columns of one colour have 4 bits in 16 pixels: 4 ln 2 = 2.77 nats against 11.09 at the start."""
     torch.manual_seed(0)
-    model = PixelCNNConfig(features=8, depth=2, kernel=3, first=3).build(
+    model = PixelCNNConfig(channels=8, depth=2, kernel=3, first_kernel=3).build(
         Field(channels=1, grid=(4, 4), support=Binary())
     )
     context = torch.cartesian_prod(*4 * [torch.tensor([0.0, 1.0])])

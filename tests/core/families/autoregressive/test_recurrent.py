@@ -1,4 +1,4 @@
-"""Recurrent networks: the order they read in, what they see of a raster, and what they remember."""
+"""Recurrent networks: their order, the neighbours of a pixel, and long dependencies."""
 
 import math
 
@@ -31,13 +31,13 @@ def test_every_variant_keeps_the_laws(config, space, condition):
         LAWS[law].check(config, space, condition)
 
 
-def test_neighbours_lie_one_cell_back_along_every_axis():
-    """Two channels of a 2 x 3 grid: number 2 c + k is channel k of cell c; 12 stands for none."""
+def test_neighbours_are_one_pixel_back_along_every_axis():
+    """Two channels of a 2 x 3 grid: feature 2 p + k is channel k of pixel p; 12 stands for none."""
     assert neighbours(Field(channels=2, grid=(2, 3))).T.tolist() == [
         [12, 12, 12, 12, 12, 12, 0, 1, 2, 3, 4, 5],
         [12, 12, 0, 1, 2, 3, 12, 12, 6, 7, 8, 9],
     ]
-    # with one channel, the number before is the neighbour along the last axis
+    # with one channel, the feature before is the neighbour along the last axis
     assert neighbours(Field(channels=1, grid=(3, 2))).T.tolist() == [[6, 6, 0, 1, 2, 3]]
     assert neighbours(Field(channels=1, grid=(4,))).shape == (4, 0)
 
@@ -47,9 +47,9 @@ def test_fields_are_read_pixel_by_pixel():
 
 
 def test_the_pixel_above_is_seen_directly():
-    """With the state cut off, a law still hears of the pixel above."""
+    """Without the state, a conditional still depends on the pixel above."""
     space = Field(channels=1, grid=(3, 4))
-    for config, heard in ((RASTER, True), (RecurrentConfig(width=6), False)):
+    for config, expected in ((RASTER, True), (RecurrentConfig(width=6), False)):
         model = shaken(config, space, None)
         with torch.no_grad():
             for name, parameter in model.network.cell.named_parameters():
@@ -62,7 +62,7 @@ def test_the_pixel_above_is_seen_directly():
                     gates[1].zero_()
         x = draw(space, 1, 1).requires_grad_()
         (slope,) = torch.autograd.grad(model.conditionals(x)[0, 6].sum(), x)
-        assert (slope[0, 0, 0, 2] != 0).item() == heard
+        assert (slope[0, 0, 0, 2] != 0).item() == expected
         assert slope[0, 0, 1, 1] != 0
         assert slope[0, 0, 0, 1] == 0
 
@@ -85,7 +85,7 @@ def test_it_remembers_the_first_letter_to_the_end(cell):
 @pytest.mark.parametrize(
     ("config", "space", "sentence"),
     [
-        (GRU, Vector(dim=1), "recurrent: expected at least 2 numbers per sample, found 1; use fvsbn"),
+        (GRU, Vector(dim=1), "recurrent: expected at least 2 features per sample, found 1; use fvsbn"),
         (RASTER, Vector(dim=4), "neighbours: expected a field, found a vector"),
     ],
 )

@@ -1,4 +1,4 @@
-"""What is special about the transformer: thinned attention, positions on grids, work per token."""
+"""What is special about the transformer: sparse attention, positions on grids, work per token."""
 
 import pytest
 import torch
@@ -12,10 +12,10 @@ from maquette.core.testing.bench import keyed, shaken
 TINY = TransformerConfig(width=8, depth=1, heads=2)
 
 
-def seen_by(model, space, place, condition=None):
-    """Places of which a number's law knows."""
+def seen_by(model, space, feature, condition=None):
+    """Features on which the conditional of one feature depends."""
     x = torch.randn(1, *space.shape, dtype=torch.float64, requires_grad=True)
-    (gradient,) = torch.autograd.grad(model.conditionals(x, condition)[0, place].sum(), x)
+    (gradient,) = torch.autograd.grad(model.conditionals(x, condition)[0, feature].sum(), x)
     return (gradient.flatten() != 0).nonzero().squeeze(1).tolist()
 
 
@@ -30,13 +30,13 @@ def seen_by(model, space, place, condition=None):
     ],
 )
 def test_blocks_see_the_pattern_of_their_attention(attention, depth, expected):
-    """Token i is the number before i. Two strided blocks see all: one every third token, of which each saw the last."""
+    """Token i embeds feature i - 1. Two strided blocks see all: one every third token, of which each saw the last."""
     config = TINY.model_copy(update={"attention": attention, "depth": depth, "window": 3})
     space = Vector(dim=16)
     assert seen_by(shaken(config, space, None), space, 11) == expected
 
 
-def test_all_numbers_see_the_condition_whatever_they_see_of_each_other():
+def test_all_features_see_the_condition_whatever_they_see_of_each_other():
     config = TINY.model_copy(update={"attention": "local", "window": 1})
     model = shaken(config, Vector(dim=6), Vector(dim=1))
     c = torch.zeros(1, 1, dtype=torch.float64, requires_grad=True)
@@ -53,7 +53,7 @@ def test_positions_are_those_on_the_axes_of_the_space():
     assert positions(product).tolist() == [[0, 0], [0, 1], [1, 0]]
 
 
-def test_sampling_looks_at_every_token_once():
+def test_sampling_computes_every_token_once():
     """What makes it linear in length but for the attention to earlier tokens."""
     model = shaken(TINY, Vector(dim=30, support=Binary()), None)
     tokens = []
@@ -69,8 +69,12 @@ def test_sampling_looks_at_every_token_once():
     ("config", "space", "sentence"),
     [
         (TransformerConfig(width=10, heads=4), Vector(dim=4), "4 heads do not divide a width of 10"),
-        (TransformerConfig(width=6, heads=2), Vector(dim=4), "2 heads leave an odd part of a width of 6"),
-        (TINY, Vector(dim=1), "at least 2 numbers per sample, found 1; use fvsbn"),
+        (
+            TransformerConfig(width=6, heads=2),
+            Vector(dim=4),
+            "a width of 6 gives each of 2 heads an odd number of features",
+        ),
+        (TINY, Vector(dim=1), "at least 2 features per sample, found 1; use fvsbn"),
     ],
 )
 def test_impossible_networks_are_refused(config, space, sentence):

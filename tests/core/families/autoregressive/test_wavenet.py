@@ -1,39 +1,39 @@
-"""What is special about WaveNet: how far it sees, and that a long sequence costs no more per place."""
+"""What is special about WaveNet: its receptive field, its skips, and a cost per step that does not grow."""
 
 import pytest
 import torch
 from maquette.core.errors import ConfigError
 from maquette.core.families.autoregressive.wavenet import WaveNetConfig
-from maquette.core.nets.causal import CausalLinear
+from maquette.core.nets.causal import CausalConv1d
 from maquette.core.spaces import Binary, Field, Sequence, Vector
 from maquette.core.testing.bench import keyed, shaken
 
 
 @pytest.mark.parametrize(("depth", "stacks", "kernel"), [(3, 1, 2), (2, 2, 2), (2, 1, 3)])
-def test_it_sees_as_far_as_its_dilations_reach_and_no_farther(depth, stacks, kernel):
-    model = shaken(WaveNetConfig(features=4, depth=depth, stacks=stacks, kernel=kernel), Vector(dim=32), None)
+def test_the_receptive_field_is_that_of_its_dilations(depth, stacks, kernel):
+    model = shaken(WaveNetConfig(channels=4, depth=depth, stacks=stacks, kernel=kernel), Vector(dim=32), None)
     x = torch.randn(1, 32, dtype=torch.float64, requires_grad=True)
     (gradient,) = torch.autograd.grad(model.conditionals(x)[0, 30].sum(), x)
-    reach = kernel + stacks * (kernel**depth - 1)  # places before, by the first layer and then by every stack
+    steps = kernel + stacks * (kernel**depth - 1)  # steps before, by the first layer and then by every stack
     seen = (gradient[0] != 0).nonzero().squeeze(1).tolist()
-    assert seen == list(range(30 - reach, 30))
+    assert seen == list(range(30 - steps, 30))
 
 
-def test_sampling_looks_at_every_place_once():
-    """What makes it linear in length: all products together see as many places as the sequence has."""
-    model = shaken(WaveNetConfig(features=4, depth=3, stacks=1), Vector(dim=40, support=Binary()), None)
-    places = []
-    layers = [module for module in model.modules() if isinstance(module, CausalLinear)]
+def test_sampling_computes_every_step_once():
+    """What makes it linear in length: all layers compute as many steps as the sequence has."""
+    model = shaken(WaveNetConfig(channels=4, depth=3, stacks=1), Vector(dim=40, support=Binary()), None)
+    steps = []
+    layers = [module for module in model.modules() if isinstance(module, CausalConv1d)]
     for layer in layers:
-        layer.register_forward_hook(lambda _, inputs, output: places.append(output.shape[1]))
+        layer.register_forward_hook(lambda _, inputs, output: steps.append(output.shape[1]))
     with torch.no_grad():
         model.sample(2, noise=keyed(2))
-    assert sum(places) == 40 * len(layers)
+    assert sum(steps) == 40 * len(layers)
 
 
-def test_frames_of_several_numbers_are_drawn_number_by_number():
+def test_the_channels_of_a_step_are_drawn_in_turn():
     space = Sequence(length=4, channels=3)
-    model = shaken(WaveNetConfig(features=4, depth=2, stacks=1), space, None)
+    model = shaken(WaveNetConfig(channels=4, depth=2, stacks=1), space, None)
     x = torch.randn(1, 4, 3, dtype=torch.float64)
     found = torch.autograd.functional.jacobian(lambda x: model.conditionals(x)[0].sum(1), x).reshape(12, 12)
     assert (found.triu() == 0).all()
@@ -44,7 +44,7 @@ def test_frames_of_several_numbers_are_drawn_number_by_number():
     ("space", "sentence"),
     [
         (Field(channels=1, grid=(4, 4)), "expected a sequence or a vector, found a field; use transformer"),
-        (Vector(dim=1), "at least 2 places, found 1; use fvsbn"),
+        (Vector(dim=1), "at least 2 steps, found 1; use fvsbn"),
         (Sequence(length=4, vocabulary=3, variable=True), "variable length"),
     ],
 )
@@ -53,10 +53,10 @@ def test_impossible_spaces_are_refused(space, sentence):
         WaveNetConfig().build(space)
 
 
-def test_it_learns_a_rhythm_longer_than_its_kernel():
-    """A bit repeats after four places: 4 ln 2 = 2.77 nats in 16 places, against 11.09 at the start."""
+def test_it_learns_a_period_longer_than_its_kernel():
+    """A bit repeats after four steps: 4 ln 2 = 2.77 nats in 16 steps, against 11.09 at the start."""
     torch.manual_seed(0)
-    model = WaveNetConfig(features=8, depth=2, stacks=1).build(Sequence(length=16, vocabulary=2))
+    model = WaveNetConfig(channels=8, depth=2, stacks=1).build(Sequence(length=16, vocabulary=2))
     x = torch.cartesian_prod(*4 * [torch.arange(2)]).repeat(1, 4)
     optimizer = torch.optim.Adam(model.parameters(), 2e-2)
     for _ in range(150):

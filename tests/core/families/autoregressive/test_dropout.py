@@ -1,4 +1,4 @@
-"""Dropout of causal networks: keyed by sample, the same at all places of one, and for training alone."""
+"""Dropout of causal networks: keyed by sample, the same at all positions, and in training only."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ from maquette.core.testing.laws import LAWS
 
 SPACE = Field(channels=1, grid=(4, 4), support=Binary())
 FAMILIES = [
-    PixelCNNConfig(features=4, depth=3, kernel=3, first=3, dropout=0.5),
+    PixelCNNConfig(channels=4, depth=3, kernel=3, first_kernel=3, dropout=0.5),
     TransformerConfig(width=8, depth=2, heads=2, dropout=0.5),
 ]
 
@@ -28,7 +28,7 @@ def losses(model, index, seed=0):
     return objective(Batch(x, None, index), KeyedNoise(seed, index, dtype=torch.float64)).losses, model.log_prob(x)
 
 
-def test_what_is_dropped_depends_on_seed_and_sample_alone(config):
+def test_what_is_dropped_depends_on_seed_and_sample_only(config):
     model = shaken(config, SPACE, None)
     six, _ = losses(model, torch.arange(6))
     torch.testing.assert_close(losses(model, torch.tensor([4, 1]))[0], six[[4, 1]])
@@ -51,6 +51,6 @@ def test_a_loss_with_dropout_keeps_its_laws(config, law):
 def test_features_keep_their_mean(config):
     model = shaken(config, SPACE, None)
     objective, index = model.stages()[0].players[0].objective, torch.arange(4000)
-    (keep,) = objective._keep(KeyedNoise(0, index, dtype=torch.float64))
-    assert set(keep.unique().tolist()) == {0.0, 2.0}
-    assert ((keep.mean(0) - 1).abs() < 5 / 4000**0.5).all()  # the standard deviation is one
+    (mask,) = objective.dropout_mask(KeyedNoise(0, index, dtype=torch.float64))
+    assert set(mask.unique().tolist()) == {0.0, 2.0}
+    assert ((mask.mean(0) - 1).abs() < 5 / 4000**0.5).all()  # the standard deviation is one
