@@ -1,81 +1,108 @@
-"""What models that carry noise to data along an ODE share: sampler, code and density of a velocity field."""
+"""The abstract base of models whose ODE carries noise to data: sampler, code and density of a vector field."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import final
 
 from torch import Tensor, nn
 
 from ..layout import Layout
 from ..noise import Noise
-from ..samplers.likelihood import exact_divergence, ode_log_prob
-from ..samplers.ode import INTEGRATORS, Method, VectorField, dopri5
-from ..samplers.schedules import linear_schedule
+from ..samplers.callbacks import Callback
+from ..samplers.likelihood import ode_log_prob
+from ..samplers.ode import Integrator, VectorField
 from ..spaces import Tree
 
 
-class ODEModel(nn.Module):
-    """Velocity field on rows (B, D) from a standard normal at t = 0 to data at t = 1.
+class ODEModel(nn.Module, ABC):
+    """A vector field on flattened samples (B, D) that carries N(0, scale^2) at time t0 to data at time t1.
 
-    `sample` follows the ODE with fixed steps; `encode`, `decode` and `log_prob` follow it exactly (up to `precision`),
-    the latter with D backward passes per evaluation.
+    A subclass gives `field` and its stages of training; nothing else is overridden. `sample` follows the field along
+    `times`. `encode`, `decode` and `log_prob` follow it with adaptive steps; `log_prob` takes D backward passes per
+    evaluation of the field.
 
     Args:
-        layout: how samples and conditions become rows.
-        network: a backbone, (x (B, D), t (B,), context (B, C)) to velocities (B, D).
-        method: integrator of the sampler.
-        steps: of the sampler.
-        precision: of the adaptive integrator.
+        layout: flattens samples and embeds conditions.
+        network: a backbone, (x (B, D), t (B,), context (B, C)) to (B, D).
+        integrator: of the sampler, along `times`.
+        exact_integrator: adaptive, of `encode`, `decode` and `log_prob`.
+        times: schedule of the sampler, from noise to data.
+        t0: time of the noise.
+        t1: time of the data.
+        scale: standard deviation of the noise.
+        likelihood_notes: caveats to report with a likelihood.
     """
 
-    def __init__(self, layout: Layout, network: nn.Module, *, method: Method, steps: int, precision: float) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        network: nn.Module,
+        *,
+        integrator: Integrator,
+        exact_integrator: Integrator,
+        times: Sequence[float],
+        t0: float = 0.0,
+        t1: float = 1.0,
+        scale: float = 1.0,
+        likelihood_notes: tuple[str, ...] = ("normal base",),
+    ) -> None:
         super().__init__()
         self.layout, self.network = layout, network
-        self.method: Method = method
-        self.steps, self.precision = steps, precision
+        self.integrator, self.exact_integrator, self.times = integrator, exact_integrator, list(times)
+        self.t0, self.t1, self.scale = t0, t1, scale
+        self.likelihood_notes = likelihood_notes
 
+    @abstractmethod
+    def field(self, context: Tensor | None) -> VectorField:
+        """The vector field given context (B, C)."""
+
+    @final
     def velocity(self, x: Tensor, t: Tensor, condition: Tree | None = None) -> Tensor:
-        """dx/dt (B, D) at rows x (B, D) and times t (B,) in [0, 1]."""
+        """dx/dt (B, D) at flattened samples x (B, D) and times t (B,) between t0 and t1."""
         return self.field(self.layout.context(condition, x))(x, t)
 
-    @property
-    def likelihood_notes(self) -> tuple[str, ...]:
-        return ("normal base",)
-
-    def times(self) -> list[float]:
-        """Times of the sampler, from noise to data."""
-        return linear_schedule(0.0, 1.0, self.steps)
-
+    @final
     def start(self, z: Tensor) -> Tensor:
-        """Where the sampler puts standard normal rows (B, D)."""
-        return z
+        """The state (B, D) at t0 of standard normal noise z (B, D)."""
+        return z if self.scale == 1 else self.scale * z
 
-    def field(self, context: Tensor | None) -> VectorField:
-        """The velocity given context (B, C), as from `Layout.columns`."""
-        return lambda x, t: self.network(x, t, context)
+    @final
+    def integrate(
+        self, x: Tensor, times: Sequence[float], context: Tensor | None, callback: Callback | None = None
+    ) -> Tensor:
+        """Integrate states x (B, D) along `times`, or a part of them, as the sampler does."""
+        return self.integrator(self.field(context), x, times, callback=callback)
 
-    def integrate(self, x: Tensor, times: Sequence[float], context: Tensor | None) -> Tensor:
-        """Integrate rows x (B, D) along some of the sampler's times."""
-        return INTEGRATORS[self.method](self.field(context), x, times)
-
-    def sample(self, n: int, condition: Tree | None = None, *, noise: Noise) -> Tree:
-        """Draw n samples; reads the noise "prior" (D,)."""
+    @final
+    def sample(self, n: int, condition: Tree | None = None, *, noise: Noise, callback: Callback | None = None) -> Tree:
+        """Draw n samples; reads the noise "prior" (D,). `callback` gets the state (n, D) after each step."""
         z = self.layout.prior(n, noise)
-        return self.layout.unflatten(self.integrate(self.start(z), self.times(), self.layout.context(condition, z)))
+        context = self.layout.context(condition, z)
+        return self.layout.unflatten(self.integrate(self.start(z), self.times, context, callback))
 
+    @final
     def encode(self, x: Tree, condition: Tree | None = None) -> Tensor:
-        """The noise (B, D) that the ODE carries to x."""
-        rows = self.layout.flatten(x)
-        field = self.field(self.layout.context(condition, rows))
-        return dopri5(field, rows, (1.0, 0.0), tolerance=self.precision)
+        """The standard normal noise (B, D) that the ODE carries to x."""
+        flat = self.layout.flatten(x)
+        field = self.field(self.layout.context(condition, flat))
+        return self.exact_integrator(field, flat, (self.t1, self.t0)) / self.scale
 
+    @final
     def decode(self, z: Tensor, condition: Tree | None = None) -> Tree:
-        """The sample that the exact ODE makes of noise z (B, D)."""
+        """The sample to which the ODE carries noise z (B, D)."""
         field = self.field(self.layout.context(condition, z))
-        return self.layout.unflatten(dopri5(field, z, (0.0, 1.0), tolerance=self.precision))
+        return self.layout.unflatten(self.exact_integrator(field, self.start(z), (self.t0, self.t1)))
 
+    @final
     def log_prob(self, x: Tree, condition: Tree | None = None) -> Tensor:
-        """Log-density of the exact ODE, shape (B,), nats."""
-        rows = self.layout.flatten(x)
-        field = self.field(self.layout.context(condition, rows))
-        return ode_log_prob(field, rows, divergence=exact_divergence, tolerance=self.precision)
+        """Log-density (B,) of what `decode` makes of noise, nats."""
+        flat = self.layout.flatten(x)
+        field = self.field(self.layout.context(condition, flat))
+        ends = {"t0": self.t0, "t1": self.t1, "scale": self.scale}
+        return ode_log_prob(field, flat, **ends, integrate=self.exact_integrator)
+
+    @final
+    def extra_repr(self) -> str:
+        return f"t0={self.t0:g}, t1={self.t1:g}, scale={self.scale:g}, steps={len(self.times) - 1}"

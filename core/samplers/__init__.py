@@ -1,1 +1,1 @@
-"""Samplers as pure functions of a model's capability and a start."""
+"""Sampling algorithms as pure functions of a model's field, conditionals or transition, and of a start."""

@@ -1,4 +1,4 @@
-"""Ancestral sampling: one number after the other, each given those before it."""
+"""Ancestral sampling: dimensions are drawn one after the other, each given those before it."""
 
 from __future__ import annotations
 
@@ -7,41 +7,60 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-Step = Callable[[Tensor | None], Tensor]
-"""step(the number drawn last (B,), None before the first) -> parameters (B, P) of the next one's law.
+from .callbacks import Callback, SamplerStep
 
-It may keep what it computed for earlier numbers, so a step serves one pass only.
+Step = Callable[[Tensor | None], Tensor]
+"""step(values drawn last (B,), None at first) -> parameters (B, P) of the next conditional distribution.
+
+A step may cache what it computed for earlier values, so it serves one pass only.
 """
 
 
-def ancestral(step: Step, draw: Callable[[Tensor, Tensor], Tensor], uniforms: Tensor) -> Tensor:
+def ancestral(
+    step: Step, draw: Callable[[Tensor, Tensor], Tensor], uniforms: Tensor, *, callback: Callback | None = None
+) -> Tensor:
     """Draw sequences (B, D).
 
     Args:
-        step: what the numbers so far say of the next.
-        draw: parameters (B, P) and uniform numbers (B, U) to numbers (B,).
-        uniforms: (B, D, U).
+        step: gives the parameters of the next conditional.
+        draw: parameters (B, P) and uniform draws (B, U) to values (B,).
+        uniforms: uniform draws, (B, D, U).
+        callback: called after each dimension, with the values drawn so far (B, step + 1) as state.
+
+    A fair coin, then copies of what it showed:
+
+    >>> step = lambda last: torch.full((2, 1), 0.5) if last is None else last[:, None]
+    >>> draw = lambda p, u: (u < p)[:, 0].float()
+    >>> ancestral(step, draw, torch.tensor([[0.2, 0.7, 0.1], [0.9, 0.3, 0.6]])[..., None])
+    tensor([[1., 1., 1.],
+            [0., 0., 0.]])
     """
     values: list[Tensor] = []
-    for u in uniforms.unbind(1):
+    for number, u in enumerate(uniforms.unbind(1)):
         values.append(draw(step(values[-1] if values else None), u))
+        if callback is not None:
+            callback(SamplerStep(number, torch.stack(values, dim=1)))
     return torch.stack(values, dim=1)
 
 
 def uncached_step(parameters: Callable[[Tensor], Tensor], start: Tensor) -> Step:
-    """The step of a model that keeps nothing: all parameters anew for every number.
+    """The step of a model without a cache: all parameters are computed anew for every dimension.
 
     Args:
-        parameters: sequences (B, D) to parameters (B, D, P), of which number i sees only numbers before i.
-        start: (B, D), whatever may stand where nothing was drawn yet.
+        parameters: sequences (B, D) to parameters (B, D, P), where those of dimension i depend on dimensions before i.
+        start: (B, D), any legal values for the dimensions that are not drawn yet.
+
+    >>> step = uncached_step(lambda x: torch.cumsum(x, 1)[..., None] - x[..., None], torch.zeros(1, 3))
+    >>> [step(last).item() for last in (None, torch.tensor([4.0]), torch.tensor([5.0]))]
+    [0.0, 4.0, 9.0]
     """
-    values, place = start.clone(), 0
+    values, index = start.clone(), 0
 
     def step(previous: Tensor | None) -> Tensor:
-        nonlocal place
+        nonlocal index
         if previous is not None:
-            values[:, place] = previous
-            place += 1
-        return parameters(values)[:, place]
+            values[:, index] = previous
+            index += 1
+        return parameters(values)[:, index]
 
     return step

@@ -1,4 +1,4 @@
-"""Ways from one point to another: pure functions of the two ends and of times."""
+"""Interpolation between two points: pure functions of the ends and of times."""
 
 from __future__ import annotations
 
@@ -8,19 +8,27 @@ import torch
 from torch import Tensor
 
 Interpolation = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""path(codes a (B, L), codes b (B, L), times (T,) from 0 to 1) -> codes (T, B, L)."""
+"""interpolation(codes a (B, L), codes b (B, L), times (T,) from 0 to 1) -> codes (T, B, L)."""
 
 
 def lerp(a: Tensor, b: Tensor, times: Tensor) -> Tensor:
-    """The straight line."""
+    """Linear interpolation: a (B, L) and b (B, L) at times (T,) to (T, B, L).
+
+    >>> lerp(torch.zeros(1, 1), torch.ones(1, 1), torch.tensor([0.0, 0.5, 1.0])).flatten()
+    tensor([0.0000, 0.5000, 1.0000])
+    """
     return torch.lerp(a, b, times[:, None, None])
 
 
 def slerp(a: Tensor, b: Tensor, times: Tensor) -> Tensor:
-    """The great circle, with the length changing linearly (White, "Sampling generative networks", arXiv:1609.04468).
+    """Spherical interpolation: a (B, L) and b (B, L) at times (T,) to (T, B, L).
 
-    Codes of many numbers with a normal law lie near a sphere, which a straight line leaves. Codes on one line with the
-    origin are joined straight.
+    Directions follow the great circle, lengths change linearly (White, "Sampling generative networks",
+    arXiv:1609.04468). Standard normal codes of high dimension lie near a sphere, which a straight line leaves. Codes
+    that lie on one line with the origin are joined by that line.
+
+    >>> slerp(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]]), torch.tensor([0.5]))
+    tensor([[[0.7071, 0.7071]]])
     """
     t = times[:, None, None]
     near, far = a.norm(dim=1, keepdim=True), b.norm(dim=1, keepdim=True)

@@ -1,6 +1,6 @@
-"""Log-densities along an ODE that carries a standard normal to data: pure functions of its field.
+"""Log-densities along an ODE that carries Gaussian noise to data: pure functions of its vector field.
 
-The instantaneous change of variables, d log p / dt = -div v (Chen et al., arXiv:1806.07366), integrated from the
+The instantaneous change of variables, d log p / dt = -div v (Chen et al., arXiv:1806.07366), is integrated from the
 data back to the noise together with the state.
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -20,25 +19,36 @@ Divergence = Callable[[VectorField, Tensor, Tensor], tuple[Tensor, Tensor, Tenso
 """divergence(field, x (B, D), t (B,)) -> (field at x, its divergence (B,), squared norm of its Jacobian (B,))."""
 
 
-def normal_log_density(z: Tensor) -> Tensor:
-    """Standard normal log-density of rows (B, D), shape (B,), nats."""
-    return -0.5 * (z.square() + math.log(2 * math.pi)).sum(dim=1)
+def normal_log_density(z: Tensor, scale: float = 1.0) -> Tensor:
+    """Log-density (B,) of N(0, scale^2) in every dimension of z (B, D), nats.
+
+    >>> normal_log_density(torch.zeros(1, 2))
+    tensor([-1.8379])
+    """
+    return -0.5 * ((z / scale).square() + math.log(2 * math.pi)).sum(dim=1) - z.shape[1] * math.log(scale)
 
 
 def exact_divergence(field: VectorField, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Trace and squared Frobenius norm of the Jacobian, one backward pass per dimension."""
+    """Trace and squared Frobenius norm of the Jacobian, one backward pass per dimension.
+
+    >>> v, trace, norm = exact_divergence(lambda x, t: 3 * x, torch.ones(1, 2), torch.zeros(1))
+    >>> trace, norm
+    (tensor([6.]), tensor([18.]))
+    """
     return _divergence(field, x, t, torch.eye(x.shape[1], dtype=x.dtype, device=x.device))
 
 
 def hutchinson(probe: Tensor) -> Divergence:
-    """Unbiased estimates with one random probe e (B, D) of unit covariance: e^T (dv/dx) e, arXiv:1810.01367, and
-    |e^T (dv/dx)|^2, arXiv:2002.02798.
+    """Unbiased estimates with one random probe e (B, D) of unit covariance.
+
+    The divergence is e^T (dv/dx) e (Grathwohl et al., arXiv:1810.01367), the squared norm |e^T (dv/dx)|^2 (Finlay et
+    al., arXiv:2002.02798).
     """
     return lambda field, x, t: _divergence(field, x, t, probe[None])
 
 
 def _divergence(field: VectorField, x: Tensor, t: Tensor, probes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Field, and sums of e^T (dv/dx) e and |e^T (dv/dx)|^2 over probes e: (n, D), or (n, B, D), each sample's own."""
+    """Field, and sums of e^T (dv/dx) e and |e^T (dv/dx)|^2 over probes e: (n, D), or (n, B, D), one per sample."""
     keep = torch.is_grad_enabled()  # the caller wants to differentiate the result
     with torch.enable_grad():
         x = x if keep and x.requires_grad else x.detach().requires_grad_()
@@ -46,30 +56,56 @@ def _divergence(field: VectorField, x: Tensor, t: Tensor, probes: Tensor) -> tup
         trace = norm = torch.zeros_like(x[:, 0])
         for probe in probes if v.requires_grad else ():
             (row,) = torch.autograd.grad((v * probe).sum(), x, create_graph=keep, retain_graph=True, allow_unused=True)
-            if row is not None:  # else no path to x at all: a network at its zero start, a field at rest
+            if row is not None:  # else the field does not depend on x, as that of a network that starts at zero
                 trace, norm = trace + (row * probe).sum(dim=1), norm + row.square().sum(dim=1)
     return (v, trace, norm) if keep else (v.detach(), trace.detach(), norm.detach())
 
 
-def ode_log_prob(field: VectorField, x: Tensor, *, divergence: Divergence, tolerance: float) -> Tensor:
-    """Log-density (B,) of rows x (B, D) under the flow of `field` from a standard normal at t = 0 to t = 1."""
-    integrate = partial(dopri5, tolerance=tolerance)
+def ode_log_prob(
+    field: VectorField,
+    x: Tensor,
+    *,
+    t0: float = 0.0,
+    t1: float = 1.0,
+    scale: float = 1.0,
+    divergence: Divergence = exact_divergence,
+    integrate: Integrator = dopri5,
+) -> Tensor:
+    """Log-density (B,) of samples x (B, D) under the flow of a field, nats.
+
+    Args:
+        field: any velocity field; that of a denoiser is `ode.probability_flow(denoiser)`.
+        x: samples at time t1.
+        t0: time of the noise.
+        t1: time of the data.
+        scale: standard deviation of the noise, which is normal.
+        divergence: exact, or an estimate.
+        integrate: integrator, from t1 back to t0; `ode.in_log_time(ode.dopri5)` suits noise levels.
+
+    The denoiser of data N(0, 1), with noise levels as times: the density is that of N(0, 1 + t1^2).
+
+    >>> from maquette.core.samplers.ode import probability_flow
+    >>> field = probability_flow(lambda x, sigma: x / (1 + sigma**2)[:, None])
+    >>> round(ode_log_prob(field, torch.zeros(1, 2), t0=80.0, t1=0.01, scale=80.0).item(), 2)
+    -1.84
+    """
 
     def augmented(state: Tensor, t: Tensor) -> Tensor:
         v, trace, _ = divergence(field, state[:, :-1], t)
         return torch.cat((v, trace[:, None]), dim=1)
 
-    end = integrate(augmented, F.pad(x, (0, 1)), (1.0, 0.0))
-    return normal_log_density(end[:, :-1]) + end[:, -1]
+    end = integrate(augmented, F.pad(x, (0, 1)), (t1, t0))
+    return normal_log_density(end[:, :-1], scale) + end[:, -1]
 
 
 def log_prob_and_roughness(
     field: VectorField, x: Tensor, times: Sequence[float], *, divergence: Divergence, integrate: Integrator
 ) -> tuple[Tensor, Tensor]:
-    """The same by any integrator along times that fall from 1 to 0, and the path's roughness, both (B,).
+    """Log-density of x (B, D) under a flow from a standard normal, and the roughness of its path, both (B,).
 
-    Roughness is the time integral of |v|^2 + |dv/dx|^2. A field that is fitted along few fixed steps must be kept from
-    what such steps cannot follow, or it is fitted to their errors (Finlay et al., arXiv:2002.02798, eqs. 9 and 12).
+    Any integrator may be used, along times that fall from 1 (data) to 0 (noise). Roughness is the time integral of
+    |v|^2 + |dv/dx|^2. A field that is trained with few fixed steps has to stay smooth enough for them, or it fits the
+    errors of the integrator (Finlay et al., arXiv:2002.02798, eqs. 9 and 12).
     """
 
     def augmented(state: Tensor, t: Tensor) -> Tensor:

@@ -8,13 +8,23 @@ import torch
 from torch import Tensor
 
 Increasing = Callable[[Tensor], tuple[Tensor, Tensor]]
-"""f(x (...)) -> (value (...), log of the slope (...)), number by number."""
+"""f(x (...)) -> (value (...), log of the slope (...)), elementwise."""
 
 
 def invert(f: Increasing, y: Tensor, low: Tensor, high: Tensor, *, limit: int = 40) -> Tensor:
-    """x with f(x) = y between low and high: Newton's steps where they shrink, halvings where not.
+    """Solve f(x) = y elementwise: Newton's steps where they shrink the error, bisection where they do not.
 
-    The last step alone is differentiated, which gives the derivatives of the implicit function.
+    Only the last step is differentiated, which gives the derivatives of the implicit function.
+
+    Args:
+        f: increasing, with its log-slope.
+        y: values, (...).
+        low: lower bounds of x, (...).
+        high: upper bounds of x, (...).
+        limit: largest number of steps.
+
+    >>> invert(lambda x: (x**3, (3 * x**2).log()), torch.tensor([8.0]), torch.tensor([0.0]), torch.tensor([10.0]))
+    tensor([2.])
     """
     with torch.no_grad():
         x, last = (low + high) / 2, high - low

@@ -1,1 +1,1 @@
-"""Models that carry noise to data along a path in time."""
+"""Models that carry noise to data along an ODE, and students that take fewer steps."""

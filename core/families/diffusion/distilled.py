@@ -1,17 +1,17 @@
 """Distillation of an ODE sampler to a few network evaluations.
 
-A student of the teacher's own shape, started from the teacher's weights, learns to reach in k Euler steps where the
-teacher's sampler takes the same noise. The teacher's map from noise to sample is deterministic, so regression on its
-end points has no blur of its own (Luhman & Luhman, arXiv:2101.02388; Liu et al., arXiv:2209.03003, 3.2). With k > 1
-the student is unrolled through its own intermediate states and also shown the teacher's, so that its steps correct
-each other (the idea of progressive halving, Salimans & Ho, arXiv:2202.00512, without its many rounds).
+The student has the teacher's shape and starts from its weights. It learns to reach, in k Euler steps, where the
+teacher's sampler takes the same noise. That map from noise to sample is deterministic, so least squares on its end
+points does not average over different samples (Luhman & Luhman, arXiv:2101.02388; Liu et al., arXiv:2209.03003,
+section 3.2). With k > 1 the loss also compares the student's intermediate states with the teacher's, and gradients pass
+through all of the student's steps, so that later steps correct earlier ones (progressive distillation, Salimans & Ho,
+arXiv:2202.00512, halves the steps in several rounds instead).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -22,55 +22,30 @@ from ...data import Batch
 from ...errors import ConfigError
 from ...layout import Layout
 from ...noise import Noise
-from ...objective import Losses, Objective, Player, Stage
-from ...samplers.ode import VectorField, euler
+from ...objective import Losses, Objective, Player, Stage, Trainable
+from ...samplers.ode import euler
 from ...spaces import Space, Tree
 from .. import AnyFamily, FamilyConfig, families
-
-
-@runtime_checkable
-class ODESampler(Protocol):
-    """A model whose sampler carries noise to data along an ODE, in steps that can be cut short."""
-
-    network: nn.Module
-
-    def times(self) -> list[float]:
-        """Times of the sampler, from noise to data."""
-        ...
-
-    def start(self, z: Tensor) -> Tensor:
-        """Where the sampler puts standard normal rows (B, D)."""
-        ...
-
-    def field(self, context: Tensor | None) -> VectorField:
-        """The field given context (B, C)."""
-        ...
-
-    def integrate(self, x: Tensor, times: Sequence[float], context: Tensor | None) -> Tensor:
-        """Integrate rows x (B, D) along some of the times."""
-        ...
+from ..ode import ODEModel
 
 
 class Distilled(nn.Module):
     """Teacher and student; samples with the student."""
 
-    teacher: Any
-    student: Any
-
-    def __init__(self, config: DistilledConfig, layout: Layout, teacher: ODESampler, student: ODESampler) -> None:
+    def __init__(self, config: DistilledConfig, layout: Layout, teacher: ODEModel, student: ODEModel) -> None:
         super().__init__()
         self.config, self.layout, self.teacher, self.student = config, layout, teacher, student
 
-    def path(self) -> list[list[float]]:
-        """The teacher's times, cut into one piece per student step; neighbours share their knot."""
-        times, evaluations = self.teacher.times(), self.config.evaluations
+    def segments(self) -> list[list[float]]:
+        """The teacher's times, cut into one segment per student step; neighbours share their end."""
+        times, evaluations = self.teacher.times, self.config.evaluations
         knots = [round(i * (len(times) - 1) / evaluations) for i in range(evaluations + 1)]
         return [times[low : high + 1] for low, high in pairwise(knots)]
 
     def steps(self, z: Tensor, context: Tensor | None) -> list[Tensor]:
-        """Rows (B, D) after each of the student's steps."""
+        """States (B, D) after each of the student's steps from standard normal noise z (B, D)."""
         x, field, states = self.student.start(z), self.student.field(context), []
-        for times in self.path():
+        for times in self.segments():
             x = euler(field, x, (times[0], times[-1]))
             states.append(x)
         return states
@@ -81,12 +56,13 @@ class Distilled(nn.Module):
         return self.layout.unflatten(self.steps(z, self.layout.context(condition, z))[-1])
 
     def stages(self) -> list[Stage]:
-        """The teacher's stages, then "distill"."""
+        """The teacher's stages, then "distill" with one player, "model"."""
+        assert isinstance(self.teacher, Trainable)
         player = Player("model", DistillationObjective(self), (self.student.network,))
-        return [*self.teacher.stages(), Stage("distill", (player,), prepare=self.enrol)]
+        return [*self.teacher.stages(), Stage("distill", (player,), prepare=self.copy_teacher)]
 
     @torch.no_grad()
-    def enrol(self) -> None:
+    def copy_teacher(self) -> None:
         """Start the student from the teacher's weights."""
         for mine, theirs in zip(self.student.parameters(), self.teacher.parameters(), strict=True):
             mine.copy_(theirs)
@@ -95,7 +71,10 @@ class Distilled(nn.Module):
 
 
 class DistillationObjective(Objective):
-    """Squared distance of the student's states from the teacher's, from the same noise; the data lend conditions."""
+    """Mean squared distance (B,) of the student's states from the teacher's, from the same noise.
+
+    Only the conditions of a batch are used. Reads the noise "prior" (D,).
+    """
 
     def __init__(self, model: Distilled) -> None:
         super().__init__()
@@ -108,7 +87,7 @@ class DistillationObjective(Objective):
         states = model.steps(z, context)
         with torch.no_grad():
             x, targets = model.teacher.start(z), []
-            for times in model.path():
+            for times in model.segments():
                 x = model.teacher.integrate(x, times, context)
                 targets.append(x)
         errors = [(mine - theirs).square().mean(dim=1) for mine, theirs in zip(states, targets, strict=True)]
@@ -117,7 +96,17 @@ class DistillationObjective(Objective):
 
 @families.register("distilled")
 class DistilledConfig(FamilyConfig):
-    """Few-step student of an ODE sampler."""
+    """Few-step student of an ODE sampler.
+
+    >>> import torch
+    >>> from maquette.core.noise import KeyedNoise
+    >>> from maquette.core.spaces import Vector
+    >>> model = DistilledConfig.example().build(Vector(dim=2))
+    >>> [stage.name for stage in model.stages()]
+    ['fit', 'distill']
+    >>> model.sample(3, noise=KeyedNoise(0, torch.arange(3))).shape
+    torch.Size([3, 2])
+    """
 
     summary: ClassVar[str] = "student that reaches an ODE sampler's end points in one or a few evaluations"
     reference: ClassVar[str] = "Luhman & Luhman, arXiv:2101.02388; Salimans & Ho, arXiv:2202.00512"
@@ -131,20 +120,18 @@ class DistilledConfig(FamilyConfig):
 
     def build(self, space: Space, condition: Space | None = None) -> Distilled:
         teacher, student = (self.teacher.build(space, condition) for _ in range(2))
-        if not isinstance(teacher, ODESampler) or not isinstance(student, ODESampler):
+        if not isinstance(teacher, ODEModel) or not isinstance(student, ODEModel):
             raise ConfigError(
-                f'distilled.teacher: "{kind_of(self.teacher)}" does not carry noise along an ODE; '
+                f'distilled.teacher: "{kind_of(self.teacher)}" does not carry noise to data along an ODE; '
                 'take "flow-matching" or "edm".'
             )
-        if self.evaluations >= len(teacher.times()):
+        if self.evaluations >= len(teacher.times):
             raise ConfigError(
-                f"distilled.evaluations: expected at most the teacher's {len(teacher.times()) - 1} steps, "
+                f"distilled.evaluations: expected at most the teacher's {len(teacher.times) - 1} steps, "
                 f"found {self.evaluations}."
             )
         return Distilled(self, Layout(space, condition), teacher, student)
 
     @classmethod
     def example(cls) -> DistilledConfig:
-        from .flow_matching import FlowMatchingConfig  # here, because a teacher may be of any kind
-
-        return cls(teacher=FlowMatchingConfig.example(), evaluations=2)
+        return cls(teacher=families.get("flow-matching").example(), evaluations=2)

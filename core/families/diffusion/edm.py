@@ -1,37 +1,55 @@
-"""Diffusion in the manner of EDM: a preconditioned denoiser over a range of noise levels, sampled by Heun's method.
+"""EDM: a preconditioned denoiser over a range of noise levels, sampled along its probability-flow ODE.
 
 Karras et al., "Elucidating the design space of diffusion-based generative models", arXiv:2206.00364: preconditioning
-of table 1, loss of eq. 8, sampler of algorithm 1 (without churn). Equation numbers below are theirs.
+of table 1, loss of eq. 8, deterministic sampler of algorithm 1 (algorithm 2, with churn, is not here). Equation
+numbers below are theirs. The density is that of the same ODE: Song et al., arXiv:2011.13456, section 4.3.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import partial
 from typing import ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
 
 from ...data import Batch
+from ...errors import ConfigError
 from ...layout import Layout
 from ...nets import AnyNetwork, NetworkConfig
 from ...nets.residual import ResidualConfig
 from ...noise import Noise
 from ...objective import Losses, Objective, Player, Stage
-from ...samplers.ode import VectorField, euler, heun
+from ...samplers.ode import VectorField, dopri5, heun_to_zero, in_log_time, probability_flow
+from ...samplers.schedules import karras_schedule
 from ...spaces import Space, Tree
 from .. import FamilyConfig, families
+from ..ode import ODEModel
 
 
-class EDM(nn.Module):
-    """Denoiser D(x; sigma) = c_skip x + c_out F(c_in x; c_noise) on rows (B, D), and the sampler of its ODE."""
+class EDM(ODEModel):
+    """Denoiser D(x; sigma) = c_skip x + c_out F(c_in x; c_noise) and its ODE, whose times are noise levels.
+
+    Noise is N(0, sigma_max^2). The sampler takes a last step from sigma_min to 0; `encode`, `decode` and `log_prob` end
+    at sigma_min, for the ODE is not defined at 0: the density is that of data with noise of deviation sigma_min.
+    """
 
     def __init__(self, config: EDMConfig, layout: Layout, network: nn.Module) -> None:
-        super().__init__()
-        self.config, self.layout, self.network = config, layout, network
+        super().__init__(
+            layout,
+            network,
+            integrator=heun_to_zero,
+            times=karras_schedule(config.steps, config.sigma_min, config.sigma_max, config.rho),
+            t0=config.sigma_max,
+            t1=config.sigma_min,
+            scale=config.sigma_max,
+            exact_integrator=in_log_time(partial(dopri5, tolerance=config.precision)),
+            likelihood_notes=("normal base", f"data with noise of standard deviation {config.sigma_min:g}"),
+        )
+        self.config = config
 
     def precondition(self, x: Tensor, sigma: Tensor, context: Tensor | None) -> Tensor:
-        """D(x; sigma) for rows x (B, D), noise levels sigma (B,) and context (B, C), eq. 7."""
+        """D(x; sigma) (B, D) for x (B, D), noise levels sigma (B,) and context (B, C), eq. 7."""
         data = self.config.sigma_data
         total = (sigma.square() + data**2).sqrt()[:, None]
         noise_level = sigma[:, None]
@@ -39,42 +57,24 @@ class EDM(nn.Module):
         return (data / total) ** 2 * x + noise_level * data / total * raw
 
     def denoise(self, x: Tensor, sigma: Tensor, condition: Tree | None = None) -> Tensor:
-        """E[clean | clean + sigma n = x] for rows x (B, D) and sigma (B,)."""
+        """E[clean | clean + sigma n = x] (B, D) for x (B, D) and noise levels sigma (B,)."""
         return self.precondition(x, sigma, self.layout.context(condition, x))
 
-    def times(self) -> list[float]:
-        """Noise levels of the sampler, falling, the last one zero, eq. 5."""
-        config = self.config
-        high, low = config.sigma_max ** (1 / config.rho), config.sigma_min ** (1 / config.rho)
-        ramp = [i / (config.steps - 1) for i in range(config.steps)]
-        return [(high + part * (low - high)) ** config.rho for part in ramp] + [0.0]
-
-    def start(self, z: Tensor) -> Tensor:
-        """Where the sampler puts standard normal rows (B, D)."""
-        return self.config.sigma_max * z
-
     def field(self, context: Tensor | None) -> VectorField:
-        """dx/dsigma given context (B, C), eq. 4."""
-        return lambda x, sigma: (x - self.precondition(x, sigma, context)) / sigma[:, None]
-
-    def integrate(self, x: Tensor, times: Sequence[float], context: Tensor | None) -> Tensor:
-        """Integrate rows x (B, D) along some of the noise levels."""
-        if times[-1] > 0:
-            return heun(self.field(context), x, times)
-        # the slope is not defined at zero noise: a last step by Euler, as in algorithm 1
-        return euler(self.field(context), heun(self.field(context), x, times[:-1]), times[-2:])
-
-    def sample(self, n: int, condition: Tree | None = None, *, noise: Noise) -> Tree:
-        """Draw n samples; reads the noise "prior" (D,)."""
-        z = self.layout.prior(n, noise)
-        return self.layout.unflatten(self.integrate(self.start(z), self.times(), self.layout.context(condition, z)))
+        """dx/dsigma given context (B, C), eqs. 1 and 3."""
+        return probability_flow(lambda x, sigma: self.precondition(x, sigma, context))
 
     def stages(self) -> list[Stage]:
+        """One stage, "fit", with one player, "model"."""
         return [Stage("fit", (Player("model", EDMObjective(self), (self.network,)),))]
 
 
 class EDMObjective(Objective):
-    """Weighted denoising error at log-normal noise levels, eq. 8; a perfectly ignorant network scores one."""
+    """Weighted denoising error (B,) at log-normal noise levels, eq. 8.
+
+    For data of standard deviation sigma_data, a network that returns zeros has a loss of one. Reads the noise "level"
+    () and "prior" (D,).
+    """
 
     def __init__(self, model: EDM) -> None:
         super().__init__()
@@ -92,7 +92,20 @@ class EDMObjective(Objective):
 
 @families.register("edm")
 class EDMConfig(FamilyConfig):
-    """Denoising diffusion with EDM's preconditioning."""
+    """Denoising diffusion with EDM's preconditioning.
+
+    >>> import torch
+    >>> from maquette.core.noise import KeyedNoise
+    >>> from maquette.core.spaces import Vector
+    >>> model = EDMConfig(network=ResidualConfig(width=16)).build(Vector(dim=2))
+    >>> levels = []
+    >>> noise = KeyedNoise(0, torch.arange(3))
+    >>> x = model.sample(3, noise=noise, callback=lambda done: levels.append(done.time))
+    >>> x.shape, len(levels), levels[-1]
+    (torch.Size([3, 2]), 18, 0.0)
+    >>> model.log_prob(x).shape, model.denoise(x, torch.ones(3)).shape
+    (torch.Size([3]), torch.Size([3, 2]))
+    """
 
     summary: ClassVar[str] = "denoiser over a range of noise levels, sampled by Heun's method"
     reference: ClassVar[str] = "Karras et al., arXiv:2206.00364"
@@ -108,11 +121,18 @@ class EDMConfig(FamilyConfig):
     )
     log_std: float = Field(default=1.2, gt=0, description="standard deviation of ln(noise level) in training")
     sigma_max: float = Field(default=80.0, gt=0, description="noise level at which sampling starts")
-    sigma_min: float = Field(default=0.002, gt=0, description="last noise level before zero")
-    rho: float = Field(default=7.0, gt=0, description="how much finer the steps are at small noise")
+    sigma_min: float = Field(
+        default=0.002, gt=0, description="last noise level before zero; log_prob is the density of data with this noise"
+    )
+    rho: float = Field(default=7.0, gt=0, description="a larger one makes finer steps at small noise (eq. 5)")
     steps: int = Field(default=18, ge=2, description="steps of the sampler; 2 steps - 1 evaluations")
+    precision: float = Field(
+        default=1e-6, gt=0, description="tolerance of the adaptive integrator behind encode, decode and log_prob"
+    )
 
     def build(self, space: Space, condition: Space | None = None) -> EDM:
+        if self.sigma_min >= self.sigma_max:
+            raise ConfigError(f"edm.sigma_min: expected less than sigma_max, {self.sigma_max}, found {self.sigma_min}.")
         network: NetworkConfig = self.network
         return EDM(self, Layout(space, condition), network.build(space, condition, time=True))
 

@@ -1,12 +1,13 @@
 """Flow matching: a velocity field regressed on straight lines from noise to data.
 
-A sample x and a standard normal z are joined by x_t = (1 - t) z + t x. The velocity that carries the marginals of
-x_t is the conditional mean of x - z, which least squares finds; the ODE from t = 0 to 1 then turns noise into data.
+A sample x and standard normal noise z are joined by the line x_t = (1 - t) z + t x. The velocity whose ODE has the
+marginals of x_t is the conditional mean E[x - z | x_t], which least squares finds.
 Lipman et al., arXiv:2210.02747; Liu et al., arXiv:2209.03003; logit-normal times: Esser et al., arXiv:2403.03206.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import ClassVar, Literal
 
 import torch
@@ -19,25 +20,39 @@ from ...nets import AnyNetwork, NetworkConfig
 from ...nets.residual import ResidualConfig
 from ...noise import Noise
 from ...objective import Losses, Objective, Player, Stage
-from ...samplers.ode import Method
+from ...samplers.ode import INTEGRATORS, Method, VectorField, dopri5
+from ...samplers.schedules import linear_schedule
 from ...spaces import Space
 from .. import FamilyConfig, families
 from ..ode import ODEModel
 
 
 class FlowMatching(ODEModel):
-    """A velocity field that is learned by regression."""
+    """A velocity field, from a standard normal at t = 0 to data at t = 1, that is learned by regression."""
 
     def __init__(self, config: FlowMatchingConfig, layout: Layout, network: nn.Module) -> None:
-        super().__init__(layout, network, method=config.method, steps=config.steps, precision=config.precision)
+        super().__init__(
+            layout,
+            network,
+            integrator=INTEGRATORS[config.method],
+            times=linear_schedule(0.0, 1.0, config.steps),
+            exact_integrator=partial(dopri5, tolerance=config.precision),
+        )
         self.config = config
 
+    def field(self, context: Tensor | None) -> VectorField:
+        return lambda x, t: self.network(x, t, context)
+
     def stages(self) -> list[Stage]:
+        """One stage, "fit", with one player, "model"."""
         return [Stage("fit", (Player("model", FlowMatchingObjective(self), (self.network,)),))]
 
 
 class FlowMatchingObjective(Objective):
-    """Mean squared error of the velocity on the line between a sample and its noise."""
+    """Mean squared error (B,) of the velocity on the line between a sample and its noise.
+
+    Reads the noise "prior" (D,) and "time" ().
+    """
 
     def __init__(self, model: FlowMatching) -> None:
         super().__init__()
@@ -59,7 +74,17 @@ class FlowMatchingObjective(Objective):
 
 @families.register("flow-matching")
 class FlowMatchingConfig(FamilyConfig):
-    """Flow matching on straight lines."""
+    """Flow matching on straight lines.
+
+    >>> import torch
+    >>> from maquette.core.noise import KeyedNoise
+    >>> from maquette.core.spaces import Vector
+    >>> model = FlowMatchingConfig(steps=4).build(Vector(dim=2), Vector(dim=1))
+    >>> condition = torch.zeros(3, 1)
+    >>> x = model.sample(3, condition, noise=KeyedNoise(0, torch.arange(3)))
+    >>> x.shape, model.log_prob(x, condition).shape
+    (torch.Size([3, 2]), torch.Size([3]))
+    """
 
     summary: ClassVar[str] = "velocity field regressed on straight lines from noise to data"
     reference: ClassVar[str] = "Lipman et al., arXiv:2210.02747; Liu et al., arXiv:2209.03003"
@@ -69,11 +94,13 @@ class FlowMatchingConfig(FamilyConfig):
 
     kind: Literal["flow-matching"] = "flow-matching"
     network: AnyNetwork = ResidualConfig()
-    times: Literal["uniform", "logit-normal"] = Field(default="uniform", description="law of the training times")
+    times: Literal["uniform", "logit-normal"] = Field(
+        default="uniform", description="distribution of the training times"
+    )
     method: Method = Field(default="midpoint", description="integrator of the sampler")
     steps: int = Field(default=10, ge=1, description="steps of the sampler; midpoint and heun evaluate twice per step")
     precision: float = Field(
-        default=1e-6, gt=0, description="of the adaptive integrator behind encode, decode and log_prob"
+        default=1e-6, gt=0, description="tolerance of the adaptive integrator behind encode, decode and log_prob"
     )
 
     def build(self, space: Space, condition: Space | None = None) -> FlowMatching:

@@ -28,7 +28,7 @@ from ...nets.residual import ResidualConfig
 from ...noise import Noise
 from ...objective import Losses, Objective, Player, Stage
 from ...samplers.likelihood import exact_divergence, hutchinson, log_prob_and_roughness
-from ...samplers.ode import INTEGRATORS, Method, VectorField
+from ...samplers.ode import INTEGRATORS, Method, VectorField, dopri5
 from ...samplers.schedules import linear_schedule
 from ...spaces import Space
 from .. import FamilyConfig, families
@@ -45,7 +45,13 @@ class Continuous(ODEModel):
     """A velocity field fitted by maximum likelihood."""
 
     def __init__(self, config: ContinuousConfig, layout: Layout, network: nn.Module) -> None:
-        super().__init__(layout, network, method=config.method, steps=config.steps, precision=config.precision)
+        super().__init__(
+            layout,
+            network,
+            integrator=INTEGRATORS[config.method],
+            times=linear_schedule(0.0, 1.0, config.steps),
+            exact_integrator=partial(dopri5, tolerance=config.precision),
+        )
         self.config = config
 
     def field(self, context: Tensor | None) -> VectorField:
@@ -66,7 +72,7 @@ class ContinuousObjective(Objective):
 
     def __init__(self, model: Continuous) -> None:
         super().__init__()
-        self.model, self.coupled = model, model.method == "dopri5"
+        self.model, self.coupled = model, model.config.method == "dopri5"
 
     def forward(self, batch: Batch, noise: Noise) -> Losses:
         model, layout = self.model, self.model.layout
@@ -77,12 +83,12 @@ class ContinuousObjective(Objective):
             model.field(layout.context(batch.condition, x)),
             x,
             divergence=exact_divergence if exact else hutchinson(noise.normal("probe", (layout.features,))),
-            integrate=INTEGRATORS[model.method],
+            integrate=model.integrator,
         )
-        log_prob, roughness = integrate(linear_schedule(1.0, 0.0, model.steps))
+        log_prob, roughness = integrate(linear_schedule(1.0, 0.0, model.config.steps))
         error = torch.zeros_like(log_prob)
         if not self.coupled:  # fixed steps
-            error = (log_prob - integrate(linear_schedule(1.0, 0.0, model.steps // 2))[0]).abs()
+            error = (log_prob - integrate(linear_schedule(1.0, 0.0, model.config.steps // 2))[0]).abs()
         losses = (ERROR_WEIGHT * error - log_prob + model.config.roughness * roughness) / layout.features
         return Losses(losses, metrics={"nll": -log_prob / layout.features, "error": error / layout.features})
 

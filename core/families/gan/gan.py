@@ -1,7 +1,7 @@
-"""Conditional generative adversarial network: a generator of noise against a critic of samples.
+"""Conditional generative adversarial network: a generator that maps noise to samples, against a critic of samples.
 
-Goodfellow et al., arXiv:1406.2661; the losses are in `losses.py`. Noise lives in the space of the samples, so that
-any backbone can be the generator, and any backbone with a linear read-out the critic.
+Goodfellow et al., arXiv:1406.2661; the losses are in `losses.py`. Noise has the shape of a sample, so that any backbone
+can be the generator, and any backbone with a linear layer behind it the critic.
 """
 
 from __future__ import annotations
@@ -25,26 +25,34 @@ from .losses import Loss, NonSaturating
 
 
 class Critic(nn.Module):
-    """Scores rows (B, D), with the condition (B, C), as (B,): a linear read-out of a backbone.
+    """Scores samples: a backbone and a linear layer.
 
-    With `diversity` the read-out also sees the spread of the batch (after Karras et al., arXiv:1710.10196, 3).
+    Args:
+        backbone: x (B, D), no time and context (B, C) to features (B, width).
+        width: features of the backbone.
+        minibatch_std: whether the linear layer also sees the standard deviation over the batch, averaged over the
+            dimensions of x (after Karras et al., arXiv:1710.10196, section 3, who take that of features).
     """
 
-    def __init__(self, body: nn.Module, width: int, *, minibatch_std: bool) -> None:
+    def __init__(self, backbone: nn.Module, width: int, *, minibatch_std: bool) -> None:
         super().__init__()
-        self.body, self.minibatch_std = body, minibatch_std
-        self.readout = nn.Linear(width + minibatch_std, 1)
+        self.backbone, self.minibatch_std = backbone, minibatch_std
+        self.out_proj = nn.Linear(width + minibatch_std, 1)
 
-    def forward(self, x: Tensor, condition: Tensor | None) -> Tensor:
-        features = self.body(x, None, condition)
+    def forward(self, x: Tensor, context: Tensor | None) -> Tensor:
+        """Samples (B, D) and context (B, C) to scores (B,), higher for samples that look real."""
+        features = self.backbone(x, None, context)
         if self.minibatch_std:
-            spread = (x.var(dim=0, correction=0) + 1e-8).sqrt().mean()
-            features = torch.cat((features, spread.expand(x.shape[0], 1)), dim=1)
-        return self.readout(features).squeeze(1)
+            std = (x.var(dim=0, correction=0) + 1e-8).sqrt().mean()
+            features = torch.cat((features, std.expand(x.shape[0], 1)), dim=1)
+        return self.out_proj(features).squeeze(1)
+
+    def extra_repr(self) -> str:
+        return f"minibatch_std={self.minibatch_std}"
 
 
 class GAN(nn.Module):
-    """Generator and critic; only the generator is used after training."""
+    """Generator and critic; sampling needs the generator alone."""
 
     def __init__(self, config: GANConfig, layout: Layout, generator: nn.Module, critic: Critic) -> None:
         super().__init__()
@@ -56,17 +64,18 @@ class GAN(nn.Module):
         return self.layout.unflatten(self.generator(z, None, self.layout.context(condition, z)))
 
     def stages(self) -> list[Stage]:
+        """One stage, "fit", with two players: "critic", which takes `n_critic` steps, then "generator"."""
         critic = Player("critic", CriticObjective(self), (self.critic,), self.config.n_critic)
         return [Stage("fit", (critic, Player("generator", GeneratorObjective(self), (self.generator,))))]
 
 
 class CriticObjective(Objective):
-    """Tells real samples from generated ones."""
+    """The critic's loss (B,), with its gradient penalty. Reads the noise "prior" (D,) and that of the penalty."""
 
     def __init__(self, model: GAN) -> None:
         super().__init__()
         self.model, self.loss = model, model.config.loss
-        self.coupled, self.double_backward = model.config.minibatch_std, model.config.loss.penalised
+        self.coupled, self.double_backward = model.config.minibatch_std, model.config.loss.has_penalty
 
     def forward(self, batch: Batch, noise: Noise) -> Losses:
         layout, critic = self.model.layout, self.model.critic
@@ -84,18 +93,19 @@ class CriticObjective(Objective):
 
     @torch.no_grad()
     def update(self, statistics: dict[str, Tensor]) -> None:
-        """Clip the critic's parameters: the projection that follows each step of Wasserstein's critic.
+        """Clip the critic's parameters, if the loss asks for it: arXiv:1701.07875, algorithm 1.
 
-        It stands here, not in the forward pass, because a clamped weight there has no gradient and never comes
-        back; it is elementwise and alike in all processes, sharded or not.
+        Not in the forward pass, where a clamped weight would have no gradient and stay clamped. Clipping is
+        elementwise, so it is the same on every process, sharded or not.
         """
-        if self.loss.bound is not None:
+        clip = self.loss.weight_clip
+        if clip is not None:
             for parameter in self.model.critic.parameters():
-                parameter.clamp_(-self.loss.bound, self.loss.bound)
+                parameter.clamp_(-clip, clip)
 
 
 class GeneratorObjective(Objective):
-    """Makes samples that the critic takes as real."""
+    """The generator's loss (B,). Reads the noise "prior" (D,)."""
 
     def __init__(self, model: GAN) -> None:
         super().__init__()
@@ -111,9 +121,16 @@ class GeneratorObjective(Objective):
 
 @families.register("gan")
 class GANConfig(FamilyConfig):
-    """Generative adversarial network."""
+    """Generative adversarial network.
 
-    summary: ClassVar[str] = "a generator of noise against a critic of samples"
+    >>> from maquette.core.noise import KeyedNoise
+    >>> from maquette.core.spaces import Vector
+    >>> model = GANConfig().build(Vector(dim=2), Vector(dim=1))
+    >>> model.sample(3, torch.zeros(3, 1), noise=KeyedNoise(0, torch.arange(3))).shape
+    torch.Size([3, 2])
+    """
+
+    summary: ClassVar[str] = "a generator that maps noise to samples, against a critic"
     reference: ClassVar[str] = "Goodfellow et al., arXiv:1406.2661; CaloGAN, arXiv:1712.10321"
     spaces: ClassVar[tuple[str, ...]] = ("vector", "field", "product")
     model: ClassVar[type[nn.Module]] = GAN
@@ -123,7 +140,9 @@ class GANConfig(FamilyConfig):
     critic: AnyNetwork = ResidualConfig()
     loss: Loss = NonSaturating()
     spectral_norm: bool = Field(default=False, description="spectral normalisation of the critic")
-    minibatch_std: bool = Field(default=False, description="the critic sees the spread of its batch; couples samples")
+    minibatch_std: bool = Field(
+        default=False, description="the critic sees the standard deviation over its batch; couples samples"
+    )
     n_critic: int = Field(default=1, ge=1, description="steps of the critic per step of the generator")
 
     def build(self, space: Space, condition: Space | None = None) -> GAN:

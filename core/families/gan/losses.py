@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Annotated, Literal
 
@@ -15,15 +16,15 @@ from ...config import Config
 from ...noise import Noise
 
 Score = Callable[[Tensor], Tensor]
-"""The critic at fixed conditions: rows (B, D) to scores (B,), higher for what it takes as real."""
+"""The critic at fixed context: samples (B, D) to scores (B,), higher for samples that look real."""
 
 
 class AdversarialLoss(Config):
-    """Base: scores (B,) of real and generated samples to per-sample losses (B,)."""
+    """Base: scores (B,) of real and generated samples to losses (B,)."""
 
+    @abstractmethod
     def critic(self, real: Tensor, fake: Tensor) -> Tensor:
-        """What the critic minimises."""
-        raise TypeError(f"{type(self).__name__} does not define critic(real, fake).")
+        """What the critic minimises, without the penalty."""
 
     def generator(self, fake: Tensor) -> Tensor:
         """What the generator minimises; -D(G(z)) unless the loss says otherwise."""
@@ -34,29 +35,38 @@ class AdversarialLoss(Config):
         return None
 
     @property
-    def penalised(self) -> bool:
-        """Whether `penalty` gives anything: the critic then needs double backward."""
+    def has_penalty(self) -> bool:
+        """Whether `penalty` returns a tensor: the critic then needs double backward."""
         return False
 
     @property
-    def bound(self) -> float | None:
+    def weight_clip(self) -> float | None:
         """Largest absolute value of a parameter of the critic, if the loss clips them."""
         return None
 
 
-def squared_slope(score: Score, x: Tensor) -> Tensor:
-    """Squared norm (B,) of the gradient of a critic with respect to rows (B, D), itself differentiable."""
+def squared_gradient_norm(score: Score, x: Tensor) -> Tensor:
+    """Squared norm (B,) of a critic's gradient with respect to samples x (B, D), itself differentiable.
+
+    >>> squared_gradient_norm(lambda x: 3 * x[:, 0], torch.zeros(2, 4))
+    tensor([9., 9.])
+    """
     with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):  # fused attention has no second derivative
         x = x.detach().requires_grad_()
-        (slope,) = torch.autograd.grad(score(x).sum(), x, create_graph=True)
-    return slope.square().sum(dim=1)
+        (gradient,) = torch.autograd.grad(score(x).sum(), x, create_graph=True)
+    return gradient.square().sum(dim=1)
 
 
 class NonSaturating(AdversarialLoss):
-    """Goodfellow et al., arXiv:1406.2661; gradient penalty on real samples: Mescheder et al., arXiv:1801.04406."""
+    """Goodfellow et al., arXiv:1406.2661; R1 penalty on real samples: Mescheder et al., arXiv:1801.04406.
+
+    >>> loss = NonSaturating(r1=1.0)
+    >>> loss.critic(real=torch.zeros(1), fake=torch.zeros(1))  # 2 ln 2: it cannot tell them apart
+    tensor([1.3863])
+    """
 
     kind: Literal["non-saturating"] = "non-saturating"
-    r1: float = Field(default=0.0, ge=0, description="weight of the gradient penalty on real samples; 0 for none")
+    r1: float = Field(default=0.0, ge=0, description="weight of the gradient penalty on real samples (R1); 0 for none")
 
     def critic(self, real: Tensor, fake: Tensor) -> Tensor:
         return F.softplus(-real) + F.softplus(fake)
@@ -65,11 +75,11 @@ class NonSaturating(AdversarialLoss):
         return F.softplus(-fake)
 
     @property
-    def penalised(self) -> bool:
+    def has_penalty(self) -> bool:
         return self.r1 > 0
 
     def penalty(self, score: Score, real: Tensor, fake: Tensor, noise: Noise) -> Tensor | None:
-        return self.r1 / 2 * squared_slope(score, real) if self.penalised else None
+        return self.r1 / 2 * squared_gradient_norm(score, real) if self.has_penalty else None
 
 
 class LeastSquares(AdversarialLoss):
@@ -85,7 +95,7 @@ class LeastSquares(AdversarialLoss):
 
 
 class Hinge(AdversarialLoss):
-    """Lim & Ye, arXiv:1705.02894; Miyato et al., arXiv:1802.05957. Wants spectral normalisation."""
+    """Lim & Ye, arXiv:1705.02894; Miyato et al., arXiv:1802.05957. Meant for a critic with spectral normalisation."""
 
     kind: Literal["hinge"] = "hinge"
 
@@ -103,12 +113,15 @@ class Wasserstein(AdversarialLoss):
         return fake - real
 
     @property
-    def bound(self) -> float | None:
+    def weight_clip(self) -> float | None:
         return self.clip
 
 
 class WassersteinGP(AdversarialLoss):
-    """WGAN-GP, Gulrajani et al., arXiv:1704.00028: slopes of one between real and generated samples."""
+    """WGAN-GP, Gulrajani et al., arXiv:1704.00028: gradients of norm one between real and generated samples.
+
+    The penalty has two sides: norms below one cost as those above. Reads the noise "between" (1,).
+    """
 
     kind: Literal["wgan-gp"] = "wgan-gp"
     weight: float = Field(default=10.0, gt=0, description="weight of the gradient penalty")
@@ -117,13 +130,13 @@ class WassersteinGP(AdversarialLoss):
         return fake - real
 
     @property
-    def penalised(self) -> bool:
+    def has_penalty(self) -> bool:
         return True
 
     def penalty(self, score: Score, real: Tensor, fake: Tensor, noise: Noise) -> Tensor | None:
         between = torch.lerp(fake, real, noise.uniform("between", (1,)))
-        # the small number keeps the root's derivative finite where the critic is flat
-        return self.weight * ((squared_slope(score, between) + 1e-12).sqrt() - 1).square()
+        # the small number keeps the derivative of the root finite where the gradient is zero
+        return self.weight * ((squared_gradient_norm(score, between) + 1e-12).sqrt() - 1).square()
 
 
 Loss = Annotated[NonSaturating | LeastSquares | Hinge | Wasserstein | WassersteinGP, Field(discriminator="kind")]

@@ -80,7 +80,7 @@ def test_logit_normal_times_avoid_the_ends():
 
 
 def test_edm_levels_fall_from_the_largest_to_zero():
-    levels = EDMConfig(steps=18).build(Vector(dim=1)).times()
+    levels = EDMConfig(steps=18).build(Vector(dim=1)).times
     assert len(levels) == 19
     assert levels[0] == pytest.approx(80)
     assert levels[-2:] == [pytest.approx(0.002), 0.0]
@@ -166,15 +166,15 @@ def test_a_student_takes_as_many_evaluations_as_it_says():
         model.student.network.register_forward_hook(lambda *_, calls=calls: calls.append(1))
         model.sample(3, noise=keyed(3, dtype=torch.float32))
         assert len(calls) == evaluations
-        pieces = model.path()
-        assert [pieces[0][0], pieces[-1][-1]] == [model.teacher.times()[0], 0.0]
+        pieces = model.segments()
+        assert [pieces[0][0], pieces[-1][-1]] == [model.teacher.times[0], 0.0]
         assert all(a[-1] == b[0] for a, b in pairwise(pieces))
 
 
 @pytest.mark.parametrize(
     ("config", "sentence"),
     [
-        (DistilledConfig(teacher=SplineConfig()), '"spline" does not carry noise along an ODE'),
+        (DistilledConfig(teacher=SplineConfig()), '"spline" does not carry noise to data along an ODE'),
         (DistilledConfig(teacher=TEACHERS["edm"], evaluations=7), "at most the teacher's 6 steps, found 7"),
     ],
 )

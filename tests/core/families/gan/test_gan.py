@@ -10,7 +10,7 @@ from maquette.core.families.gan.losses import (
     NonSaturating,
     Wasserstein,
     WassersteinGP,
-    squared_slope,
+    squared_gradient_norm,
 )
 from maquette.core.nets.mlp import MLPConfig
 from maquette.core.nets.residual import ResidualConfig
@@ -41,10 +41,10 @@ def test_formulas(loss, critic, generator):
     torch.testing.assert_close(loss.generator(FAKE), generator)
 
 
-def test_squared_slope_of_a_known_critic():
+def test_squared_gradient_norm_of_a_known_critic():
     x = torch.randn(5, 3, dtype=torch.float64)
     scale = torch.tensor(2.0, dtype=torch.float64, requires_grad=True)
-    slope = squared_slope(lambda x: scale * x.square().sum(1), x)
+    slope = squared_gradient_norm(lambda x: scale * x.square().sum(1), x)
     torch.testing.assert_close(slope, 16 * x.square().sum(1))
     (gradient,) = torch.autograd.grad(slope.sum(), scale)
     torch.testing.assert_close(gradient, 16 * x.square().sum())
@@ -58,7 +58,7 @@ def test_penalties():
     noise = keyed(4, dtype=torch.float32)
     torch.testing.assert_close(WassersteinGP(weight=10).penalty(score, real, fake, noise), torch.full((4,), 40.0))
     torch.testing.assert_close(NonSaturating(r1=2.0).penalty(score, real, fake, noise), torch.full((4,), 9.0))
-    assert all(loss.penalty(score, real, fake, noise) is None for loss in LOSSES if not loss.penalised)
+    assert all(loss.penalty(score, real, fake, noise) is None for loss in LOSSES if not loss.has_penalty)
 
 
 def test_the_penalty_looks_between_real_and_generated_samples():
