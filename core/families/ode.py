@@ -100,8 +100,7 @@ class ODEModel(nn.Module, ABC):
         """Log-density (B,) of what `decode` makes of noise, nats."""
         flat = self.layout.flatten(x)
         field = self.field(self.layout.context(condition, flat))
-        ends = {"t0": self.t0, "t1": self.t1, "scale": self.scale}
-        return ode_log_prob(field, flat, **ends, integrate=self.exact_integrator)
+        return ode_log_prob(field, flat, t0=self.t0, t1=self.t1, scale=self.scale, integrate=self.exact_integrator)
 
     @final
     def extra_repr(self) -> str:
