@@ -135,33 +135,33 @@ class Quantised:
     """Codes of samples and what is decoded from them; lists run from the coarsest level to the finest.
 
     Attributes:
-        parameters: of the numbers' laws, (B, D, P).
-        index: numbers of the codes, each (B, slots, *grid), int64.
-        vectors: what was quantised, each (B, slots, *grid, d).
-        distance: squared distance of vectors from their codes, whose gradient pulls the vectors alone, (B,).
+        parameters: likelihood parameters of the decoder, (B, D, P).
+        codes: codebook indices, each (B, codes_per_cell, *grid), int64.
+        vectors: what was quantised, each (B, codes_per_cell, *grid, d).
+        distance: squared distance of vectors from their codebook entries, with a gradient by the vectors alone, (B,).
     """
 
     parameters: Tensor
-    index: list[Tensor]
+    codes: list[Tensor]
     vectors: list[Tensor]
     distance: Tensor
 
 
 @runtime_checkable
 class Quantises(Protocol):
-    """Encodes samples by numbers of entries in codebooks, one book for each level of codes."""
+    """Encodes samples by codebook indices, with one codebook for each level of codes."""
 
     @property
-    def books(self) -> Sequence[Any]:
-        """Their entries are `codes` (K, d); the coarsest level's comes first."""
+    def codebooks(self) -> Sequence[Any]:
+        """Codebooks with `entries` (K, d), the coarsest level's first."""
         ...
 
     def quantise(self, x: Tree, condition: Tree | None = None) -> Quantised:
         """Find the codes of x, and decode them."""
         ...
 
-    def generate(self, index: Sequence[Tensor], condition: Tree | None = None) -> Tensor:
-        """Return the parameters (B, D, P) of the numbers whose codes are `index`, one tensor for each level."""
+    def generate(self, codes: Sequence[Tensor], condition: Tree | None = None) -> Tensor:
+        """Return the likelihood parameters (B, D, P) of the samples with `codes`, one tensor for each level."""
         ...
 
 

@@ -1,7 +1,7 @@
-"""Convolutions on grids of any number of axes, and what networks of several resolutions are built of.
+"""Convolutions on grids of any number of axes, and the networks of several resolutions that are built of them.
 
-A periodic axis wraps. A vector is a field of as many channels on a grid without axes, where a convolution is a linear
-layer: so a network written with these pieces serves both.
+Periodic axes wrap. A vector counts as a field of as many channels on a grid without axes, and a convolution is then a
+linear layer, so a network written with these modules takes vectors and fields.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from ..errors import ConfigError
 from ..spaces import Field, Space, size
+from .init import zero_init
 
 CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 TRANSPOSED = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
@@ -25,13 +26,24 @@ Stride = Annotated[int, Described(ge=1)]
 
 
 class Convolution(nn.Module):
-    """A convolution of side 3 that keeps the grid: periodic axes wrap, the others are padded with zeros."""
+    """A convolution with kernel size 3 that keeps the grid; periodic axes wrap, the others are padded with zeros.
+
+    >>> Convolution(Field(channels=1, grid=(8, 8)), 1, 16)(torch.zeros(4, 1, 8, 8)).shape
+    torch.Size([4, 16, 8, 8])
+    >>> Convolution(Field(channels=3, grid=()), 3, 16)
+    Convolution(
+      (inner): Linear(in_features=3, out_features=16, bias=True)
+    )
+    """
 
     def __init__(self, field: Field, inputs: int, outputs: int) -> None:
         super().__init__()
         self.periodic = field.periodic or (False,) * len(field.grid)
         axes = len(field.grid)
         self.inner = CONVOLUTIONS[axes](inputs, outputs, 3) if axes else nn.Linear(inputs, outputs)
+
+    def extra_repr(self) -> str:
+        return f"periodic={self.periodic}" if any(self.periodic) else ""
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, *grid) to (B, outputs, *grid)."""
@@ -44,50 +56,67 @@ class Convolution(nn.Module):
         return self.inner(F.pad(x, [0 if periodic else 1 for periodic in self.periodic[::-1] for _ in range(2)]))
 
 
-def zero_start(layer: Convolution) -> Convolution:
-    """Set a convolution to the zero function."""
-    for parameter in layer.parameters():
-        nn.init.zeros_(parameter)
-    return layer
-
-
 def normalized(x: Tensor) -> Tensor:
-    """Features (B, channels, *grid) of zero mean and unit variance over a sample; knows nothing of other samples."""
+    """Group norm with one group and no weights: each sample (channels, *grid) to mean zero and variance one."""
     return F.group_norm(x, 1)
 
 
-class Residual(nn.Module):
-    """x + W2 silu(W1 silu(norm(x)) + V c): a residual block that sees a condition; it starts as the identity."""
+class ResidualBlock(nn.Module):
+    """x + W2 silu(W1 silu(norm(x)) + V c), a residual block with context c; it starts as the identity.
+
+    >>> block = ResidualBlock(Field(channels=1, grid=(8,)), channels=4, context_features=2)
+    >>> x = torch.ones(3, 4, 8)
+    >>> torch.equal(block(x, torch.zeros(3, 2)), x)
+    True
+    """
 
     def __init__(self, field: Field, channels: int, context_features: int) -> None:
         super().__init__()
         self.first = Convolution(field, channels, channels)
-        self.second = zero_start(Convolution(field, channels, channels))
-        self.condition = nn.Linear(context_features, channels, bias=False) if context_features else None
+        self.second = zero_init(Convolution(field, channels, channels))
+        self.context = nn.Linear(context_features, channels, bias=False) if context_features else None
 
     def forward(self, x: Tensor, context: Tensor | None) -> Tensor:
         """x (B, channels, *grid) and context (B, C) to (B, channels, *grid)."""
         hidden = self.first(F.silu(normalized(x)))
-        if self.condition is not None:
-            bias = self.condition(context)
+        if self.context is not None:
+            bias = self.context(context)
             hidden = hidden + bias.reshape(*bias.shape, *(1,) * (hidden.ndim - 2))
         return x + self.second(F.silu(hidden))
 
 
-def coarser(field: Field, inputs: int, outputs: int, stride: int) -> nn.Module:
-    """Layer from (B, inputs, *grid of `field`) to a grid `stride` times coarser, block by block without overlap."""
+class ResidualBlocks(nn.ModuleList):
+    """`depth` residual blocks in sequence; arguments and shapes as of `ResidualBlock`."""
+
+    def __init__(self, field: Field, channels: int, depth: int, context_features: int) -> None:
+        super().__init__(ResidualBlock(field, channels, context_features) for _ in range(depth))
+
+    def forward(self, x: Tensor, context: Tensor | None) -> Tensor:
+        for block in self:
+            x = block(x, context)
+        return x
+
+
+def downsampling(field: Field, inputs: int, outputs: int, stride: int) -> nn.Module:
+    """Layer from (B, inputs, *grid of `field`) to a grid `stride` times coarser; its kernels do not overlap."""
     axes = len(field.grid)
     return CONVOLUTIONS[axes](inputs, outputs, stride, stride) if axes else nn.Linear(inputs, outputs)
 
 
-def finer(field: Field, inputs: int, outputs: int, stride: int) -> nn.Module:
-    """Layer from a grid `stride` times coarser to (B, outputs, *grid of `field`), block by block without overlap."""
+def upsampling(field: Field, inputs: int, outputs: int, stride: int) -> nn.Module:
+    """Layer from a grid `stride` times coarser to (B, outputs, *grid of `field`); its kernels do not overlap."""
     axes = len(field.grid)
     return TRANSPOSED[axes](inputs, outputs, stride, stride) if axes else nn.Linear(inputs, outputs)
 
 
 def as_field(space: Space) -> Field:
-    """A field of one to three axes as it is, any other space as the channels of a grid without axes."""
+    """A field of one to three axes as it is, any other space as the channels of a grid without axes.
+
+    >>> as_field(Field(channels=2, grid=(4, 4))).shape
+    (2, 4, 4)
+    >>> as_field(Field(channels=1, grid=(2, 2, 2, 2))).shape
+    (16,)
+    """
     if isinstance(space, Field) and len(space.grid) in CONVOLUTIONS:
         return space
     return Field(channels=size(space), grid=())
@@ -96,8 +125,11 @@ def as_field(space: Space) -> Field:
 def pyramid(field: Field, strides: Iterable[int], *, where: str) -> list[Field]:
     """The field at its own and then at ever coarser grids, each `stride` times coarser than the one before.
 
+    >>> [level.grid for level in pyramid(Field(channels=1, grid=(28, 28)), (2, 2), where="strides")]
+    [(28, 28), (14, 14), (7, 7)]
+
     Raises:
-        ConfigError: a stride that does not divide the grid it meets; `where` names the key.
+        ConfigError: a stride does not divide the grid before it; `where` is the key to name.
     """
     levels = [field]
     for stride in strides:
@@ -111,17 +143,23 @@ def pyramid(field: Field, strides: Iterable[int], *, where: str) -> list[Field]:
     return levels
 
 
-def to_channels(field: Field, numbers: Tensor) -> Tensor:
-    """Numbers (B, D, K) in the order of a flattened field to channels (B, field.channels * K, *grid)."""
-    return numbers.unflatten(1, field.shape).movedim(-1, 2).flatten(1, 2)
+def to_channels(field: Field, flat: Tensor) -> Tensor:
+    """K values per feature of a flattened field, (B, D, K), to channels (B, field.channels * K, *grid).
+
+    >>> field = Field(channels=1, grid=(4, 4))
+    >>> channels = to_channels(field, torch.zeros(3, 16, 2))
+    >>> channels.shape, from_channels(field, channels).shape
+    (torch.Size([3, 2, 4, 4]), torch.Size([3, 16, 2]))
+    """
+    return flat.unflatten(1, field.shape).movedim(-1, 2).flatten(1, 2)
 
 
-def to_numbers(field: Field, channels: Tensor) -> Tensor:
-    """Inverse of `to_channels`: (B, field.channels * P, *grid) to (B, D, P)."""
+def from_channels(field: Field, channels: Tensor) -> Tensor:
+    """Inverse of `to_channels`: (B, field.channels * K, *grid) to (B, D, K)."""
     return channels.unflatten(1, (field.channels, -1)).movedim(2, -1).flatten(1, -2)
 
 
-class Analysis(nn.Module):
+class DownsamplingPath(nn.Module):
     """Features of a field at each of its coarser grids, from the finest to the coarsest.
 
     Args:
@@ -129,8 +167,13 @@ class Analysis(nn.Module):
         strides: what `pyramid` was given.
         inputs: channels of the field as the network sees it.
         channels: channels of all features.
-        depth: residual blocks at each grid.
+        depth: residual blocks at each grid but the finest.
         context_features: C, features of the context.
+
+    >>> levels = pyramid(Field(channels=1, grid=(8,)), (2, 2), where="strides")
+    >>> down = DownsamplingPath(levels, (2, 2), inputs=1, channels=4, depth=1, context_features=0)
+    >>> [tuple(features.shape) for features in down(torch.zeros(3, 1, 8), None)]
+    [(3, 4, 4), (3, 4, 2)]
     """
 
     def __init__(
@@ -144,28 +187,31 @@ class Analysis(nn.Module):
         context_features: int,
     ) -> None:
         super().__init__()
-        self.enter = Convolution(levels[0], inputs, channels)
+        self.input = Convolution(levels[0], inputs, channels)
         self.down = nn.ModuleList(
-            coarser(level, channels, channels, stride) for level, stride in zip(levels[:-1], strides, strict=True)
+            downsampling(level, channels, channels, stride) for level, stride in zip(levels[:-1], strides, strict=True)
         )
-        self.blocks = nn.ModuleList(_blocks(level, channels, depth, context_features) for level in levels[1:])
+        self.blocks = nn.ModuleList(ResidualBlocks(level, channels, depth, context_features) for level in levels[1:])
 
     def forward(self, x: Tensor, context: Tensor | None) -> list[Tensor]:
         """x (B, inputs, *grid) and context (B, C) to one (B, channels, *coarser grid) per stride."""
-        x, features = self.enter(x), []
+        x, features = self.input(x), []
         for down, blocks in zip(self.down, self.blocks, strict=True):
-            x = down(x)
-            for block in blocks:  # type: ignore[attr-defined]
-                x = block(x, context)
+            x = blocks(down(x), context)
             features.append(x)
         return features
 
 
-class Synthesis(nn.Module):
-    """The way back: features at the coarsest grid to those of the finest; arguments as those of `Analysis`.
+class UpsamplingPath(nn.Module):
+    """Features at the coarsest grid to values at the finest; other arguments as of `DownsamplingPath`.
 
     Args:
         outputs: channels returned.
+
+    >>> levels = pyramid(Field(channels=1, grid=(8,)), (2, 2), where="strides")
+    >>> up = UpsamplingPath(levels, (2, 2), channels=4, depth=1, context_features=0, outputs=3)
+    >>> up(torch.zeros(5, 4, 2), None).shape
+    torch.Size([5, 3, 8])
     """
 
     def __init__(
@@ -180,18 +226,12 @@ class Synthesis(nn.Module):
     ) -> None:
         super().__init__()
         pairs = list(zip(levels[:-1], strides, strict=True))[::-1]
-        self.up = nn.ModuleList(finer(level, channels, channels, stride) for level, stride in pairs)
-        self.blocks = nn.ModuleList(_blocks(level, channels, depth, context_features) for level in levels[:0:-1])
-        self.leave = Convolution(levels[0], channels, outputs)
+        self.up = nn.ModuleList(upsampling(level, channels, channels, stride) for level, stride in pairs)
+        self.blocks = nn.ModuleList(ResidualBlocks(level, channels, depth, context_features) for level in levels[:0:-1])
+        self.output = Convolution(levels[0], channels, outputs)
 
     def forward(self, x: Tensor, context: Tensor | None) -> Tensor:
         """x (B, channels, *coarsest grid) and context (B, C) to (B, outputs, *grid)."""
         for up, blocks in zip(self.up, self.blocks, strict=True):
-            for block in blocks:  # type: ignore[attr-defined]
-                x = block(x, context)
-            x = up(x)
-        return self.leave(F.silu(normalized(x)))
-
-
-def _blocks(field: Field, channels: int, depth: int, context_features: int) -> nn.ModuleList:
-    return nn.ModuleList(Residual(field, channels, context_features) for _ in range(depth))
+            x = up(blocks(x, context))
+        return self.output(F.silu(normalized(x)))

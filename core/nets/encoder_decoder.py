@@ -1,7 +1,8 @@
-"""Encoders and decoders between the numbers of a sample and a code, chosen by `kind` in the configs of families.
+"""Encoders and decoders between samples and codes, chosen by `kind` in the configs of families.
 
-An encoder's `forward(inputs (B, D, K), context (B, C) or None)` returns (B, outputs), where each of D numbers is seen
-as K; a decoder's `forward(z (B, L), context)` returns P parameters of each number's law, (B, D, P).
+An encoder's `forward(inputs, context)` maps inputs (B, D, K), K values per feature of a sample, and context (B, C) or
+None to (B, outputs). A decoder's `forward(z, context)` maps codes (B, L) to P likelihood parameters per feature of a
+sample, (B, D, P).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from ..config import Config, Width
 from ..errors import ConfigError
 from ..registry import ByKind, Registry
 from ..spaces import Space, size
-from .conv import CONVOLUTIONS, Analysis, Stride, Synthesis, as_field, pyramid, to_channels, to_numbers
+from .conv import CONVOLUTIONS, DownsamplingPath, Stride, UpsamplingPath, as_field, from_channels, pyramid, to_channels
 from .mlp import MLP
 
 
@@ -34,11 +35,11 @@ class CoderConfig(Config):
 
     @abstractmethod
     def encoder(self, space: Space, embed_dim: int, context_features: int, outputs: int) -> nn.Module:
-        """Return the encoder of samples of `space`, features embedded in `embed_dim` each; raises `ConfigError`."""
+        """Return the encoder of samples of `space` with `embed_dim` values per feature; raises `ConfigError`."""
 
     @abstractmethod
     def decoder(self, space: Space, inputs: int, context_features: int, parameters: int) -> nn.Module:
-        """Return the decoder of codes of `inputs` numbers; raises `ConfigError`."""
+        """Return the decoder of codes (B, inputs) to `parameters` per feature of a sample; raises `ConfigError`."""
 
 
 coders: Registry[type[CoderConfig]] = Registry("coder", package=__package__, group="maquette.coders")
@@ -47,36 +48,54 @@ AnyCoder = Annotated[SerializeAsAny[CoderConfig], ByKind(coders)]
 """Field type of a config that holds the config of an encoder and a decoder."""
 
 
-def _beside(x: Tensor, context: Tensor | None) -> Tensor:
+def _with_context(x: Tensor, context: Tensor | None) -> Tensor:
     return x if context is None else torch.cat((x, context), dim=1)
 
 
 class MLPEncoder(nn.Module):
-    """An MLP of all numbers and the condition."""
+    """An MLP of the flattened sample and its context.
+
+    >>> MLPEncoder(inputs=8, hidden=(16,), outputs=2)(torch.zeros(3, 5, 1), torch.zeros(3, 3)).shape
+    torch.Size([3, 2])
+    """
 
     def __init__(self, inputs: int, hidden: tuple[int, ...], outputs: int) -> None:
         super().__init__()
         self.net = MLP(inputs, hidden, outputs)
 
     def forward(self, inputs: Tensor, context: Tensor | None) -> Tensor:
-        return self.net(_beside(inputs.flatten(1), context))
+        """Inputs (B, D, K) and context (B, C) to (B, outputs)."""
+        return self.net(_with_context(inputs.flatten(1), context))
 
 
 class MLPDecoder(nn.Module):
-    """An MLP of the code and the condition."""
+    """An MLP of the code and its context.
 
-    def __init__(self, inputs: int, hidden: tuple[int, ...], numbers: int, parameters: int) -> None:
+    >>> MLPDecoder(inputs=2, hidden=(16,), features=5, parameters=3)(torch.zeros(4, 2), None).shape
+    torch.Size([4, 5, 3])
+    """
+
+    def __init__(self, inputs: int, hidden: tuple[int, ...], features: int, parameters: int) -> None:
         super().__init__()
-        self.net = MLP(inputs, hidden, numbers * parameters)
-        self.parameters_per_number = parameters
+        self.net = MLP(inputs, hidden, features * parameters)
+        self.shape = (features, parameters)
 
     def forward(self, z: Tensor, context: Tensor | None) -> Tensor:
-        return self.net(_beside(z, context)).unflatten(1, (-1, self.parameters_per_number))
+        """Codes (B, L) and context (B, C) to parameters (B, D, P)."""
+        return self.net(_with_context(z, context)).unflatten(1, self.shape)
 
 
 @coders.register("mlp")
 class MLPCoderConfig(CoderConfig):
-    """Multi-layer perceptrons."""
+    """Multi-layer perceptrons.
+
+    >>> from maquette.core.spaces import Vector
+    >>> coder = MLPCoderConfig(hidden=(16,))
+    >>> encoder = coder.encoder(Vector(dim=5), embed_dim=1, context_features=0, outputs=2)
+    >>> decoder = coder.decoder(Vector(dim=5), inputs=2, context_features=0, parameters=3)
+    >>> decoder(encoder(torch.zeros(4, 5, 1), None), None).shape
+    torch.Size([4, 5, 3])
+    """
 
     summary: ClassVar[str] = "multi-layer perceptrons on flattened samples"
 
@@ -93,7 +112,7 @@ class MLPCoderConfig(CoderConfig):
 
 
 class ConvEncoder(nn.Module):
-    """Residual convolutions on ever coarser grids, and a linear layer of what is left."""
+    """Residual convolutions on ever coarser grids, then a linear layer."""
 
     def __init__(
         self, space: Space, config: ConvCoderConfig, embed_dim: int, context_features: int, outputs: int
@@ -101,7 +120,7 @@ class ConvEncoder(nn.Module):
         super().__init__()
         self.field = as_field(space)
         levels = pyramid(self.field, config.strides, where="coder.strides")
-        self.analysis = Analysis(
+        self.down = DownsamplingPath(
             levels,
             config.strides,
             inputs=self.field.channels * embed_dim,
@@ -109,14 +128,15 @@ class ConvEncoder(nn.Module):
             depth=config.depth,
             context_features=context_features,
         )
-        self.leave = nn.Linear(config.channels * math.prod(levels[-1].grid), outputs)
+        self.output = nn.Linear(config.channels * math.prod(levels[-1].grid), outputs)
 
     def forward(self, inputs: Tensor, context: Tensor | None) -> Tensor:
-        return self.leave(self.analysis(to_channels(self.field, inputs), context)[-1].flatten(1))
+        """Inputs (B, D, K) and context (B, C) to (B, outputs)."""
+        return self.output(self.down(to_channels(self.field, inputs), context)[-1].flatten(1))
 
 
 class ConvDecoder(nn.Module):
-    """The mirror image of `ConvEncoder`."""
+    """A linear layer, then residual convolutions on ever finer grids."""
 
     def __init__(
         self, space: Space, config: ConvCoderConfig, inputs: int, context_features: int, parameters: int
@@ -125,8 +145,8 @@ class ConvDecoder(nn.Module):
         self.field = as_field(space)
         levels = pyramid(self.field, config.strides, where="coder.strides")
         self.shape = (config.channels, *levels[-1].grid)
-        self.enter = nn.Linear(inputs, math.prod(self.shape))
-        self.synthesis = Synthesis(
+        self.input = nn.Linear(inputs, math.prod(self.shape))
+        self.up = UpsamplingPath(
             levels,
             config.strides,
             channels=config.channels,
@@ -136,12 +156,21 @@ class ConvDecoder(nn.Module):
         )
 
     def forward(self, z: Tensor, context: Tensor | None) -> Tensor:
-        return to_numbers(self.field, self.synthesis(self.enter(z).unflatten(1, self.shape), context))
+        """Codes (B, L) and context (B, C) to parameters (B, D, P)."""
+        return from_channels(self.field, self.up(self.input(z).unflatten(1, self.shape), context))
 
 
 @coders.register("conv")
 class ConvCoderConfig(CoderConfig):
-    """Residual convolutional networks."""
+    """Residual convolutional networks.
+
+    >>> from maquette.core.spaces import Field
+    >>> coder, space = ConvCoderConfig(channels=4, strides=(2, 2)), Field(channels=1, grid=(8, 8))
+    >>> encoder = coder.encoder(space, embed_dim=1, context_features=0, outputs=2)
+    >>> decoder = coder.decoder(space, inputs=2, context_features=0, parameters=3)
+    >>> decoder(encoder(torch.zeros(4, 64, 1), None), None).shape
+    torch.Size([4, 64, 3])
+    """
 
     summary: ClassVar[str] = "residual convolutions on fields of one to three axes, periodic where the field is"
 

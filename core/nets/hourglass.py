@@ -1,11 +1,12 @@
-"""Up from a sample to ever coarser features, and down again from learned ones: the frame of hierarchical autoencoders.
+"""The frame of hierarchical autoencoders: features of a sample bottom-up, and learned features top-down.
 
-On the way down something happens on every level, the coarsest first, which is the affair of the network in hand:
+The bottom-up path goes from the sample to ever coarser features. The top-down path starts from learned features at the
+coarsest level and returns to the grid of the sample; a model adds layers of its own at each level:
 
-    features = hourglass.begin(n)
-    for level, finer in zip(levels, hourglass.finer):
-        features = finer(level(features))
-    parameters = hourglass.end(features)
+    features = hourglass.start(batch_size)
+    for level, up in zip(levels, hourglass.up):
+        features = up(level(features))
+    parameters = hourglass.output(features)
 """
 
 from __future__ import annotations
@@ -17,26 +18,37 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..spaces import Space
-from .conv import Analysis, Convolution, as_field, finer, normalized, pyramid, to_channels, to_numbers
+from .conv import Convolution, DownsamplingPath, as_field, from_channels, normalized, pyramid, to_channels, upsampling
 
 
 class Hourglass(nn.Module):
-    """The two ways; lists run from the coarsest level to the finest, but for `strides`.
+    """Both paths; lists run from the coarsest level to the finest, except `strides`.
 
     Args:
         space: of the samples.
         strides: how much coarser each level is than the one before, the first than the sample.
-        where: key of the strides, to be named if they do not divide the grid.
-        embed_dim: K, in how many numbers the way up sees a number of a sample.
-        parameters: P, how many the way down gives for a number.
+        where: key of the strides, named in the error if they do not divide the grid.
+        embed_dim: K, values per feature of a sample that the bottom-up path takes.
+        parameters: P, values per feature of a sample that the top-down path returns.
         channels: of all features.
-        depth: residual blocks at each level on the way up.
+        depth: residual blocks at each level of the bottom-up path.
         context_features: C, features of the context.
 
     Attributes:
         field: samples as a field.
         fields: the same at each level.
-        finer: layers from each level to the next.
+        up: layers from each level to the next finer one, the last to the sample's grid.
+
+    >>> from maquette.core.spaces import Field
+    >>> net = Hourglass(Field(channels=1, grid=(8, 8)), (2, 2), where="strides", embed_dim=1, parameters=2,
+    ...                 channels=4, depth=1, context_features=0)
+    >>> [tuple(features.shape) for features in net.bottom_up(torch.zeros(3, 64, 1), None)]
+    [(3, 4, 2, 2), (3, 4, 4, 4)]
+    >>> features = net.start(3)
+    >>> for up in net.up:
+    ...     features = up(features)
+    >>> net.output(features).shape
+    torch.Size([3, 64, 2])
     """
 
     def __init__(
@@ -55,7 +67,7 @@ class Hourglass(nn.Module):
         self.field = as_field(space)
         fields = pyramid(self.field, strides, where=where)
         self.fields = fields[:0:-1]
-        self.analysis = Analysis(
+        self.down = DownsamplingPath(
             fields,
             strides,
             inputs=self.field.channels * embed_dim,
@@ -63,19 +75,22 @@ class Hourglass(nn.Module):
             depth=depth,
             context_features=context_features,
         )
-        self.start = nn.Parameter(0.1 * torch.randn(channels, *fields[-1].grid))
+        self.top = nn.Parameter(0.1 * torch.randn(channels, *fields[-1].grid))
         pairs = list(zip(fields, strides, strict=False))[::-1]
-        self.finer = nn.ModuleList(finer(field, channels, channels, stride) for field, stride in pairs)
-        self.leave = Convolution(self.field, channels, self.field.channels * parameters)
+        self.up = nn.ModuleList(upsampling(field, channels, channels, stride) for field, stride in pairs)
+        self.last = Convolution(self.field, channels, self.field.channels * parameters)
 
-    def up(self, inputs: Tensor, context: Tensor | None) -> list[Tensor]:
+    def extra_repr(self) -> str:
+        return f"grids={[field.grid for field in self.fields]}"
+
+    def bottom_up(self, inputs: Tensor, context: Tensor | None) -> list[Tensor]:
         """Samples (B, D, K) and context (B, C) to their features at each level, (B, channels, *grid)."""
-        return self.analysis(to_channels(self.field, inputs), context)[::-1]
+        return self.down(to_channels(self.field, inputs), context)[::-1]
 
-    def begin(self, batch: int) -> Tensor:
-        """Features of nothing in particular at the coarsest level, (batch, channels, *grid)."""
-        return self.start.expand(batch, *self.start.shape)
+    def start(self, batch_size: int) -> Tensor:
+        """Learned features at the coarsest level, the same for every sample, (batch_size, channels, *grid)."""
+        return self.top.expand(batch_size, *self.top.shape)
 
-    def end(self, features: Tensor) -> Tensor:
+    def output(self, features: Tensor) -> Tensor:
         """Features (B, channels, *grid) at the samples' own grid to parameters (B, D, P)."""
-        return to_numbers(self.field, self.leave(F.silu(normalized(features))))
+        return from_channels(self.field, self.last(F.silu(normalized(features))))

@@ -18,7 +18,15 @@ from .init import zero_init
 
 
 class MLP(nn.Sequential):
-    """Linear layers with SiLU between them: (B, inputs) to (B, outputs)."""
+    """Linear layers with SiLU between them: (..., inputs) to (..., outputs).
+
+    >>> MLP(3, (8,), 2)
+    MLP(
+      (0): Linear(in_features=3, out_features=8, bias=True)
+      (1): SiLU()
+      (2): Linear(in_features=8, out_features=2, bias=True)
+    )
+    """
 
     def __init__(self, inputs: int, hidden: Sequence[int], outputs: int) -> None:
         layers: list[nn.Module] = []
@@ -28,19 +36,23 @@ class MLP(nn.Sequential):
 
 
 class MLPBackbone(nn.Module):
-    """An MLP on the sample with its time features and condition laid beside it."""
+    """An MLP of a sample concatenated with its context and the embedding of its time; starts as the zero function.
 
-    def __init__(self, width: int, context_features: int, hidden: Sequence[int], *, time: bool) -> None:
+    >>> net = MLPBackbone(features=3, context_features=2, hidden=(8,), time=True)
+    >>> net(torch.ones(4, 3), torch.zeros(4), torch.ones(4, 2)).shape
+    torch.Size([4, 3])
+    """
+
+    def __init__(self, features: int, context_features: int, hidden: Sequence[int], *, time: bool) -> None:
         super().__init__()
         self.time = TimeEmbedding() if time else None
-        self.net = MLP(width + context_features + (self.time.features if self.time is not None else 0), hidden, width)
-        last = self.net[-1]
-        assert isinstance(last, nn.Linear)
-        zero_init(last)
+        inputs = features + context_features + (self.time.features if self.time is not None else 0)
+        self.net = MLP(inputs, hidden, features)
+        zero_init(self.net[-1])
 
-    def forward(self, x: Tensor, time: Tensor | None = None, condition: Tensor | None = None) -> Tensor:
-        """x (B, D), time (B,), condition (B, C) to (B, D)."""
-        inputs = [x] if condition is None else [x, condition]
+    def forward(self, x: Tensor, time: Tensor | None = None, context: Tensor | None = None) -> Tensor:
+        """x (B, D), time (B,) and context (B, C) to (B, D)."""
+        inputs = [x] if context is None else [x, context]
         if self.time is not None and time is not None:
             inputs.append(self.time(time))
         return self.net(torch.cat(inputs, dim=1))
@@ -48,7 +60,12 @@ class MLPBackbone(nn.Module):
 
 @networks.register("mlp")
 class MLPConfig(NetworkConfig):
-    """Multi-layer perceptron."""
+    """Multi-layer perceptron.
+
+    >>> from maquette.core.spaces import Vector
+    >>> MLPConfig(hidden=(8,)).build(Vector(dim=3))(torch.ones(4, 3)).shape
+    torch.Size([4, 3])
+    """
 
     summary: ClassVar[str] = "multi-layer perceptron on flattened samples"
 

@@ -66,7 +66,7 @@ TRAINED_OTHERWISE: dict[str, dict[str, Any]] = {
     "vae": {"steps": 8000},
     "hierarchical-vae": {"steps": 4000},
     "vq-vae": {"steps": 3000},
-    # near the arms, a little spoilt says little of where it came from
+    # near the arms, a weak corruption says little of where a sample came from
     "denoising-autoencoder": {"steps": 2000},
     # a field takes long to leave the linear ones
     "continuous": {"steps": 2000},
@@ -111,9 +111,9 @@ SIZES: dict[str, dict[str, Any]] = {
     "vae": {"coder": _MLP, "loss": {"warmup": 1500}},
     "vq-vae": {
         "strides": [1],
-        "codes": 64,
-        "width": 8,
-        "slots": 2,
+        "codebook_size": 64,
+        "embedding_dim": 8,
+        "codes_per_cell": 2,
         "channels": 64,
         "commitment": 1.0,
         "decay": 0.9,

@@ -24,7 +24,8 @@ from torch.nn import functional as F
 
 from ...errors import ConfigError
 from ...layout import Layout
-from ...nets.conv import CONVOLUTIONS, Convolution, Residual, normalized, zero_start
+from ...nets.conv import CONVOLUTIONS, Convolution, ResidualBlock, normalized
+from ...nets.init import zero_init
 from ...spaces import Field, Space
 from .. import families
 from .bijection import Bijection, DependentTransform, LazyTransform
@@ -119,9 +120,9 @@ class ImageNetwork(nn.Module):
         self.shape = (inputs, *grid.grid)
         self.context_features = context_features
         self.enter = Convolution(grid, inputs, width)
-        self.blocks = nn.ModuleList(Residual(grid, width, context_features) for _ in range(depth))
+        self.blocks = nn.ModuleList(ResidualBlock(grid, width, context_features) for _ in range(depth))
         self.between = nn.ModuleList(between() for _ in range(depth))
-        self.leave = zero_start(Convolution(grid, width, outputs))
+        self.leave = zero_init(Convolution(grid, width, outputs))
 
     def forward(self, x: Tensor) -> Tensor:
         """Flattened channels and context (B, inputs * cells + C) to (B, outputs * cells)."""

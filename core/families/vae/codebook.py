@@ -1,9 +1,9 @@
-"""A codebook that follows what is assigned to it: k-means, online.
+"""A codebook learned by moving averages: online k-means.
 
-Van den Oord, Vinyals & Kavukcuoglu, arXiv:1711.00937, appendix A.1: each code is the running mean of the vectors that
-were nearest to it, so it needs no gradient. Codes that nothing is near to would stay where they are for good; as in
-Linde, Buzo & Gray, "An algorithm for vector quantizer design" (IEEE Trans. Commun. 28 (1980) 84), such a one takes over
-half of what a busy code has.
+Van den Oord, Vinyals & Kavukcuoglu, arXiv:1711.00937, appendix A.1: each entry is the moving average of the vectors
+that were nearest to it, so it needs no gradient. An entry that is nearest to nothing would never move. As in Linde,
+Buzo & Gray, "An algorithm for vector quantizer design" (IEEE Trans. Commun. 28 (1980) 84), such an entry takes over
+half of the vectors of an entry in frequent use.
 """
 
 from __future__ import annotations
@@ -13,60 +13,72 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-def _own_dtype(z: Tensor) -> torch.autocast:
-    """Products as precise as their factors, also where networks are cast: the nearest codes may be nearly as near."""
+def _no_autocast(z: Tensor) -> torch.autocast:
+    """Keeps products in the dtype of their factors: distances to the two nearest entries may differ very little."""
     return torch.autocast(z.device.type, enabled=False)
 
 
 class Codebook(nn.Module):
-    """Codes (K, d) and running sums over the vectors nearest to each; all are buffers that only `update` changes.
+    """Entries (K, d) and moving averages of the vectors nearest to each; all are buffers that only `update` changes.
 
     Args:
-        size: number of codes, K.
-        width: numbers of a code, d.
-        decay: of the running sums, per step.
-        revive: a code used less than this, as a fraction of the mean use, takes over half of a busy code's vectors.
+        size: number of entries, K.
+        embedding_dim: d.
+        decay: of the moving averages, per step.
+        dead_threshold: an entry used less than this fraction of the mean use is dead, and is replaced.
+
+    >>> codebook = Codebook(512, 2, decay=0.99, dead_threshold=0.03)
+    >>> codebook
+    Codebook(512, 2, decay=0.99, dead_threshold=0.03)
+    >>> codes = codebook.nearest(torch.zeros(4, 7, 2))
+    >>> codes.shape, codebook.embed(codes).shape
+    (torch.Size([4, 7]), torch.Size([4, 7, 2]))
     """
 
-    codes: Tensor
-    counts: Tensor  # running number of vectors per step
-    sums: Tensor  # running sum of those vectors per step
+    entries: Tensor
+    counts: Tensor  # moving average of the number of vectors per step
+    sums: Tensor  # moving average of the sum of those vectors per step
 
-    def __init__(self, size: int, width: int, *, decay: float, revive: float) -> None:
+    def __init__(self, size: int, embedding_dim: int, *, decay: float, dead_threshold: float) -> None:
         super().__init__()
-        self.decay, self.revive = decay, revive
-        self.register_buffer("codes", torch.randn(size, width))
+        self.decay, self.dead_threshold = decay, dead_threshold
+        self.register_buffer("entries", torch.randn(size, embedding_dim))
         self.register_buffer("counts", torch.zeros(size))
-        self.register_buffer("sums", torch.zeros(size, width))
+        self.register_buffer("sums", torch.zeros(size, embedding_dim))
+
+    def extra_repr(self) -> str:
+        size, embedding_dim = self.entries.shape
+        return f"{size}, {embedding_dim}, decay={self.decay}, dead_threshold={self.dead_threshold}"
 
     def nearest(self, z: Tensor) -> Tensor:
-        """Numbers of the codes nearest to vectors (..., d), int64 (...)."""
-        with _own_dtype(z):
-            distance = self.codes.square().sum(1) - 2 * z @ self.codes.T  # but for |z|^2
+        """Codes of vectors (..., d): indices of the nearest entries, int64 (...)."""
+        with _no_autocast(z):
+            distance = self.entries.square().sum(1) - 2 * z @ self.entries.T  # up to |z|^2
         return distance.argmin(-1)
 
-    def embed(self, index: Tensor) -> Tensor:
-        """Codes (..., d) by number (...)."""
-        return F.embedding(index, self.codes)
+    def embed(self, codes: Tensor) -> Tensor:
+        """Entries (..., d) of codes (...)."""
+        return F.embedding(codes, self.entries)
 
     @property
     def dead(self) -> Tensor:
-        """Which codes are hardly used, (K,)."""
-        return self.counts < self.revive * self.counts.mean()
+        """Which entries are hardly used, (K,)."""
+        return self.counts < self.dead_threshold * self.counts.mean()
 
     @torch.no_grad()
-    def statistics(self, z: Tensor, index: Tensor, u: Tensor) -> dict[str, Tensor]:
+    def statistics(self, z: Tensor, codes: Tensor, u: Tensor) -> dict[str, Tensor]:
         """What `update` needs, as sums over samples.
 
         Args:
             z: vectors (..., d).
-            index: their codes (...).
-            u: uniform numbers (...), which draw one of two halves of each code's vectors.
+            codes: their codes (...).
+            u: uniform draws (...), which choose a random half of each entry's vectors.
         """
         vectors = z.reshape(-1, z.shape[-1])
-        chosen = F.one_hot(index.flatten(), len(self.codes)).to(z.dtype)  # a product is the same in every run on a GPU
+        # a product of matrices, unlike a scatter, is the same in every run on a GPU
+        chosen = F.one_hot(codes.flatten(), len(self.entries)).to(z.dtype)
         half = chosen * (u.reshape(-1, 1) < 0.5)
-        with _own_dtype(z):
+        with _no_autocast(z):
             return {
                 "counts": chosen.sum(0),
                 "sums": chosen.T @ vectors,
@@ -76,29 +88,30 @@ class Codebook(nn.Module):
 
     @torch.no_grad()
     def update(self, statistics: dict[str, Tensor]) -> None:
-        """Take the sums of a step in, then give dead codes something to do."""
+        """Update the moving averages with the sums of a step, then replace dead entries."""
         self.counts.lerp_(statistics["counts"], 1 - self.decay)
         self.sums.lerp_(statistics["sums"], 1 - self.decay)
-        used = self.counts > 0  # codes that never were stay where they are
-        self.codes.copy_(torch.where(used[:, None], self.sums / self.counts.clamp(min=1e-30)[:, None], self.codes))
-        self._split(statistics["half counts"], statistics["half sums"])
+        used = self.counts > 0  # entries that were never used stay where they are
+        mean = self.sums / self.counts.clamp(min=1e-30)[:, None]
+        self.entries.copy_(torch.where(used[:, None], mean, self.entries))
+        self._replace_dead(statistics["half counts"], statistics["half sums"])
 
-    def _split(self, half_counts: Tensor, half_sums: Tensor) -> None:
-        """The least used codes, if dead, share with the busiest: each gets half of its use, and a half's mean.
+    def _replace_dead(self, half_counts: Tensor, half_sums: Tensor) -> None:
+        """Pair the least used entries, if dead, with the most used: each gets half of the use, the dead a half's mean.
 
-        The two means differ by chance alone, which is enough: from the next step on each gets what is on its side.
+        The two means differ by chance alone, which is enough: from the next step on each gets the vectors on its side.
         """
-        busy = self.counts.argsort(descending=True, stable=True)[: len(self.codes) // 2]
-        idle = self.counts.argsort(stable=True)[: len(self.codes) // 2]
-        apt = self.dead[idle] & (self.counts[busy] >= self.counts.mean()) & (half_counts[busy] > 0)
+        busy = self.counts.argsort(descending=True, stable=True)[: len(self.entries) // 2]
+        idle = self.counts.argsort(stable=True)[: len(self.entries) // 2]
+        replaced = self.dead[idle] & (self.counts[busy] >= self.counts.mean()) & (half_counts[busy] > 0)
         mean = half_sums[busy] / half_counts[busy].clamp(min=1)[:, None]
-        share = 0.5 * self.counts[busy]
+        half_use = 0.5 * self.counts[busy]
         for tensor, index, value in (
-            (self.codes, idle, mean),
-            (self.sums, idle, share[:, None] * mean),
-            (self.counts, idle, share),
+            (self.entries, idle, mean),
+            (self.sums, idle, half_use[:, None] * mean),
+            (self.counts, idle, half_use),
             (self.sums, busy, 0.5 * self.sums[busy]),
-            (self.counts, busy, share),
+            (self.counts, busy, half_use),
         ):
-            keep = apt if value.ndim == 1 else apt[:, None]
-            tensor[index] = torch.where(keep, value, tensor[index])
+            where = replaced if value.ndim == 1 else replaced[:, None]
+            tensor[index] = torch.where(where, value, tensor[index])

@@ -1,4 +1,4 @@
-"""Ways to spoil a sample, that an autoencoder may learn to mend it; each a law C(y | x), number by number."""
+"""Corruptions C(y | x) of a sample, independent for each feature, that a denoising autoencoder learns to undo."""
 
 from __future__ import annotations
 
@@ -15,66 +15,92 @@ from ...spaces import Binary, Interval, Levels, Real, Support
 
 
 class GaussianCorruption(Config):
-    """Gaussian noise on every number; on an interval what leaves it is put at its end."""
+    """Gaussian noise on every feature; on an interval the result is clamped to it.
+
+    >>> from maquette.core.noise import KeyedNoise
+    >>> x = torch.zeros(4, 3)
+    >>> GaussianCorruption(scale=0.1).apply(x, Real(), KeyedNoise(0, torch.arange(4))).shape
+    torch.Size([4, 3])
+    """
 
     supports: ClassVar[tuple[type[Support], ...]] = (Real, Interval)
 
     kind: Literal["gaussian"] = "gaussian"
     scale: float = Field(default=0.5, gt=0, description="standard deviation; on an interval, in units of its length")
 
-    def apply(self, rows: Tensor, support: Support, noise: Noise) -> Tensor:
-        """Rows (B, D) to rows (B, D); reads the normal noise "corruption" (D,)."""
-        unit = noise.normal("corruption", tuple(rows.shape[1:]))
+    def apply(self, x: Tensor, support: Support, noise: Noise) -> Tensor:
+        """Flat samples (B, D) to (B, D); reads the normal noise "corruption" (D,)."""
+        eps = noise.normal("corruption", tuple(x.shape[1:]))
         if not isinstance(support, Interval):
-            return rows + self.scale * unit
+            return x + self.scale * eps
         low, high = support.low, support.high
-        return (rows + self.scale * (high - low) * unit).clamp(low, high)
+        return (x + self.scale * (high - low) * eps).clamp(low, high)
 
 
 class Redraw(Config):
-    """Some numbers are drawn anew, uniformly over their support: salt and pepper."""
+    """Some features are drawn anew, uniformly over their support: salt and pepper.
+
+    >>> from maquette.core.noise import KeyedNoise
+    >>> x = torch.zeros(4, 3)
+    >>> Redraw(probability=0.5).apply(x, Binary(), KeyedNoise(0, torch.arange(4))).shape
+    torch.Size([4, 3])
+    """
 
     supports: ClassVar[tuple[type[Support], ...]] = (Binary, Levels, Interval)
 
     kind: Literal["redraw"] = "redraw"
-    share: float = Field(default=0.3, gt=0, le=1, description="probability of each number to be drawn anew")
+    probability: float = Field(default=0.3, gt=0, le=1, description="probability of each feature to be drawn anew")
 
-    def apply(self, rows: Tensor, support: Support, noise: Noise) -> Tensor:
-        """Rows (B, D) to rows (B, D); reads the uniform noise "corruption" (D, 2)."""
-        hit, u = noise.uniform("corruption", (rows.shape[1], 2)).unbind(-1)
+    def apply(self, x: Tensor, support: Support, noise: Noise) -> Tensor:
+        """Flat samples (B, D) to (B, D); reads the uniform noise "corruption" (D, 2)."""
+        hit, u = noise.uniform("corruption", (x.shape[1], 2)).unbind(-1)
         match support:
             case Levels(count=count):
-                drawn = (u * count).to(rows.dtype)
+                drawn = (u * count).to(x.dtype)
             case Interval(low=low, high=high):
                 drawn = low + (high - low) * u
             case _:
-                drawn = (u < 0.5).to(rows.dtype)
-        return torch.where(hit < self.share, drawn, rows)
+                drawn = (u < 0.5).to(x.dtype)
+        return torch.where(hit < self.probability, drawn, x)
 
 
 class Mask(Config):
-    """Some numbers are set to zero, or to the low end of an interval."""
+    """Some features are set to zero, or to the low end of an interval.
+
+    >>> from maquette.core.noise import KeyedNoise
+    >>> x = torch.ones(4, 3)
+    >>> Mask(probability=0.5).apply(x, Real(), KeyedNoise(0, torch.arange(4))).unique()
+    tensor([0., 1.])
+    """
 
     supports: ClassVar[tuple[type[Support], ...]] = (Real, Interval, Binary, Levels)
 
     kind: Literal["mask"] = "mask"
-    share: float = Field(default=0.3, gt=0, lt=1, description="probability of each number to be hidden")
+    probability: float = Field(default=0.3, gt=0, lt=1, description="probability of each feature to be masked")
 
-    def apply(self, rows: Tensor, support: Support, noise: Noise) -> Tensor:
-        """Rows (B, D) to rows (B, D); reads the uniform noise "corruption" (D,)."""
-        hit = noise.uniform("corruption", tuple(rows.shape[1:])) < self.share
-        hidden = support.low if isinstance(support, Interval) else 0
-        return rows.masked_fill(hit, hidden)
+    def apply(self, x: Tensor, support: Support, noise: Noise) -> Tensor:
+        """Flat samples (B, D) to (B, D); reads the uniform noise "corruption" (D,)."""
+        masked = noise.uniform("corruption", tuple(x.shape[1:])) < self.probability
+        return x.masked_fill(masked, support.low if isinstance(support, Interval) else 0)
 
 
 Corruption = Annotated[GaussianCorruption | Redraw | Mask, Field(discriminator="kind")]
 
 
 def corruption_of(support: Support, config: Corruption | None) -> Corruption:
-    """The corruption that a config names, or the usual one of the support; raises `ConfigError`."""
+    """The corruption of a config, or the default of the support.
+
+    >>> corruption_of(Binary(), None).kind
+    'redraw'
+
+    Raises:
+        ConfigError: a corruption for other supports.
+    """
     if config is None:
         return Redraw() if isinstance(support, Binary | Levels) else GaussianCorruption()
     if not isinstance(support, config.supports):
         kinds = " or ".join(kind_of(known) for known in config.supports)
-        raise ConfigError(f"corruption: {config.kind} spoils {kinds} numbers, found {support.kind} ones; take mask.")
+        raise ConfigError(
+            f"corruption: {config.kind} takes samples of {kinds} support, found {support.kind}; take mask."
+        )
     return config

@@ -1,10 +1,10 @@
-"""Denoising autoencoder: it learns to mend what was spoilt, and draws by spoiling and mending in turn.
+"""Denoising autoencoder: it learns to undo a corruption, and samples by a Markov chain that corrupts and denoises.
 
 Vincent et al., "Extracting and composing robust features with denoising autoencoders", ICML 2008. Bengio et al.,
-"Generalized denoising auto-encoders as generative models", arXiv:1305.6663: if P(x | y) mends what C(y | x) spoilt as
-Bayes' rule would, the chain that alternates the two has the data's law as its stationary one. What the chain draws in
-its last step has a density: the mean of P(x | y) over all y that it may come to. Bengio, Yao & Cho, "Bounding the test
-log-likelihood of generative models", arXiv:1311.6184, bound its log by few of these y.
+"Generalized denoising auto-encoders as generative models", arXiv:1305.6663: if P(x | y) is the posterior under the
+corruption C(y | x), the chain that alternates the two has the data's distribution as its stationary one. The draw of
+the last step has a density, the mean of P(x | y) over the chain's distribution of y. Bengio, Yao & Cho, "Bounding the
+test log-likelihood of generative models", arXiv:1311.6184, bound its log by a few of these y.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class DenoisingAutoencoder(nn.Module):
 
     Args:
         config: what it was built from.
-        observed: the samples' side.
+        observation: how samples enter the encoder and are described by the decoder.
         corruption: C.
         encoder: inputs (B, D, K) and context (B, C) to codes (B, L).
         decoder: codes (B, L) and context (B, C) to parameters (B, D, P).
@@ -43,76 +43,80 @@ class DenoisingAutoencoder(nn.Module):
     def __init__(
         self,
         config: DenoisingConfig,
-        observed: ObservationModel,
+        observation: ObservationModel,
         corruption: Corruption,
         encoder: nn.Module,
         decoder: nn.Module,
     ) -> None:
         super().__init__()
-        self.config, self.observed, self.corruption = config, observed, corruption
+        self.config, self.observation, self.corruption = config, observation, corruption
         self.encoder, self.decoder = encoder, decoder
 
-    def spoil(self, rows: Tensor, noise: Noise) -> Tensor:
-        """Draw y (B, D) from C(y | x) at rows x (B, D); reads the noise "corruption"."""
-        return self.corruption.apply(rows, self.observed.layout.support, noise)
+    def extra_repr(self) -> str:
+        return f"latent={self.config.latent}, likelihood={self.observation.likelihood}, corruption={self.corruption!r}"
 
-    def mend(self, rows: Tensor, context: Tensor | None) -> Tensor:
-        """Parameters (B, D, P) of P(x | y) at rows y (B, D) and context (B, C)."""
-        inputs = self.observed.embed(rows, self.encoder)
+    def corrupt(self, x: Tensor, noise: Noise) -> Tensor:
+        """Draw y (B, D) from C(y | x) at flat samples x (B, D); reads the noise "corruption"."""
+        return self.corruption.apply(x, self.observation.layout.support, noise)
+
+    def reconstruct(self, y: Tensor, context: Tensor | None) -> Tensor:
+        """Parameters (B, D, P) of P(x | y) at corrupted flat samples y (B, D) and context (B, C)."""
+        inputs = self.observation.embed(y, self.encoder)
         return self.decoder(self.encoder(inputs, context), context)
 
     def kernel(self, context: Tensor | None) -> Kernel:
-        """One step of the chain, from rows to rows."""
+        """One step of the chain, from flat samples (B, D) to flat samples."""
 
-        def step(rows: Tensor, noise: Noise) -> Tensor:
-            return self.observed.draw_rows(self.mend(self.spoil(rows, noise), context), noise)
+        def step(x: Tensor, noise: Noise) -> Tensor:
+            return self.observation.draw_flat(self.reconstruct(self.corrupt(x, noise), context), noise)
 
         return step
 
-    def walk(self, n: int, condition: Tree | None, noise: Noise) -> Tensor:
-        """Parameters (n, D, P) of the laws P(x | y) that the last steps of n chains draw from.
+    def last_parameters(self, n: int, condition: Tree | None, noise: Noise) -> Tensor:
+        """Run n chains; parameters (n, D, P) of the distributions P(x | y) that their last steps draw from.
 
-        A chain has `config.steps` steps, of which step k reads "corruption" and "numbers" under "step/k". It starts at
-        numbers of the law with all parameters zero, drawn with the noise "numbers" (D, U) itself.
+        A chain has `config.steps` steps; step k reads "corruption" and "numbers" under "step/k". It starts at a draw of
+        the likelihood with all parameters zero, which reads the noise "numbers" (D, U).
         """
-        observed, last = self.observed, self.config.steps - 1
-        like = next(self.parameters()).new_zeros(n, observed.layout.features, observed.law.parameters)
-        context = observed.context(condition, like)
-        rows = markov_chain(self.kernel(context), observed.draw_rows(like, noise), last, noise)
-        return self.mend(self.spoil(rows, noise.fold(f"step/{last}")), context)
+        observation, last = self.observation, self.config.steps - 1
+        zeros = next(self.parameters()).new_zeros(n, observation.layout.features, observation.likelihood.parameters)
+        context = observation.context(condition, zeros)
+        x = markov_chain(self.kernel(context), observation.draw_flat(zeros, noise), last, noise)
+        return self.reconstruct(self.corrupt(x, noise.fold(f"step/{last}")), context)
 
     def sample(self, n: int, condition: Tree | None = None, *, noise: Noise) -> Tree:
-        """Run n chains, which read the noise that `walk` says, and "numbers" under the last "step/k"."""
+        """Run n chains; reads the noise of `last_parameters`, and "numbers" under the last "step/k"."""
         require_batch_size(noise, n)
-        return self.observed.draw(self.walk(n, condition, noise), noise.fold(f"step/{self.config.steps - 1}"))
+        parameters = self.last_parameters(n, condition, noise)
+        return self.observation.draw(parameters, noise.fold(f"step/{self.config.steps - 1}"))
 
     def log_bound(self, x: Tree, condition: Tree | None = None, *, noise: Noise) -> Tensor:
-        """log P(x | y, c), (B,), nats, at the last y of a chain that `walk` says.
+        """log P(x | y, c), (B,), nats, at the last y of a chain; reads the noise of `last_parameters`.
 
-        The mean of P(x | y, c) is the density of what chains draw. They know nothing of x, and few come near it: one is
-        far below the log-density, and where samples have many numbers `inference.importance` needs many.
+        The mean of P(x | y, c) over chains is the density of what they draw. Chains are independent of x and few come
+        near it, so one draw is far below the log-density, and `inference.importance` needs many where D is large.
         """
-        rows = self.observed.layout.flatten(x)
-        return self.observed.log_prob_rows(self.walk(len(rows), condition, noise), rows)
+        flat = self.observation.layout.flatten(x)
+        return self.observation.log_prob_flat(self.last_parameters(len(flat), condition, noise), flat)
 
     def encode(self, x: Tree, condition: Tree | None = None) -> Tensor:
-        """The code of x as it is, (B, L)."""
-        inputs = self.observed.inputs(x, self.encoder)
-        return self.encoder(inputs, self.observed.context(condition, inputs))
+        """The code of x without corruption, (B, L)."""
+        inputs = self.observation.inputs(x, self.encoder)
+        return self.encoder(inputs, self.observation.context(condition, inputs))
 
     def decode(self, z: Tensor, condition: Tree | None = None) -> Tree:
         """The mean of the samples whose code is z (B, L)."""
-        return self.observed.mean(self.decoder(z, self.observed.context(condition, z)))
+        return self.observation.mean(self.decoder(z, self.observation.context(condition, z)))
 
     def stages(self) -> list[Stage]:
         return [Stage("fit", (Player("model", DenoisingObjective(self), (self.encoder, self.decoder)),))]
 
 
 class DenoisingObjective(Objective):
-    """-log P(x | y) per number, nats, for y spoilt from x, and with walkback for every y that the chain from x meets.
+    """-log P(x | y) per feature, nats, for y corrupted from x; with walkback, for every y of a chain that starts at x.
 
-    Walkback (arXiv:1305.6663, section 4): a chain that has begun to wander off is called back to where it started,
-    which removes modes that training would never have visited.
+    Walkback (arXiv:1305.6663, section 4): the model learns to return to x from wherever a few steps of its own chain
+    lead, which removes spurious modes far from the data.
     """
 
     def __init__(self, model: DenoisingAutoencoder) -> None:
@@ -120,49 +124,59 @@ class DenoisingObjective(Objective):
         self.model = model
 
     def forward(self, batch: Batch, noise: Noise) -> Losses:
-        model, observed = self.model, self.model.observed
-        target = rows = observed.layout.flatten(batch.x)
-        context = observed.context(batch.condition, observed.embed(target, model.encoder))
+        model, observation = self.model, self.model.observation
+        target = x = observation.layout.flatten(batch.x)
+        context = observation.context(batch.condition, observation.embed(target, model.encoder))
         losses = []
         for k in range(model.config.walkback):
-            here = noise.fold(f"step/{k}")
-            parameters = model.mend(model.spoil(rows, here), context)
-            losses.append(-observed.log_prob_rows(parameters, target) / observed.layout.features)
+            noise_k = noise.fold(f"step/{k}")
+            parameters = model.reconstruct(model.corrupt(x, noise_k), context)
+            losses.append(-observation.log_prob_flat(parameters, target) / observation.layout.features)
             if k + 1 < model.config.walkback:
-                rows = observed.draw_rows(parameters.detach(), here)
+                x = observation.draw_flat(parameters.detach(), noise_k)
         return Losses(torch.stack(losses).mean(0), metrics={"first": losses[0].detach()})
 
 
 @families.register("denoising-autoencoder")
 class DenoisingConfig(FamilyConfig):
-    """Denoising autoencoder."""
+    """Denoising autoencoder.
 
-    summary: ClassVar[str] = "learns to mend spoilt samples, and draws by spoiling and mending in turn"
+    >>> from maquette.core.noise import KeyedNoise
+    >>> from maquette.core.spaces import Binary, Vector
+    >>> coder = {"kind": "mlp", "hidden": (16,)}
+    >>> model = DenoisingConfig(latent=4, coder=coder, steps=3).build(Vector(dim=5, support=Binary()))
+    >>> noise = KeyedNoise(0, torch.arange(4))
+    >>> x = model.sample(4, noise=noise)
+    >>> x.shape, model.log_bound(x, noise=noise).shape
+    (torch.Size([4, 5]), torch.Size([4]))
+    """
+
+    summary: ClassVar[str] = "learns to undo a corruption, and samples by a Markov chain that corrupts and denoises"
     reference: ClassVar[str] = "Vincent et al., ICML 2008; Bengio et al., arXiv:1305.6663"
     spaces: ClassVar[tuple[str, ...]] = ("vector", "field", "sequence", "product")
     supports: ClassVar[tuple[str, ...]] = ("real", "binary", "levels", "interval")
     model: ClassVar[type[nn.Module]] = DenoisingAutoencoder
 
     kind: Literal["denoising-autoencoder"] = "denoising-autoencoder"
-    latent: int = Field(default=64, ge=1, description="numbers in a code")
+    latent: int = Field(default=64, ge=1, description="length of a code")
     coder: AnyCoder = MLPCoderConfig()
     likelihood: AnyLikelihood | None = None
     corruption: Corruption | None = Field(
-        default=None, description="how samples are spoilt; by default real numbers by Gaussian noise, others redrawn"
+        default=None, description="corruption; by default Gaussian noise on real samples and intervals, else redraw"
     )
     walkback: int = Field(
-        default=1, ge=1, description="steps of the chain that training mends; one is the plain criterion"
+        default=1, ge=1, description="steps of the chain that training denoises; one is the plain criterion"
     )
     steps: int = Field(default=50, ge=1, description="steps of the chain to a sample")
 
     def build(self, space: Space, condition: Space | None = None) -> DenoisingAutoencoder:
-        observed = ObservationModel.of(space, condition, self.likelihood)
-        corruption = corruption_of(observed.layout.support, self.corruption)
+        observation = ObservationModel.of(space, condition, self.likelihood)
+        corruption = corruption_of(observation.layout.support, self.corruption)
         coder: CoderConfig = self.coder
-        law, context_features = observed.law, observed.layout.context_features
-        encoder = coder.encoder(space, law.embed_dim, context_features, self.latent)
-        decoder = coder.decoder(space, self.latent, context_features, law.parameters)
-        return DenoisingAutoencoder(self, observed, corruption, encoder, decoder)
+        likelihood, context_features = observation.likelihood, observation.layout.context_features
+        encoder = coder.encoder(space, likelihood.embed_dim, context_features, self.latent)
+        decoder = coder.decoder(space, self.latent, context_features, likelihood.parameters)
+        return DenoisingAutoencoder(self, observation, corruption, encoder, decoder)
 
     @classmethod
     def example(cls) -> DenoisingConfig:

@@ -1,4 +1,4 @@
-"""The samples' side of an autoencoder: numbers as an encoder sees them, and as a decoder speaks about them."""
+"""The observation model p(x | z) of an autoencoder: how its encoder sees samples and its decoder describes them."""
 
 from __future__ import annotations
 
@@ -14,52 +14,59 @@ from ...spaces import Space, Tree
 
 @dataclass(frozen=True)
 class ObservationModel:
-    """Samples of D numbers, each with a law of its own given P parameters from a decoder.
+    """Samples of D independent features, each with P likelihood parameters from a decoder.
 
     Attributes:
-        layout: how samples and conditions become rows.
-        law: of each number.
+        layout: how samples are flattened and conditions embedded.
+        likelihood: of each feature.
+
+    >>> import torch
+    >>> from maquette.core.spaces import Binary, Vector
+    >>> observation = ObservationModel.of(Vector(dim=3, support=Binary()), None, None)
+    >>> observation.likelihood
+    Bernoulli(parameters=1, embed_dim=1, uniforms=1, discrete=True)
+    >>> observation.log_prob(torch.zeros(4, 3, 1), torch.ones(4, 3))
+    tensor([-2.0794, -2.0794, -2.0794, -2.0794])
     """
 
     layout: Layout
-    law: Likelihood
+    likelihood: Likelihood
 
     @classmethod
     def of(cls, space: Space, condition: Space | None, config: LikelihoodConfig | None) -> ObservationModel:
-        """Samples of a space under the law that a config names; raises `ConfigError`."""
+        """From the likelihood of a config, or the default of the space's support; raises `ConfigError`."""
         layout = Layout(space, condition, SUPPORTS)
         return cls(layout, likelihood_of(layout.support, config))
 
-    def embed(self, rows: Tensor, network: nn.Module) -> Tensor:
-        """Rows (B, D) as an encoder sees them, (B, D, K), in the dtype of a network's weights."""
-        return self.law.embed(rows, cast_like(rows, network))
+    def embed(self, flat: Tensor, network: nn.Module) -> Tensor:
+        """Flat samples (B, D) as an encoder takes them, (B, D, K), in the dtype of a network's weights."""
+        return self.likelihood.embed(flat, cast_like(flat, network))
 
     def inputs(self, x: Tree, network: nn.Module) -> Tensor:
-        """Samples as an encoder sees them, (B, D, K); raises `SpaceError`."""
+        """Samples as an encoder takes them, (B, D, K); raises `SpaceError`."""
         return self.embed(self.layout.flatten(x), network)
 
     def context(self, condition: Tree | None, like: Tensor) -> Tensor | None:
-        """Conditions (B, C) in the dtype of `like` (B, ...); raises `SpaceError`."""
+        """Conditions as context (B, C) in the dtype of `like` (B, ...); raises `SpaceError`."""
         return self.layout.context(condition, like)
 
     def log_prob(self, parameters: Tensor, x: Tree) -> Tensor:
         """log p(x | parameters (B, D, P)), shape (B,), nats."""
-        return self.log_prob_rows(parameters, self.layout.flatten(x))
+        return self.log_prob_flat(parameters, self.layout.flatten(x))
 
-    def log_prob_rows(self, parameters: Tensor, rows: Tensor) -> Tensor:
-        """The same of rows (B, D)."""
-        return self.law.log_prob(at_least_float32(parameters), rows).sum(1)
-
-    def draw_rows(self, parameters: Tensor, noise: Noise) -> Tensor:
-        """Rows (B, D) from parameters (B, D, P); reads the uniform noise "numbers" (D, U)."""
-        return self.law.draw(
-            at_least_float32(parameters), noise.uniform("numbers", (parameters.shape[1], self.law.uniforms))
-        )
+    def log_prob_flat(self, parameters: Tensor, flat: Tensor) -> Tensor:
+        """`log_prob` of flat samples (B, D)."""
+        return self.likelihood.log_prob(at_least_float32(parameters), flat).sum(1)
 
     def draw(self, parameters: Tensor, noise: Noise) -> Tree:
         """Samples from parameters (B, D, P); reads the uniform noise "numbers" (D, U)."""
-        return self.layout.unflatten(self.draw_rows(parameters, noise))
+        return self.layout.unflatten(self.draw_flat(parameters, noise))
+
+    def draw_flat(self, parameters: Tensor, noise: Noise) -> Tensor:
+        """`draw` of flat samples (B, D)."""
+        u = noise.uniform("numbers", (parameters.shape[1], self.likelihood.uniforms))
+        return self.likelihood.draw(at_least_float32(parameters), u)
 
     def mean(self, parameters: Tensor) -> Tree:
-        """Expectations under parameters (B, D, P): floating, also where numbers are discrete."""
-        return self.layout.unflatten(self.law.mean(at_least_float32(parameters)))
+        """Expectations under parameters (B, D, P), floating even where samples are discrete."""
+        return self.layout.unflatten(self.likelihood.mean(at_least_float32(parameters)))

@@ -1,9 +1,11 @@
-"""VQ-VAE: an autoencoder whose codes are numbers of entries in a codebook, and a model of these numbers.
+"""VQ-VAE: an autoencoder with discrete codes, and a prior of these codes. Codes are codebook indices.
 
-Van den Oord, Vinyals & Kavukcuoglu, arXiv:1711.00937, with one level of codes; with two, Razavi, van den Oord &
-Vinyals, "VQ-VAE-2", arXiv:1906.00446: the coarser codes are found first, and the finer ones given them. The first stage
-fits the autoencoder, each of the following a prior to the codes of one level given those above it: any family of
-discrete numbers with a density.
+Van den Oord, Vinyals & Kavukcuoglu, arXiv:1711.00937, with one level of codes. With two levels it is after Razavi, van
+den Oord & Vinyals, "VQ-VAE-2", arXiv:1906.00446: the coarser codes are found first, and the finer ones given them. One
+difference: the prior of the finer codes gets the coarser ones as a flat context vector, not as a map on the grid.
+
+The first stage fits the autoencoder, each of the following a prior of the codes of one level given those of the coarser
+levels. A prior may be any family with samples and a density on integer levels.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from pydantic import Field as Described
@@ -23,11 +25,25 @@ from ...config import kind_of
 from ...data import Batch
 from ...errors import ConfigError, SpaceError
 from ...likelihoods import AnyLikelihood, at_least_float32
-from ...nets.conv import Convolution, Residual, Stride, normalized
+from ...nets.conv import Convolution, ResidualBlocks, Stride, normalized
 from ...nets.hourglass import Hourglass
 from ...noise import Noise, require_batch_size
 from ...objective import Losses, Objective, Player, Stage, transform_batches
-from ...spaces import Field, Levels, Product, Real, Simple, Space, Support, Tree, Vector, size
+from ...spaces import (
+    Field,
+    Levels,
+    Real,
+    Simple,
+    Space,
+    Support,
+    Tree,
+    Vector,
+    as_parts,
+    from_named,
+    from_parts,
+    named,
+    size,
+)
 from .. import AnyFamily, FamilyConfig, families
 from ..autoregressive.fvsbn import FVSBNConfig
 from ..autoregressive.transformer import TransformerConfig
@@ -35,44 +51,49 @@ from .codebook import Codebook
 from .observation import ObservationModel
 
 
-def straight_through(z: Tensor, code: Tensor) -> Tensor:
-    """The value of `code` with the gradient of `z`: the quantisation passes gradients as if it were not there."""
-    return z + (code - z).detach()
+def straight_through(z: Tensor, entries: Tensor) -> Tensor:
+    """The value of `entries` with the gradient of `z`: gradients pass the quantisation unchanged.
+
+    >>> z = torch.tensor([0.3], requires_grad=True)
+    >>> (3 * straight_through(z, torch.tensor([1.0]))).sum().backward()
+    >>> z.grad
+    tensor([3.])
+    """
+    return z + (entries - z).detach()
 
 
 class CodeLevel(nn.Module):
-    """Codes on one grid: where they come from, their book, and what they add to the features of the way down."""
+    """Codes on one grid: the vectors to quantise, the codebook, and the effect on the features of the top-down path."""
 
     def __init__(self, field: Field, config: VQVAEConfig, context_features: int) -> None:
         super().__init__()
-        width = config.slots * config.width
-        self.slots = config.slots
-        self.leave = Convolution(field, 2 * config.channels, width)
-        self.book = Codebook(config.codes, config.width, decay=config.decay, revive=config.revive)
-        self.enter = Convolution(field, width, config.channels)
-        self.blocks = nn.ModuleList(Residual(field, config.channels, context_features) for _ in range(config.depth))
+        width = config.codes_per_cell * config.embedding_dim
+        self.codes_per_cell = config.codes_per_cell
+        self.output = Convolution(field, 2 * config.channels, width)
+        self.codebook = Codebook(
+            config.codebook_size, config.embedding_dim, decay=config.decay, dead_threshold=config.dead_threshold
+        )
+        self.input = Convolution(field, width, config.channels)
+        self.blocks = ResidualBlocks(field, config.channels, config.depth, context_features)
 
-    def vectors(self, seen: Tensor, features: Tensor) -> Tensor:
-        """Features of the sample and of the way down, (B, channels, *grid), to (B, slots, *grid, d)."""
-        z = self.leave(torch.cat((normalized(seen), normalized(features)), dim=1))
-        return at_least_float32(z).unflatten(1, (self.slots, -1)).movedim(2, -1)
+    def vectors(self, bottom_up: Tensor, features: Tensor) -> Tensor:
+        """Features bottom-up and top-down, each (B, channels, *grid), to vectors (B, codes_per_cell, *grid, d)."""
+        z = self.output(torch.cat((normalized(bottom_up), normalized(features)), dim=1))
+        return at_least_float32(z).unflatten(1, (self.codes_per_cell, -1)).movedim(2, -1)
 
-    def forward(self, features: Tensor, vectors: Tensor, context: Tensor | None) -> Tensor:
-        """Features (B, channels, *grid) after vectors (B, slots, *grid, d) were found."""
-        features = features + self.enter(vectors.movedim(-1, 2).flatten(1, 2))
-        for block in self.blocks:
-            features = block(features, context)
-        return features
+    def forward(self, features: Tensor, entries: Tensor, context: Tensor | None) -> Tensor:
+        """Features (B, channels, *grid) after the codes' entries (B, codes_per_cell, *grid, d) were found."""
+        return self.blocks(features + self.input(entries.movedim(-1, 2).flatten(1, 2)), context)
 
 
-class Tower(nn.Module):
-    """The network: the way up, and the way down with its codes."""
+class VQNetwork(nn.Module):
+    """Encoder (bottom-up) and decoder (top-down, with the codes of each level) on an `Hourglass`."""
 
     def __init__(
         self, space: Space, config: VQVAEConfig, embed_dim: int, context_features: int, parameters: int
     ) -> None:
         super().__init__()
-        self.ways = Hourglass(
+        self.hourglass = Hourglass(
             space,
             config.strides,
             where="vq-vae.strides",
@@ -82,31 +103,40 @@ class Tower(nn.Module):
             depth=config.depth,
             context_features=context_features,
         )
-        self.levels = nn.ModuleList(CodeLevel(field, config, context_features) for field in self.ways.fields)
-        self.shapes = [(config.slots, *field.grid) for field in self.ways.fields]
+        fields = self.hourglass.fields
+        self.levels = nn.ModuleList(CodeLevel(field, config, context_features) for field in fields)
+        self.shapes = [(config.codes_per_cell, *field.grid) for field in fields]
+
+    def extra_repr(self) -> str:
+        return f"codes={self.shapes}"
+
+    def code_levels(self) -> list[CodeLevel]:
+        """`levels` with their type, the coarsest first."""
+        return cast("list[CodeLevel]", list(self.levels))
 
     def forward(
-        self, inputs: Tensor | None, context: Tensor | None, index: Sequence[Tensor] | None = None
+        self, inputs: Tensor | None, context: Tensor | None, codes: Sequence[Tensor] | None = None
     ) -> Quantised:
-        """Find the codes of samples (B, D, K), or take the given ones, each (B, slots, *grid), and decode them."""
-        seen = [] if inputs is None else self.ways.up(inputs, context)
-        batch = index[0].shape[0] if index is not None else len(seen[0])
-        features = self.ways.begin(batch)
-        indices, found, distance = [], [], features.new_zeros(batch)
-        for k, (level, refine) in enumerate(zip(self.levels, self.ways.finer, strict=True)):
-            assert isinstance(level, CodeLevel)
-            if index is None:
-                vectors = level.vectors(seen[k], features)
-                indices.append(level.book.nearest(vectors.detach()))
-                codes = level.book.embed(indices[-1])
-                found.append(vectors)
-                distance = distance + (vectors - codes).square().flatten(1).sum(1)
-                codes = straight_through(vectors, codes)
+        """Find the codes of samples (B, D, K), or take given ones, each (B, codes_per_cell, *grid), and decode them."""
+        bottom_up = [] if inputs is None else self.hourglass.bottom_up(inputs, context)
+        batch_size = codes[0].shape[0] if codes is not None else len(bottom_up[0])
+        features = self.hourglass.start(batch_size)
+        found: list[Tensor] = []
+        vectors: list[Tensor] = []
+        distance = features.new_zeros(batch_size)
+        for k, (level, up) in enumerate(zip(self.code_levels(), self.hourglass.up, strict=True)):
+            if codes is None:
+                z = level.vectors(bottom_up[k], features)
+                found.append(level.codebook.nearest(z.detach()))
+                entries = level.codebook.embed(found[-1])
+                vectors.append(z)
+                distance = distance + (z - entries).square().flatten(1).sum(1)
+                entries = straight_through(z, entries)
             else:
-                indices.append(index[k])
-                codes = level.book.embed(index[k])
-            features = refine(level(features, codes, context))
-        return Quantised(self.ways.end(features), indices, found, distance)
+                found.append(codes[k])
+                entries = level.codebook.embed(codes[k])
+            features = up(level(features, entries, context))
+        return Quantised(self.hourglass.output(features), found, vectors, distance)
 
 
 class VQVAE(nn.Module):
@@ -114,130 +144,140 @@ class VQVAE(nn.Module):
 
     Args:
         config: what it was built from.
-        observed: the samples' side.
-        tower: the autoencoder.
-        priors: models of the codes of each level, the coarsest first, given the codes of the levels above it.
+        observation: how samples enter the encoder and are described by the decoder.
+        network: the autoencoder.
+        priors: models of the codes of each level, the coarsest first, given the codes of the coarser levels.
     """
 
     direction: Literal["lower"] = "lower"
     priors: Any
 
     def __init__(
-        self, config: VQVAEConfig, observed: ObservationModel, tower: Tower, priors: Sequence[nn.Module]
+        self, config: VQVAEConfig, observation: ObservationModel, network: VQNetwork, priors: Sequence[nn.Module]
     ) -> None:
         super().__init__()
-        self.config, self.observed, self.tower, self.priors = config, observed, tower, nn.ModuleList(priors)
+        self.config, self.observation, self.network = config, observation, network
+        self.priors = nn.ModuleList(priors)
+
+    def extra_repr(self) -> str:
+        return f"likelihood={self.observation.likelihood}"
 
     @property
-    def books(self) -> list[Codebook]:
+    def codebooks(self) -> list[Codebook]:
         """The codebook of each level, the coarsest first."""
-        return [level.book for level in self.tower.levels]  # type: ignore[union-attr]
+        return [level.codebook for level in self.network.code_levels()]
 
     def quantise(self, x: Tree, condition: Tree | None = None) -> Quantised:
         """Find the codes of samples, and decode them."""
-        inputs = self.observed.inputs(x, self)
-        return self.tower(inputs, self.observed.context(condition, inputs))
+        inputs = self.observation.inputs(x, self)
+        return self.network(inputs, self.observation.context(condition, inputs))
 
-    def generate(self, index: Sequence[Tensor], condition: Tree | None = None) -> Tensor:
-        """Parameters (B, D, P) of the numbers whose codes are `index`, each (B, slots, *grid)."""
-        like = self.books[0].codes.new_zeros(index[0].shape[0], 1)
-        return self.tower(None, self.observed.context(condition, like), index).parameters
+    def generate(self, codes: Sequence[Tensor], condition: Tree | None = None) -> Tensor:
+        """Likelihood parameters (B, D, P) of the samples with `codes`, each (B, codes_per_cell, *grid)."""
+        like = self.codebooks[0].entries.new_zeros(codes[0].shape[0], 1)
+        return self.network(None, self.observation.context(condition, like), codes).parameters
 
-    def given(self, condition: Tree | None, above: Sequence[Tensor]) -> Tree | None:
-        """What the prior of a level is conditioned on: the condition, and the codes of the levels above as vectors."""
-        if not above:
+    def prior_condition(self, condition: Tree | None, coarser: Sequence[Tensor]) -> Tree | None:
+        """Condition of a level's prior: the model's own, and the codebook entries of the coarser levels' codes."""
+        if not coarser:
             return condition
-        named = {} if condition is None else condition if isinstance(condition, dict) else {"condition": condition}
-        vectors = [book.embed(index) for book, index in zip(self.books, above, strict=False)]
-        return named | {_name(level): z.movedim(-1, 2).flatten(1, 2) for level, z in enumerate(vectors)}
+        entries = [codebook.embed(codes) for codebook, codes in zip(self.codebooks, coarser, strict=False)]
+        channels = {_name(level): each.movedim(-1, 2).flatten(1, 2) for level, each in enumerate(entries)}
+        return from_named(named(condition) | channels)
 
     def sample(self, n: int, condition: Tree | None = None, *, noise: Noise) -> Tree:
         """Draw n samples; each prior reads its noise under "prior/0", ..., the decoder "numbers" (D, U)."""
         require_batch_size(noise, n)
-        index: list[Tensor] = []
+        codes: list[Tensor] = []
         for level, prior in enumerate(self.priors):
-            index.append(prior.sample(n, self.given(condition, index), noise=noise.fold(f"prior/{level}")))
-        return self.observed.draw(self.generate(index, condition), noise)
+            codes.append(prior.sample(n, self.prior_condition(condition, codes), noise=noise.fold(_label(level))))
+        return self.observation.draw(self.generate(codes, condition), noise)
 
     def log_bound(self, x: Tree, condition: Tree | None = None, *, noise: Noise) -> Tensor:
         """log p(x | z, c) + log p(z | c) at the codes that the encoder finds, (B,), nats; needs no noise.
 
-        One term of the sum over all codes, so below the log-density on any draw, and not to be averaged.
+        It is one term of the sum over all codes, so it is below the log-density on every draw; averages of draws do not
+        tighten it.
         """
         found = self.quantise(x, condition)
-        total = self.observed.log_prob(found.parameters, x)
+        total = self.observation.log_prob(found.parameters, x)
         for level, prior in enumerate(self.priors):
-            total = total + prior.log_prob(found.index[level], self.given(condition, found.index[:level]))
+            total = total + prior.log_prob(found.codes[level], self.prior_condition(condition, found.codes[:level]))
         return total
 
     def encode(self, x: Tree, condition: Tree | None = None) -> Tensor:
-        """Numbers of all codes in one row (B, N), int64, the coarsest level first."""
-        return torch.cat([index.flatten(1) for index in self.quantise(x, condition).index], dim=1)
+        """All codes, flattened (B, N), int64, the coarsest level first."""
+        return torch.cat([codes.flatten(1) for codes in self.quantise(x, condition).codes], dim=1)
 
     def decode(self, z: Tensor, condition: Tree | None = None) -> Tree:
         """The mean of the samples whose codes are z (B, N); raises `SpaceError`."""
-        sizes = [math.prod(shape) for shape in self.tower.shapes]
+        sizes = [math.prod(shape) for shape in self.network.shapes]
         if z.ndim != 2 or z.shape[1] != sum(sizes):
-            raise SpaceError(f"z: expected numbers of codes of shape (B, {sum(sizes)}), found {tuple(z.shape)}.")
-        pieces = zip(z.split(sizes, dim=1), self.tower.shapes, strict=True)
-        return self.observed.mean(self.generate([piece.unflatten(1, shape) for piece, shape in pieces], condition))
+            raise SpaceError(f"z: expected codes of shape (B, {sum(sizes)}), found {tuple(z.shape)}.")
+        pieces = zip(z.split(sizes, dim=1), self.network.shapes, strict=True)
+        return self.observation.mean(self.generate([piece.unflatten(1, shape) for piece, shape in pieces], condition))
 
     def stages(self) -> list[Stage]:
         """The autoencoder's stage "codes", then those of each prior, labelled "prior/0" and so on."""
-        stages = [Stage("codes", (Player("model", VQObjective(self), (self.tower,)),))]
+        stages = [Stage("codes", (Player("model", VQObjective(self), (self.network,)),))]
         for level, prior in enumerate(self.priors):
-            stages += transform_batches(prior.stages(), partial(self._view, level), label=_label(level))
+            stages += transform_batches(prior.stages(), partial(self._prior_batch, level), label=_label(level))
         return stages
 
-    def _view(self, level: int, batch: Batch, noise: Noise) -> Batch:
-        """Codes of a level as samples, those above it among the conditions."""
-        index = self.quantise(batch.x, batch.condition).index
-        return replace(batch, x=index[level], condition=self.given(batch.condition, index[:level]))
+    def _prior_batch(self, level: int, batch: Batch, noise: Noise) -> Batch:
+        """Codes of a level as samples, those of the coarser levels in the condition."""
+        codes = self.quantise(batch.x, batch.condition).codes
+        return replace(batch, x=codes[level], condition=self.prior_condition(batch.condition, codes[:level]))
 
 
 class VQObjective(Objective):
-    """Negative log-likelihood of the decoder and the commitment of the encoder to the codes, per number, nats.
+    """Negative log-likelihood of the decoder and the encoder's commitment loss, per feature of a sample, nats.
 
-    The paper's eq. 3, but for its middle term: codes follow the vectors in `update` (appendix A.1).
+    This is eq. 3 of the paper without its middle term: the codebook is learned in `update` (appendix A.1).
     """
 
     def __init__(self, model: VQVAE) -> None:
         super().__init__()
         self.model = model
 
+    def extra_repr(self) -> str:
+        return f"commitment={self.model.config.commitment}"
+
     def forward(self, batch: Batch, noise: Noise) -> Losses:
         model = self.model
         found = model.quantise(batch.x, batch.condition)
-        reconstruction = model.observed.log_prob(found.parameters, batch.x)
-        losses = (model.config.commitment * found.distance - reconstruction) / model.observed.layout.features
-        alive = torch.cat([~book.dead for book in model.books]).to(losses.dtype).mean()
-        metrics = {"reconstruction": reconstruction, "distance": found.distance, "alive": alive.expand(len(losses))}
+        reconstruction = model.observation.log_prob(found.parameters, batch.x)
+        losses = (model.config.commitment * found.distance - reconstruction) / model.observation.layout.features
+        alive = torch.cat([~codebook.dead for codebook in model.codebooks]).to(losses.dtype).mean()
+        metrics = {"reconstruction": reconstruction, "distance": found.distance, "usage": alive.expand(len(losses))}
         statistics = {
             f"{level}/{name}": tensor
-            for level, (book, z, index) in enumerate(zip(model.books, found.vectors, found.index, strict=True))
-            for name, tensor in book.statistics(
-                z, index, noise.uniform(f"half/{level}", tuple(index.shape[1:]))
+            for level, (codebook, z, codes) in enumerate(zip(model.codebooks, found.vectors, found.codes, strict=True))
+            for name, tensor in codebook.statistics(
+                z, codes, noise.uniform(f"half/{level}", tuple(codes.shape[1:]))
             ).items()
         }
         return Losses(losses, metrics={name: value.detach() for name, value in metrics.items()}, statistics=statistics)
 
     def update(self, statistics: dict[str, Tensor]) -> None:
-        for level, book in enumerate(self.model.books):
-            start = f"{level}/"
-            book.update({name.removeprefix(start): t for name, t in statistics.items() if name.startswith(start)})
+        for level, codebook in enumerate(self.model.codebooks):
+            prefix = f"{level}/"
+            own = {name.removeprefix(prefix): t for name, t in statistics.items() if name.startswith(prefix)}
+            codebook.update(own)
 
 
 def _label(level: int) -> str:
+    """Name of a level's prior among stages and noise."""
     return f"prior/{level}"
 
 
 def _name(level: int) -> str:
-    """What the codes of a level are called among the conditions of those below."""
+    """Name of a level's codes in the conditions of the finer levels' priors."""
     return f"codes/{level}"
 
 
-def _part(shape: tuple[int, ...], support: Support, field: Field) -> Simple:
-    """The space of numbers on the grid of a level, (channels, *grid)."""
+def _space(shape: tuple[int, ...], support: Support, field: Field) -> Simple:
+    """The space of values on the grid of a level, (channels, *grid), periodic where `field` is."""
     channels, *grid = shape
     if not grid:
         return Vector(dim=channels, support=support)
@@ -246,9 +286,19 @@ def _part(shape: tuple[int, ...], support: Support, field: Field) -> Simple:
 
 @families.register("vq-vae")
 class VQVAEConfig(FamilyConfig):
-    """Vector-quantised autoencoder with a prior over its codes."""
+    """Vector-quantised autoencoder with a prior of its codes.
 
-    summary: ClassVar[str] = "codes from a learned book on one or more grids, and a prior of these codes"
+    >>> from maquette.core.noise import KeyedNoise
+    >>> from maquette.core.spaces import Field
+    >>> config = VQVAEConfig(strides=(2,), codebook_size=8, embedding_dim=2, channels=4, prior={"kind": "fvsbn"})
+    >>> model = config.build(Field(channels=1, grid=(4, 4)))
+    >>> noise = KeyedNoise(0, torch.arange(3))
+    >>> x = model.sample(3, noise=noise)
+    >>> x.shape, model.log_bound(x, noise=noise).shape, model.encode(x).shape
+    (torch.Size([3, 1, 4, 4]), torch.Size([3]), torch.Size([3, 4]))
+    """
+
+    summary: ClassVar[str] = "discrete codes from learned codebooks on one or more grids, and a prior of these codes"
     reference: ClassVar[str] = "VQ-VAE, arXiv:1711.00937; VQ-VAE-2, arXiv:1906.00446"
     spaces: ClassVar[tuple[str, ...]] = ("vector", "field", "sequence", "product")
     supports: ClassVar[tuple[str, ...]] = ("real", "binary", "levels", "interval")
@@ -262,33 +312,42 @@ class VQVAEConfig(FamilyConfig):
         description="how much coarser each level of codes is than the one before, the first than the sample; "
         "one is VQ-VAE, two are VQ-VAE-2",
     )
-    codes: int = Described(default=512, ge=2, description="entries of each level's codebook")
-    width: int = Described(default=64, ge=1, description="numbers of a code")
-    slots: int = Described(default=1, ge=1, description="codes in each cell; a sample without grid has one cell")
+    codebook_size: int = Described(default=512, ge=2, description="entries of each level's codebook")
+    embedding_dim: int = Described(default=64, ge=1, description="length of a codebook entry")
+    codes_per_cell: int = Described(
+        default=1, ge=1, description="codes in each cell of the grid; a sample without grid has one cell"
+    )
     channels: int = Described(default=64, ge=1, description="channels of all features")
-    depth: int = Described(default=1, ge=1, description="residual blocks at each level, on the way up and down")
-    commitment: float = Described(default=0.25, gt=0, description="weight of the vectors' squared distance to codes")
-    decay: float = Described(default=0.99, ge=0, lt=1, description="decay of the codebook's running means")
-    revive: float = Described(
+    depth: int = Described(default=1, ge=1, description="residual blocks at each level, bottom-up and top-down")
+    commitment: float = Described(
+        default=0.25, gt=0, description="weight of the vectors' squared distance to their codebook entries"
+    )
+    decay: float = Described(default=0.99, ge=0, lt=1, description="decay of the codebook's moving averages")
+    dead_threshold: float = Described(
         default=0.03,
         gt=0,
         lt=1,
-        description="codes used less than this, relative to the mean, move to where there are more",
+        description="entries used less than this fraction of the mean use are replaced",
     )
-    prior: AnyFamily = Described(default=TransformerConfig(), description="family of the codes' priors")
+    prior: AnyFamily = Described(default=TransformerConfig(), description="family of the priors of the codes")
     likelihood: AnyLikelihood | None = None
 
     def build(self, space: Space, condition: Space | None = None) -> VQVAE:
-        observed = ObservationModel.of(space, condition, self.likelihood)
-        law, context_features = observed.law, observed.layout.context_features
-        tower = Tower(space, self, law.embed_dim, context_features, law.parameters)
-        levels = [_part(shape, Levels(count=self.codes), tower.ways.field) for shape in tower.shapes]
-        above = [_part((self.width * slots, *grid), Real(), tower.ways.field) for slots, *grid in tower.shapes]
-        priors = [
-            self._prior(level, codes, _with(condition, {_name(k): part for k, part in enumerate(above[:level])}))
-            for level, codes in enumerate(levels)
-        ]
-        return VQVAE(self, observed, tower, priors)
+        observation = ObservationModel.of(space, condition, self.likelihood)
+        likelihood, context_features = observation.likelihood, observation.layout.context_features
+        network = VQNetwork(space, self, likelihood.embed_dim, context_features, likelihood.parameters)
+        field = network.hourglass.field
+        codes = [_space(shape, Levels(count=self.codebook_size), field) for shape in network.shapes]
+        entries = {
+            _name(level): _space((self.embedding_dim * per_cell, *grid), Real(), field)
+            for level, (per_cell, *grid) in enumerate(network.shapes)
+        }
+        priors = []
+        for level, each in enumerate(codes):
+            coarser = {_name(k): entries[_name(k)] for k in range(level)}
+            given = from_parts(as_parts(condition) | coarser) if coarser else condition
+            priors.append(self._prior(level, each, given))
+        return VQVAE(self, observation, network, priors)
 
     def _prior(self, level: int, codes: Space, condition: Space | None) -> nn.Module:
         try:
@@ -297,23 +356,16 @@ class VQVAEConfig(FamilyConfig):
             if size(codes) > 1:
                 raise
             raise ConfigError(
-                f"vq-vae.prior: level {level} has 1 code per sample; raise `slots`, or take another prior. {error}"
+                f"vq-vae.prior: level {level} has 1 code per sample; raise `codes_per_cell` or take another prior. "
+                f"{error}"
             ) from None
         if not {"density", "sample"} <= {*capabilities(prior)}:
             raise ConfigError(
-                f'vq-vae.prior: "{kind_of(self.prior)}" cannot both draw codes and say how likely they are; '
+                f'vq-vae.prior: "{kind_of(self.prior)}" has no samples of codes with a density; '
                 'take an autoregressive family such as "transformer".'
             )
         return prior
 
     @classmethod
     def example(cls) -> VQVAEConfig:
-        return cls(strides=(1, 2), codes=4, width=2, slots=2, channels=6, prior=FVSBNConfig())
-
-
-def _with(condition: Space | None, parts: dict[str, Simple]) -> Space | None:
-    """A condition and further parts together."""
-    if not parts:
-        return condition
-    own = {} if condition is None else condition.parts if isinstance(condition, Product) else {"condition": condition}
-    return Product(parts={**own, **parts})
+        return cls(strides=(1, 2), codebook_size=4, embedding_dim=2, codes_per_cell=2, channels=6, prior=FVSBNConfig())

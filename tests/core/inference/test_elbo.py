@@ -33,7 +33,7 @@ def test_numbers_that_tell_nothing_are_not_active():
     with torch.no_grad():  # the second number of the code keeps to the prior
         for rows in (1, 4):
             last.weight[rows], last.bias[rows] = 0, 0
-    found = terms(model, draw(Vector(dim=5), 40, 1), noise=keyed(40))["divergence"]
+    found = terms(model, draw(Vector(dim=5), 40, 1), noise=keyed(40))["kl"]
     assert found.groups[1] == 0
     assert found.active == 2
 

@@ -4,16 +4,16 @@ import pytest
 import torch
 from maquette.core.errors import ConfigError
 from maquette.core.nets.conv import (
-    Analysis,
     Convolution,
-    Residual,
-    Synthesis,
+    DownsamplingPath,
+    ResidualBlock,
+    UpsamplingPath,
     as_field,
-    coarser,
-    finer,
+    downsampling,
+    from_channels,
     pyramid,
     to_channels,
-    to_numbers,
+    upsampling,
 )
 from maquette.core.spaces import Field, Product, Vector
 
@@ -21,15 +21,15 @@ GRIDS = [(), (6,), (4, 6), (2, 4, 6)]
 
 
 @pytest.mark.parametrize("grid", GRIDS)
-def test_numbers_become_channels_and_come_back(grid):
+def test_flat_fields_become_channels_and_come_back(grid):
     field = Field(channels=3, grid=grid)
     x = torch.randn(2, *field.shape)
-    spread = torch.stack((x.flatten(1), -x.flatten(1)), dim=-1)
-    channels = to_channels(field, spread)
+    embedded = torch.stack((x.flatten(1), -x.flatten(1)), dim=-1)
+    channels = to_channels(field, embedded)
     assert channels.shape == (2, 6, *grid)
     assert torch.equal(channels[:, 0::2], x)
     assert torch.equal(channels[:, 1::2], -x)
-    assert torch.equal(to_numbers(field, channels), spread)
+    assert torch.equal(from_channels(field, channels), embedded)
 
 
 @pytest.mark.parametrize("grid", GRIDS[1:])
@@ -43,11 +43,11 @@ def test_a_convolution_on_a_periodic_grid_knows_no_origin(grid):
 
 
 @pytest.mark.parametrize("grid", GRIDS)
-def test_blocks_meet_their_own_cells_alone(grid):
+def test_strides_neither_overlap_nor_leave_gaps(grid):
     """A coarser cell is made of its block, and a finer block of its cell: strides neither overlap nor leave gaps."""
     stride = 2 if grid else 1
     field = Field(channels=2, grid=grid)
-    down, up = coarser(field, 2, 3, stride).double(), finer(field, 3, 2, stride).double()
+    down, up = downsampling(field, 2, 3, stride).double(), upsampling(field, 3, 2, stride).double()
     x = torch.randn(1, 2, *grid, dtype=torch.float64)
     other = x.clone()
     other[(0, 0, *(0,) * len(grid))] += 1
@@ -62,8 +62,8 @@ def test_blocks_meet_their_own_cells_alone(grid):
     assert touched[(slice(0, stride),) * len(grid)].all()
 
 
-def test_a_residual_block_starts_as_the_identity_and_sees_its_condition():
-    block = Residual(Field(channels=1, grid=(4, 4)), 5, 2)
+def test_a_residual_block_starts_as_the_identity_and_sees_its_context():
+    block = ResidualBlock(Field(channels=1, grid=(4, 4)), 5, 2)
     x, context = torch.randn(3, 5, 4, 4), torch.randn(3, 2)
     assert torch.equal(block(x, context), x)
     torch.nn.init.normal_(block.second.inner.weight)
@@ -74,12 +74,12 @@ def test_a_residual_block_starts_as_the_identity_and_sees_its_condition():
 def test_features_of_every_grid_and_back(space):
     field, strides = as_field(space), (2, 2)
     levels = pyramid(field, strides, where="strides")
-    analysis = Analysis(levels, strides, inputs=field.channels, channels=6, depth=1, context_features=2)
-    synthesis = Synthesis(levels, strides, channels=6, depth=1, context_features=2, outputs=5)
+    down_path = DownsamplingPath(levels, strides, inputs=field.channels, channels=6, depth=1, context_features=2)
+    up_path = UpsamplingPath(levels, strides, channels=6, depth=1, context_features=2, outputs=5)
     x, context = torch.randn(3, *field.shape), torch.randn(3, 2)
-    features = analysis(x, context)
+    features = down_path(x, context)
     assert [tuple(feature.shape[2:]) for feature in features] == [level.grid for level in levels[1:]]
-    assert synthesis(features[-1], context).shape == (3, 5, *field.grid)
+    assert up_path(features[-1], context).shape == (3, 5, *field.grid)
 
 
 def test_what_is_no_field_becomes_channels():

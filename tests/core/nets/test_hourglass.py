@@ -14,15 +14,15 @@ def hourglass(space, strides):
 @pytest.mark.parametrize(
     ("space", "grids"), [(Field(channels=2, grid=(4, 8)), [(1, 2), (2, 4)]), (Vector(dim=5), [(), ()])]
 )
-def test_both_ways_meet_on_every_level(space, grids):
+def test_both_paths_have_the_same_grids(space, grids):
     net = hourglass(space, (2, 2))
     x, c = torch.randn(7, *space.shape).flatten(1), torch.randn(7, 4)
-    seen, features = net.up(torch.stack((x, x), dim=2), c), net.begin(7)
+    seen, features = net.bottom_up(torch.stack((x, x), dim=2), c), net.start(7)
     assert [field.grid for field in net.fields] == grids
-    for level, finer in zip(seen, net.finer, strict=True):
+    for level, up in zip(seen, net.up, strict=True):
         assert level.shape == features.shape
-        features = finer(features + level)
-    assert net.end(features).shape == (*x.shape, 3)
+        features = up(features + level)
+    assert net.output(features).shape == (*x.shape, 3)
 
 
 def test_a_stride_that_does_not_divide_is_refused_by_its_key():

@@ -197,31 +197,31 @@ class CoinsConfig(AffineConfig):
 
 
 class Rounding(nn.Module):
-    """Two vectors of a sample, each rounded to one of three codes: as simple as a quantised autoencoder can be."""
+    """Two vectors of a sample, each rounded to one of three entries: as simple as a quantised autoencoder can be."""
 
     def __init__(self, layout, fault):
         super().__init__()
         self.layout, self.fault = layout, fault
         self.leave, self.enter = nn.Parameter(torch.eye(2)), nn.Parameter(torch.eye(2))
-        self.register_buffer("codes", torch.tensor([[0.0], [1.0], [-1.0]]))
+        self.register_buffer("entries", torch.tensor([[0.0], [1.0], [-1.0]]))
 
     @property
-    def books(self):
+    def codebooks(self):
         return [self]
 
     def quantise(self, x, condition=None):
         vectors = (x @ self.leave + self.layout.context(condition, x))[:, :, None]
-        index = torch.cdist(vectors, self.codes).argmin(2)
-        codes = self.codes[index]
+        codes = torch.cdist(vectors, self.entries).argmin(2)
+        entries = self.entries[codes]
         passed = {"blocked": 0.0, "twice": 2.0}.get(self.fault, 1.0) * (vectors - vectors.detach())
-        decoded = self._decoded(vectors if self.fault == "continuous" else codes + passed)
-        return Quantised(decoded, [index], [vectors], (vectors - codes).square().sum((1, 2)))
+        decoded = self._decoded(vectors if self.fault == "continuous" else entries + passed)
+        return Quantised(decoded, [codes], [vectors], (vectors - entries).square().sum((1, 2)))
 
-    def generate(self, index, condition=None):
-        return self._decoded(self.codes[index[0]])
+    def generate(self, codes, condition=None):
+        return self._decoded(self.entries[codes[0]])
 
-    def _decoded(self, codes):
-        return (codes[:, :, 0] @ self.enter)[:, :, None]
+    def _decoded(self, vectors):
+        return (vectors[:, :, 0] @ self.enter)[:, :, None]
 
 
 class RoundingConfig(AffineConfig):
