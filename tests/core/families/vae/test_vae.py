@@ -93,7 +93,7 @@ def test_what_it_can_do():
         (
             VAEConfig(likelihood=CategoricalConfig()),
             Vector(dim=2, support=Interval()),
-            "categorical: a law of levels numbers, found interval ones",
+            "categorical: a distribution of levels values, found interval ones",
         ),
     ],
 )
