@@ -23,8 +23,8 @@ from pathlib import Path
 import torch
 from maquette.core.noise import TapeNoise
 from maquette.pipelines.export import export
-from maquette.pipelines.formats import FORMATS
-from maquette.pipelines.graph import example
+from maquette.pipelines.exporting.formats import FORMATS
+from maquette.pipelines.exporting.trace import draw_example
 from maquette.pipelines.load import load
 
 
@@ -49,7 +49,7 @@ def rows(run: Path, files: dict[str, Path], batches: list[int], threads: int, se
     generator = load(run).generator
     opened = {kind: FORMATS[kind].open(file) for kind, file in files.items()}
     for n in batches:
-        drawn = example(generator, n, seed=3)
+        drawn = draw_example(generator, n, seed=3)
         calls: dict[str, Callable[[], object]] = {
             "python": lambda n=n, d=drawn: generator.sample(n, d.condition, noise=TapeNoise(d.noise))
         }

@@ -1,4 +1,4 @@
-"""The command line. Each verb is a few lines around a function of its own module, imported when it is called."""
+"""The command line. Each verb is a few lines around the function of its module, imported when it is called."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from .. import __version__
+from .._version import __version__
 from ..core.engine.signals import ASKED, interruptible
-from .failure import BAD_INPUT, FAILED, INTERRUPTED, told
-from .seeds import LARGEST_SEED
+from ..core.errors import ConfigError
+from .arguments import LARGEST_SEED, DataSide
+from .console.errors import BAD_INPUT, FAILED, INTERRUPTED, exit_on_error
 
 if TYPE_CHECKING:
+    from .console.screen import Lines, Silent, Terminal
     from .generate import Generated
-    from .screen import Lines, Silent, Terminal
 
 HELP = f"""Fast, trustworthy surrogates of expensive simulations and measurements.
 
@@ -27,10 +28,10 @@ Exit codes: 0 done, {FAILED} the work failed, {BAD_INPUT} bad input (command lin
 
 
 class Verbs(TyperGroup):
-    """Commands whose errors are told in a sentence."""
+    """Commands whose errors become a sentence and an exit code."""
 
     def invoke(self, ctx: Any) -> Any:
-        with told():
+        with exit_on_error():
             return super().invoke(ctx)
 
 
@@ -46,7 +47,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-lists, configs, datas = _group("What is there."), _group("Look at configs."), _group("Look at data.")
+lists, configs, datas = _group("List what is there."), _group("Look at configs."), _group("Look at data.")
 app.add_typer(lists, name="list")
 app.add_typer(configs, name="config")
 app.add_typer(datas, name="data")
@@ -83,14 +84,15 @@ def _options(
 def demo(
     domain: DomainName,
     out: Annotated[Path, typer.Option(help="folder for everything the demo makes")] = Path("demo"),
+    seed: Seed = 0,
 ) -> None:
     """Fit, generate and validate on data that come with the package; some minutes on two cores."""
     from .demo import demo as run_demo
 
     with _screen() as screen:
-        page = run_demo(domain, out=out, screen=screen)
+        page = run_demo(domain, out=out, seed=seed, screen=screen)
         screen.say(f"report: {page.resolve().as_uri()}")
-        _where_run(screen, out / "run")
+        _print_run(screen, out / "run")
 
 
 @app.command()
@@ -103,26 +105,24 @@ def simulate(
     batch_size: BatchSize = None,
 ) -> None:
     """Make data with the domain's embedded simulator; KEY=VALUE sets the simulator's options."""
-    from .simulate import BATCH
     from .simulate import simulate as run_simulate
 
     with _screen() as screen:
-        size = batch_size or BATCH
-        _made(
-            run_simulate(domain, n=n, seed=seed, out=out, overrides=assignments or [], batch_size=size, screen=screen),
-            screen,
+        done = run_simulate(
+            domain, n=n, seed=seed, out=out, overrides=assignments or [], batch_size=batch_size, screen=screen
         )
-        _where(screen, "folder", out.resolve().parent, None)
+        _print_made(screen, done)
+        _print_place(screen, "folder", out.resolve().parent, None)
 
 
 @app.command()
 def fit(
     domain: DomainName,
-    data: Annotated[Path, typer.Option(help="data file to learn from")],
+    data: Annotated[Path, typer.Option(help="data file to train on")],
     out: Annotated[Path, typer.Option(metavar="RUN", help="folder of the run")],
     assignments: Assignments = None,
     recipe: Recipe = None,
-    resume: Annotated[bool, typer.Option("--resume", help="go on with an unfinished run")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="continue an unfinished run, or start it")] = False,
     device: Device = "auto",
     geometry: GeometryOption = None,
     no_tracking: NoTracking = False,
@@ -139,7 +139,7 @@ def fit(
         )
         if fitted.already:
             screen.say(f"{out}: this run is finished already; there is nothing to resume.")
-        _where_run(screen, out)
+        _print_run(screen, out)
 
 
 @app.command()
@@ -156,7 +156,7 @@ def generate(
     batch_size: BatchSize = None,
     device: Device = "auto",
 ) -> None:
-    """Draw samples from a run's model; conditions follow the training data if none are given."""
+    """Draw samples from a run's model; without conditions they are drawn from the distribution seen in training."""
     from .generate import condition_words
     from .generate import generate as run_generate
 
@@ -166,51 +166,47 @@ def generate(
             n=n,
             seed=seed,
             out=out,
-            conditions_from=conditions_from,
-            conditions_rows=conditions_rows,
+            conditions_from=_side("--conditions-from", conditions_from, conditions_rows, "--conditions-rows"),
             conditions=condition_words(conditions or []),
             batch_size=batch_size,
             device=device,
             screen=screen,
         )
-        _made(done, screen)
-        _where_run(screen, run)
+        _print_made(screen, done)
+        _print_run(screen, run)
 
 
 @app.command()
 def validate(
     domain: DomainName,
-    reference: Annotated[Path, typer.Option(help="data file to hold against")],
+    reference: Annotated[Path, typer.Option(help="data file to compare with")],
     generated: Annotated[Path, typer.Option(help="data file to judge, whoever made it")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="folder for metrics.json, report.html and figures")],
     reference_rows: Annotated[str | None, typer.Option(help="START:STOP of the reference")] = None,
     generated_rows: Annotated[str | None, typer.Option(help="START:STOP of the generated file")] = None,
     training: Annotated[
-        Path | None, typer.Option(help="data file the model was fitted to; else looked for in its run")
+        Path | None, typer.Option(help="data file the model was fitted to; found through its run if not given")
     ] = None,
     training_rows: Annotated[str | None, typer.Option(help="START:STOP of the training file")] = None,
     effort: Annotated[str, typer.Option(help="full, or quick for fewer samples and epochs")] = "full",
     seed: Seed = 0,
     geometry: GeometryOption = None,
     run: Annotated[
-        Path | None, typer.Option(help="run whose model generated; else one around that the file names")
+        Path | None, typer.Option(help="run whose model generated; if not given, one nearby that the file names")
     ] = None,
     no_tracking: NoTracking = False,
 ) -> None:
     """Compare generated with reference data: physics metrics with errors and floors, figures, a report."""
-    from .validate import table
+    from .validate import metrics_table
     from .validate import validate as run_validate
 
     with _screen() as screen:
         done = run_validate(
             domain,
-            reference=reference,
-            generated=generated,
+            reference=DataSide(reference, reference_rows),
+            generated=DataSide(generated, generated_rows),
             out=out,
-            reference_rows=reference_rows,
-            generated_rows=generated_rows,
-            training=training,
-            training_rows=training_rows,
+            training=_side("--training", training, training_rows, "--training-rows"),
             effort=effort,
             seed=seed,
             options={"geometry": geometry} if geometry else {},
@@ -218,12 +214,12 @@ def validate(
             track=not no_tracking,
             screen=screen,
         )
-        screen.table("metrics", ("metric", "value", "floor", "beyond floor"), table(done.evaluation))
+        screen.table("metrics", ("metric", "value", "floor", "beyond floor"), metrics_table(done.evaluation))
         screen.say(f"verdict: {done.evaluation.verdict}")
         screen.say(f"report: {(out / 'report.html').resolve().as_uri()}")
-        if done.run:
-            screen.say(f"run: {done.run.folder}")
-        _where(screen, "folder", out, done.store)
+        if done.source_run:
+            screen.say(f"run: {done.source_run.folder}")
+        _print_place(screen, "folder", out, done.store)
 
 
 @app.command()
@@ -233,7 +229,7 @@ def report(run: RunFolder) -> None:
 
     with _screen() as screen:
         screen.say(f"report: {run_report(run).resolve().as_uri()}")
-        _where_run(screen, run)
+        _print_run(screen, run)
 
 
 @app.command()
@@ -249,12 +245,12 @@ def export(
         done = run_export(run, format=format, out=out, screen=screen)
         screen.say(f"file: {done.file}, described in {done.sidecar.name}")
         screen.say(str(done.agreement))
-        _where_run(screen, run)
+        _print_run(screen, run)
 
 
 @app.command()
 def doctor() -> None:
-    """Look whether this machine has what Maquette needs."""
+    """Check whether this machine has what Maquette needs."""
     from .doctor import examine
 
     with _screen() as screen:
@@ -269,7 +265,7 @@ def doctor() -> None:
 
 @lists.command("families")
 def list_families() -> None:
-    """Generative families: what they can do, which spaces they model, and their papers."""
+    """List the generative families: what they can do, which spaces they model, and their papers."""
     from .listing import families_tables
 
     with _screen() as screen:
@@ -279,7 +275,7 @@ def list_families() -> None:
 
 @lists.command("domains")
 def list_domains() -> None:
-    """Domains that are installed."""
+    """List the domains that are installed."""
     from .listing import domains_table
 
     with _screen() as screen:
@@ -288,7 +284,7 @@ def list_domains() -> None:
 
 @lists.command("recipes")
 def list_recipes(domain: DomainName) -> None:
-    """Named configs of a domain."""
+    """List the named configs of a domain."""
     from .listing import recipes_table
 
     with _screen() as screen:
@@ -299,7 +295,7 @@ def list_recipes(domain: DomainName) -> None:
 def config_show(domain: DomainName, assignments: Assignments = None, recipe: Recipe = None) -> None:
     """Print a recipe with every value resolved, as YAML."""
     from ..domains import domains
-    from .config import DEFAULT_RECIPE, resolve
+    from .run.config import DEFAULT_RECIPE, resolve
 
     typer.echo(resolve(domains.get(domain), recipe or DEFAULT_RECIPE, assignments or []).to_yaml(), nl=False)
 
@@ -308,16 +304,16 @@ def config_show(domain: DomainName, assignments: Assignments = None, recipe: Rec
 def config_schema(domain: DomainName) -> None:
     """Print the JSON schema of a domain's configs, for editors."""
     from ..domains import domains
-    from .config import schema
+    from .run.config import schema
 
     typer.echo(schema(domains.get(domain)))
 
 
 @configs.command("validate")
 def config_validate(file: Annotated[Path, typer.Argument(metavar="FILE", help="YAML file")]) -> None:
-    """Say whether a config can be used."""
+    """Check a config."""
     from ..domains import domains
-    from .config import domain_name, read_config
+    from .run.config import domain_name, read_config
 
     config = read_config(file, domains.get(domain_name(file)))
     typer.echo(f"{file}: a valid config of the domain {config.domain} (hash {config.digest()[:12]}).")
@@ -329,7 +325,7 @@ def data_check(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="data file")],
     geometry: GeometryOption = None,
 ) -> None:
-    """Read a whole data file against its spec."""
+    """Check a whole data file against its spec."""
     from ..domains import domains
 
     plugin = domains.get(domain)
@@ -339,40 +335,50 @@ def data_check(
         screen.say(f"{file}: meets the data spec of {domain}.")
 
 
+def _side(option: str, file: Path | None, rows: str | None, rows_option: str) -> DataSide | None:
+    """A file with rows that an option of their own chooses; raises `ConfigError` for rows without a file."""
+    if file:
+        return DataSide(file, rows)
+    if rows:
+        raise ConfigError(f"{rows_option} chooses rows of the file that {option} names; give both.")
+    return None
+
+
 def _screen() -> Terminal | Lines | Silent:
-    from .screen import screen
+    from .console.screen import screen
 
     return screen()
 
 
-def _made(done: Generated, screen: Terminal | Lines | Silent) -> None:
+def _print_made(screen: Terminal | Lines | Silent, done: Generated) -> None:
     screen.say(str(done.throughput))
     screen.say(f"file: {done.file} ({done.n:,} samples)")
 
 
-def _where(screen: Terminal | Lines | Silent, what: str, folder: Path, store: str | None) -> None:
-    from .store import how_to_open
+def _print_place(screen: Terminal | Lines | Silent, what: str, folder: Path, store: str | None) -> None:
+    from .mlflow.store import how_to_open
 
     screen.say(f"{what}: {folder}")
     if store:
         screen.say(f"MLflow: {how_to_open(store)}")
 
 
-def _where_run(screen: Terminal | Lines | Silent, folder: Path) -> None:
-    from .paths import Run
-    from .store import store_of
+def _print_run(screen: Terminal | Lines | Silent, folder: Path) -> None:
+    from .mlflow.store import read_tracking
+    from .run.folder import Run
 
-    _where(screen, "run", folder, store_of(Run(folder)))
+    tracking = read_tracking(Run(folder))
+    _print_place(screen, "run", folder, tracking.uri if tracking else None)
 
 
 def main() -> None:
     """Entry point of `maquette` and of `python -m maquette`."""
-    # torch's threads wait for one another by spinning 300,000 times, which on cores that others use too costs a
-    # factor of four; a thousand times is as fast on idle cores
+    # torch's threads wait for one another by spinning 300,000 times, which is four times slower on shared cores;
+    # a thousand times is as fast on idle ones
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
         app(prog_name="maquette")
     finally:
-        # what is left to do is to leave, which takes PyTorch a second: a signal would only spoil the exit code
+        # only the interpreter's exit is left, which takes PyTorch a second: a signal would spoil the exit code
         for number in ASKED:
             signal.signal(number, signal.SIG_IGN)

@@ -9,27 +9,37 @@ from ..core.artifact import weights_digest
 from ..core.errors import ConfigError
 from ..domains import domains
 from ..domains.plugin import Domain
-from .atomic import read_json, writable
-from .config import difference, read_config, resolve
+from .arguments import DataSide, check_seed
+from .console.screen import Screen, Silent
+from .files import writable
 from .fit import fit
 from .generate import generate
-from .paths import MODEL, Run, new_run
-from .report import EVALUATION, report
-from .screen import Screen, Silent
-from .seeds import check_seed
+from .report import report
+from .reporting.evaluation import FILE, read_evaluation
+from .run.config import first_difference, read_config, resolve
+from .run.folder import MODEL_SHA256, Run, new_run
 from .validate import validate
 
-RECIPE, FALLBACK = "demo", "quick"
-HELD_OUT = 3  # one sample in so many is kept from the fit, to be held against the generated ones
+RECIPE, FALLBACK, EFFORT = "demo", "quick", "quick"
+HELD_OUT = 3  # one sample in so many is held out from the fit, to compare the generated ones with
 
 
 def demo(domain: str, *, out: str | Path = "demo", seed: int = 0, screen: Screen | None = None) -> Path:
-    """Fit, generate, validate and report below `out`; returns the report.
+    """Fit, generate, validate and report on the data that come with the package.
 
-    A demo that was stopped goes on where it was, and what is finished is not done again.
+    A demo that was stopped continues where it was; what is finished is not done again.
+
+    Args:
+        domain: name of the domain.
+        out: folder for everything that the demo makes.
+        seed: of the fit, the samples and the validation.
+        screen: where progress and results are shown; nowhere if not given.
+
+    Returns:
+        The report.
 
     Raises:
-        ConfigError: no such domain, or `out` is taken by something else.
+        ConfigError: no such domain, or `out` holds something else.
     """
     screen, seed = screen or Silent(), check_seed(seed)
     plugin, folder = domains.get(domain), Path(out)
@@ -38,46 +48,60 @@ def demo(domain: str, *, out: str | Path = "demo", seed: int = 0, screen: Screen
     rows = len(source)
     kept = rows - rows // HELD_OUT
     words = [f"data.rows=0:{kept}", f"seed={seed}"]
-    run = _place(plugin, folder, recipe, words)
+    run = _free_run(plugin, folder, recipe, words)
     fit(domain, data=data, out=run.folder, recipe=recipe, overrides=words, resume=True, screen=screen)
 
-    generated, held_out = folder / f"generated{data.suffix}", f"{kept}:{rows}"
-    generate(run.folder, seed=seed ^ 1, out=generated, conditions_from=data, conditions_rows=held_out, screen=screen)
-    sides: dict[str, Any] = {"reference": data, "reference_rows": held_out, "generated": generated}
-    judged, options = run.folder / "validation", {"effort": "quick", "seed": seed}
+    generated, held_out = folder / f"generated{data.suffix}", DataSide(data, f"{kept}:{rows}")
+    generate(run.folder, seed=seed ^ 1, out=generated, conditions_from=held_out, screen=screen)
+    validation = run.folder / "validation"
     wanted = {
         "reference": source.rows(kept, rows).digest,
         "generated": plugin.open(generated, {}).digest,
-        MODEL: weights_digest(run.model),
-        **options,
+        MODEL_SHA256: weights_digest(run.model),
+        "effort": EFFORT,
+        "seed": seed,
     }
-    if _judged(judged) != wanted:
-        validate(domain, **sides, out=judged, **options, run=run.folder, screen=screen)
+    if _evaluated(validation) != wanted:
+        validate(
+            domain,
+            reference=held_out,
+            generated=generated,
+            out=validation,
+            effort=EFFORT,
+            seed=seed,
+            run=run.folder,
+            screen=screen,
+        )
     page = report(run.folder)
-    screen.say(f"verdict: {read_json(judged / EVALUATION)['verdict']}")
+    screen.say(f"verdict: {read_evaluation(validation).verdict}")
     return page
 
 
-def _place(plugin: Domain, folder: Path, recipe: str, words: list[str]) -> Run:
-    """The demo's run; raises `ConfigError` where something else lies there, before anything is done."""
+def _free_run(plugin: Domain, folder: Path, recipe: str, words: list[str]) -> Run:
+    """The demo's run; raises `ConfigError` if something else is there, before anything is done."""
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder}: there is a file of this name; choose another folder for the demo.")
     if Run(folder).config.is_file():
         raise ConfigError(f"{folder}: this folder is a run; choose another one for the demo.")
     run = new_run(folder / "run")
     if run.config.is_file() and (
-        differs := difference(read_config(run.config, plugin), resolve(plugin, recipe, words))
+        differs := first_difference(read_config(run.config, plugin), resolve(plugin, recipe, words))
     ):
         raise ConfigError(f"{run.folder}: there is another run here, in which {differs} differ; choose another --out.")
     writable(folder)
     return run
 
 
-def _judged(folder: Path) -> dict[str, Any]:
-    """What an evaluation that lies in the folder was made of; empty if there is none."""
-    if not (folder / EVALUATION).is_file():
+def _evaluated(folder: Path) -> dict[str, Any]:
+    """What an evaluation in the folder was made of; empty if there is none."""
+    if not (folder / FILE).is_file():
         return {}
-    found = read_json(folder / EVALUATION)
-    inputs = found["inputs"]
-    digests = {side: inputs[side]["sha256"] for side in ("reference", "generated")}
-    return {**digests, MODEL: found.get(MODEL), "effort": inputs["effort"], "seed": inputs["seed"]}
+    found = read_evaluation(folder)
+    inputs = found.inputs
+    return {
+        "reference": inputs.reference.sha256,
+        "generated": inputs.generated.sha256,
+        MODEL_SHA256: found.model_sha256,
+        "effort": inputs.effort,
+        "seed": inputs.seed,
+    }

@@ -1,4 +1,4 @@
-"""`maquette doctor`: what this machine has, what is missing, and the exact line that mends it."""
+"""`maquette doctor`: what this machine has, what is missing, and the command that installs it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,21 @@ from typing import NamedTuple
 
 import torch
 
-from .extras import EXTRAS, install_line
-from .store import connect, store_uri
+from .console.extras import EXTRAS, install_line
+from .mlflow.store import connect, store_uri
 
 _LEAST_DISK = 2 * 2**30
 
 
 class Check(NamedTuple):
-    """One line of the examination; `remedy` is empty where all is well, `needed` if nothing works without it."""
+    """One line of the examination.
+
+    Attributes:
+        what: its subject.
+        found: what this machine has.
+        remedy: what to do; empty if all is well.
+        needed: whether nothing works without it.
+    """
 
     what: str
     found: str
@@ -29,7 +36,7 @@ class Check(NamedTuple):
 
 
 def examine() -> list[Check]:
-    """Look at Python, PyTorch, devices, threads, memory, disk, the tracking store and the optional extras."""
+    """Check Python, PyTorch, devices, threads, memory, disk, the tracking store and the optional extras."""
     return [*_machine(), _disk(Path.cwd()), _store(), *_extras()]
 
 
@@ -44,7 +51,7 @@ def _machine() -> Iterator[Check]:
 
 
 def _memory() -> Check:
-    """What the node has, and what others on it have left."""
+    """Total and free memory of the machine."""
     try:
         import psutil  # pyright: ignore[reportMissingModuleSource]
     except ModuleNotFoundError:
@@ -65,7 +72,7 @@ def _disk(folder: Path) -> Check:
 def _store() -> Check:
     try:
         connect("Default")
-    except Exception as error:  # MLflow and its databases raise whatever they like
+    except Exception as error:  # MLflow and its databases raise all sorts of errors
         remedy = "set MLFLOW_TRACKING_URI to a store that answers, or fit with tracking=none"
         return Check("mlflow store", f"{store_uri()}: {str(error).splitlines()[0]}", remedy, False)
     return Check("mlflow store", store_uri(), "", False)

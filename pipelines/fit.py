@@ -11,25 +11,25 @@ from typing import Any
 import torch
 
 from ..core.artifact import restore
+from ..core.engine.evaluate import HeldOutLoss
 from ..core.engine.listeners import Listener
 from ..core.engine.loop import fit as train
-from ..core.engine.parallel import World, full_state_dict, process_group
+from ..core.engine.parallel import full_state_dict, process_group
 from ..core.engine.signals import interruptible
 from ..core.errors import ConfigError
 from ..domains import domains
 from ..domains.generator import Generator
 from ..domains.plugin import Dataset, Domain
-from .config import DEFAULT_RECIPE, RunConfig, difference, read_config, reconsider, resolve
-from .devices import resolve_device
-from .heldout import HeldOutLoss
-from .ledger import Ledger, earlier, expect_same_data
+from .arguments import resolve_device, select_rows
+from .console.numbers import samples_per_second
+from .console.screen import Screen, Silent
 from .load import load
-from .paths import Run, new_run
+from .mlflow.tracker import Tracker
 from .report import report
-from .rows import select
-from .screen import Screen, Silent
-from .speed import measure
-from .tracking import Tracker
+from .reporting.latency import measure_latency
+from .run.config import DEFAULT_RECIPE, RunConfig, first_difference, read_config, resolve, with_overrides
+from .run.folder import Run, new_run
+from .run.record import DataRecord, RunRecorder, expect_same_data, read_record
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Fitted:
 
     Attributes:
         run: its folder.
-        already: it had been finished before, and nothing was done.
+        already: whether it was finished before, so that nothing was done.
     """
 
     run: Run
@@ -64,8 +64,9 @@ def fit(
         out: the run's folder.
         recipe: a named config of the domain, or a YAML file; `quick` if not given.
         overrides: KEY=VALUE words, such as `training.steps=500`.
-        resume: go on with an unfinished run of the same config and data; start it if it is not there.
+        resume: continue an unfinished run of the same config and data; start it if there is none.
         device: "auto", "cpu", "cuda" or "cuda:NUMBER".
+        screen: where progress and results are shown; nowhere if not given.
 
     Raises:
         ConfigError, DataError: bad input; nothing is written.
@@ -74,34 +75,42 @@ def fit(
     screen = screen or Silent()
     with ExitStack() as stack:
         stack.enter_context(interruptible())
-        where, plugin, run = resolve_device(device), domains.get(domain), new_run(out)
-        world = stack.enter_context(process_group(where))
+        torch_device, plugin, run = resolve_device(device), domains.get(domain), new_run(out)
+        world = stack.enter_context(process_group(torch_device))
         config = _config(plugin, run, recipe, overrides, resume)
-        world.barrier()  # all have looked at the folder before the first process writes there
+        world.barrier()  # all have read the folder before the first process writes there
         source = plugin.open(Path(data), config.data.options)
         expect_same_data(run, source.digest)
-        if resume and earlier(run).get("status") == "finished":
+        before = read_record(run)
+        if resume and before and before.status == "finished":
             return Fitted(run, already=True)
-        chosen = select(source, config.data.rows, what=str(data))
+        chosen = select_rows(source, config.data.rows, what=str(data))
         screen.table(f"data: {data}", ("what", "value"), chosen.summary())
-        training, kept = _split(chosen, config.data.validation)
+        training, held_out = _split(chosen, config.data.validation)
         torch.manual_seed(config.seed)  # initial weights are torch's own draws, alike on every rank
         generator = _build(plugin, config, source.description, training)
-        generator.to(where, config.training.parallel.dtype)
+        generator.to(torch_device, config.training.parallel.dtype)
         plan = config.training.plan(generator.stages())
-        evaluator = HeldOutLoss(plan, kept, where, config.training.checkpoint.every) if kept else None
-        ledger = Ledger(run, config, _facts(data, source, training, generator, world), where)
-        listeners: list[Listener] = [ledger, _Shown(screen)]
+        evaluator = HeldOutLoss(plan, held_out, torch_device, config.training.checkpoint.every) if held_out else None
+        recorder = RunRecorder(
+            run,
+            config,
+            DataRecord(file=str(data), sha256=source.digest, rows=len(source), training_rows=len(training)),
+            parameters=sum(p.numel() for p in generator.parameters()),
+            world_size=world.size,
+            device=torch_device,
+        )
+        listeners: list[Listener] = [recorder, FitProgress(screen)]
         if world.first:
-            ledger.begin()
+            recorder.begin()
             if config.tracking == "mlflow":
-                listeners.append(stack.enter_context(Tracker(run, config, ledger.record, screen)))
+                listeners.append(stack.enter_context(Tracker(run, config, recorder.record, screen)))
         train(
             plan,
             training,
             run.folder,
             seed=config.seed,
-            device=where,
+            device=torch_device,
             resume=resume,
             evaluator=evaluator,
             listeners=listeners,
@@ -111,9 +120,9 @@ def fit(
             whole = config.generator.build(source.description)
             restore(whole, tensors, what="the fitted model")
             whole.save(run.model, domain=plugin.name, config_hash=config.digest())
-            ledger.end(speed=measure(load(run.folder, str(where))))
+            recorder.end(measure_latency(load(run.folder, str(torch_device))))
             report(run.folder)
-        world.barrier()  # all may use the run when this returns
+        world.barrier()  # the run is complete when this returns, on every rank
     return Fitted(run)
 
 
@@ -126,8 +135,8 @@ def _config(plugin: Domain, run: Run, recipe: str | None, overrides: Sequence[st
             f"{run.folder}: there is a run here already. Add --resume to go on with it, or give another --out."
         )
     stored = read_config(run.config, plugin)
-    asked = resolve(plugin, recipe, overrides) if recipe else reconsider(plugin, stored, overrides)
-    if differs := difference(stored, asked):
+    asked = resolve(plugin, recipe, overrides) if recipe else with_overrides(plugin, stored, overrides)
+    if differs := first_difference(stored, asked):
         raise ConfigError(
             f"{run.folder}: a run goes on with the config it began with; these differ (begun with, asked for): "
             f"{differs}. Leave recipe and overrides out, or give another --out."
@@ -136,30 +145,30 @@ def _config(plugin: Domain, run: Run, recipe: str | None, overrides: Sequence[st
 
 
 def _build(plugin: Domain, config: RunConfig, description: Mapping[str, Any], training: Dataset) -> Generator:
-    """The generator, its codec fitted; a recipe that is not made for such data is answered with those that are."""
+    """The generator, its codec fitted; raises `ConfigError` with the recipes that suit such data if this does not."""
     try:
         return config.generator.build(description, training)
     except ConfigError as error:
-        fitting = _fitting(plugin, description) if config.recipe in plugin.recipes() else [config.recipe]
-        if config.recipe in fitting:
+        suitable = _suitable(plugin, description) if config.recipe in plugin.recipes() else [config.recipe]
+        if config.recipe in suitable:
             raise
         raise ConfigError(
             f"The recipe {config.recipe} is not made for such data ({str(error).rstrip('.')}); "
-            f"these are: {', '.join(fitting) or 'none'}."
+            f"these are: {', '.join(suitable) or 'none'}."
         ) from None
 
 
-def _fitting(plugin: Domain, description: Mapping[str, Any]) -> list[str]:
+def _suitable(plugin: Domain, description: Mapping[str, Any]) -> list[str]:
     """Recipes of which a generator of such data can be built."""
 
-    def fits(recipe: str) -> bool:
+    def suits(recipe: str) -> bool:
         try:
             resolve(plugin, recipe).generator.build(description)
         except ConfigError:
             return False
         return True
 
-    return [recipe for recipe in sorted(plugin.recipes()) if fits(recipe)]
+    return [recipe for recipe in sorted(plugin.recipes()) if suits(recipe)]
 
 
 def _split(data: Dataset, held_out: int) -> tuple[Dataset, Dataset | None]:
@@ -170,35 +179,28 @@ def _split(data: Dataset, held_out: int) -> tuple[Dataset, Dataset | None]:
     return (data.rows(0, first), data.rows(first, len(data))) if held_out else (data, None)
 
 
-def _facts(
-    data: str | Path, source: Dataset, training: Dataset, generator: torch.nn.Module, world: World
-) -> dict[str, Any]:
-    return {
-        "data": {
-            "file": str(data),
-            "sha256": source.digest,
-            "sha256_of": "content of all rows",
-            "rows": len(source),
-            "training_rows": len(training),
-        },
-        "parameters": sum(p.numel() for p in generator.parameters()),
-        "world_size": world.size,
-    }
-
-
-class _Shown:
+class FitProgress:
     """Shows how far the fit is: a listener of the engine."""
 
     def __init__(self, screen: Screen) -> None:
-        self.screen, self.steps = screen, {}
+        self.screen = screen
+        self.steps: dict[str, int] = {}
 
     def stage(self, name: str, steps: int) -> None:
         self.steps[name] = steps
 
     def row(self, row: Mapping[str, Any]) -> None:
-        if "loss" in row:  # rows of an evaluation have figures of their own
-            stage = str(row["stage"])
-            self.screen.progress(f"fit {stage}", int(row["step"]), self.steps.get(stage, 0), f"loss {row['loss']:.4g}")
+        if "loss" not in row:  # of an evaluation
+            return
+        figures = [f"loss {row['loss']:.4g}"]
+        if (rate := row.get("samples_per_second")) is not None:
+            figures.append(samples_per_second(rate))
+        if (memory := row.get("memory_gb")) is not None:
+            figures.append(f"{memory:.1f} GB")
+        stage = str(row["stage"])
+        self.screen.progress(
+            f"fit {stage}", int(row["step"]), self.steps.get(stage, 0), ", ".join(figures), row.get("seconds_left")
+        )
 
     def checkpoint(self, step: int) -> None:
         pass

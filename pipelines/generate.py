@@ -13,20 +13,25 @@ from torch import Tensor
 from ..core.data import map_tree
 from ..core.errors import ConfigError
 from ..core.spaces import Tree
-from .again import FROM_LAW, FROM_ROWS, GENERATED
+from .arguments import DataSide, check_seed
+from .console.screen import Screen, Silent
 from .load import Model, load
-from .paths import MODEL
-from .rows import select
-from .screen import Screen, Silent
-from .seeds import check_seed
+from .reporting.reproduce import FROM_ROWS, FROM_TRAINING, GENERATED
+from .run.folder import MODEL_SHA256
 from .streaming import Target, Throughput, stream
 
-BATCH = {"cpu": 1000, "cuda": 10_000}
+BATCH_SIZES = {"cpu": 1000, "cuda": 10_000}
 
 
 @dataclass(frozen=True)
 class Generated:
-    """Where the samples are and what they took."""
+    """A file of samples.
+
+    Attributes:
+        file: where it is.
+        n: how many samples it holds.
+        throughput: how long they took.
+    """
 
     file: Path
     n: int
@@ -39,8 +44,7 @@ def generate(
     n: int | None = None,
     seed: int = 0,
     out: str | Path,
-    conditions_from: str | Path | None = None,
-    conditions_rows: str | None = None,
+    conditions_from: str | Path | DataSide | None = None,
     conditions: Mapping[str, str] | None = None,
     batch_size: int | None = None,
     device: str = "auto",
@@ -50,14 +54,15 @@ def generate(
 
     Args:
         run: a run's folder.
-        n: how many; with `conditions_from`, all its rows if not given.
-        seed: with the sample's index and condition it decides the sample.
-        out: the file; an unfinished one of the same command is gone on with.
-        conditions_from: a data file whose conditions, row by row, the samples get.
-        conditions_rows: START:STOP of that file.
-        conditions: physical conditions that all samples share, as words: `{"energy": "50000"}`.
+        n: how many; with `conditions_from`, as many as that has if not given.
+        seed: it decides the sample, together with the sample's index and condition.
+        out: the file; an unfinished one of the same command is continued.
+        conditions_from: a data file, or a `DataSide` with some of its rows; sample i gets the condition of row i.
+        conditions: a physical condition that all samples share, as words: `{"energy": "50000"}`. Without conditions
+            they are drawn from the distribution seen in training.
         batch_size: samples drawn at once; 1,000 on a CPU and 10,000 on a GPU if not given.
         device: "auto", "cpu", "cuda" or "cuda:NUMBER".
+        screen: where progress and results are shown; nowhere if not given.
 
     Raises:
         ArtifactError, ConfigError, DataError: bad input.
@@ -65,15 +70,13 @@ def generate(
     screen, seed = screen or Silent(), check_seed(seed)
     if conditions and conditions_from:
         raise ConfigError("conditions come either from a file or from condition.NAME=VALUE, not from both.")
-    if conditions_rows and not conditions_from:
-        raise ConfigError("--conditions-rows chooses rows of the file that --conditions-from names; give both.")
     model = load(run, device)
     given: _FromFile | _Shared | None = None
     if conditions_from:
-        given = _FromFile(model, Path(conditions_from), conditions_rows)
+        given = _FromFile(model, DataSide.of(conditions_from))
         n = len(given) if n is None else n
         if n > len(given):
-            raise ConfigError(f"{conditions_from}: --n {n} samples were asked for, but it has {len(given)} conditions.")
+            raise ConfigError(f"{given.side.file}: --n {n} samples were asked for, but it has {len(given)} conditions.")
         given.accept(n)
     if conditions:
         given = _Shared(model, conditions)
@@ -86,18 +89,18 @@ def generate(
     description = model.generator.description
     screen.table(f"file: {out}", ("what", "value"), model.domain.describe(description))
     target = Target(model.domain, Path(out), description, _attributes(model, seed, given))
-    size = batch_size or BATCH.get(model.device.type, BATCH["cpu"])
+    size = batch_size or BATCH_SIZES.get(model.device.type, BATCH_SIZES["cpu"])
     throughput = stream(draw, n, target, batch_size=size, screen=screen, what="generate")
     return Generated(Path(out), n, throughput)
 
 
 def _attributes(model: Model, seed: int, given: _FromFile | _Shared | None) -> dict[str, Any]:
-    """What the file says of its origin; a killed run goes on only if these are the same."""
+    """What the file says of its origin; an unfinished file is continued only if these are the same."""
     return {
         "made_by": GENERATED,
-        "config_hash": str(model.provenance.get("config_hash", "")),
-        MODEL: model.digest,
-        "conditions": given.origin if given else FROM_LAW,
+        "config_hash": str(model.config.get("config_hash", "")),
+        MODEL_SHA256: model.digest,
+        "conditions": given.origin if given else FROM_TRAINING,
         "seed": seed,
     }
 
@@ -105,24 +108,24 @@ def _attributes(model: Model, seed: int, given: _FromFile | _Shared | None) -> d
 class _FromFile:
     """Conditions read from a data file, row i for sample i."""
 
-    def __init__(self, model: Model, file: Path, rows: str | None) -> None:
-        self.file, self.codec = file, model.generator.codec
-        self.data = select(model.domain.open(file, {}, model.generator.description), rows, what=str(file))
+    def __init__(self, model: Model, side: DataSide) -> None:
+        self.side, self.codec = side, model.generator.codec
+        self.data = side.select(model.domain.open(side.path, {}, model.generator.description))
         self.origin = FROM_ROWS + self.data.digest
 
     def __len__(self) -> int:
         return len(self.data)
 
     def accept(self, n: int) -> None:
-        """Look at the first n conditions before anything is drawn; raises `ConfigError` if the model cannot."""
-        for index in torch.arange(n).split(BATCH["cuda"]):
+        """Check the first n conditions before anything is drawn; raises `ConfigError` for one beyond training's."""
+        for index in torch.arange(n).split(BATCH_SIZES["cuda"]):
             self(index)
 
     def __call__(self, index: Tensor) -> Tree:
         batch = self.data.fetch(index)
         if batch.condition is None:
-            raise ConfigError(f"{self.file}: holds no conditions, which --conditions-from should name.")
-        return self.codec.accept(batch.condition, where=f"{self.file}: ", first=int(batch.index[0]))
+            raise ConfigError(f"{self.side.file}: holds no conditions, which --conditions-from should name.")
+        return self.codec.accept(batch.condition, where=f"{self.side.file}: ", first=int(batch.index[0]))
 
 
 class _Shared:
@@ -137,7 +140,11 @@ class _Shared:
 
 
 def condition_words(words: list[str]) -> dict[str, str]:
-    """Read `condition.NAME=VALUE` words; raises `ConfigError`."""
+    """Read `condition.NAME=VALUE` words; raises `ConfigError`.
+
+    >>> condition_words(["condition.energy=50000"])
+    {'energy': '50000'}
+    """
     values: dict[str, str] = {}
     for word in words:
         name, separator, value = word.partition("=")

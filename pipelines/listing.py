@@ -8,36 +8,36 @@ from typing import Any
 from ..core.capabilities import capabilities
 from ..core.families import FamilyConfig, families
 from ..domains import domains
-from .extras import remedy
+from .console.extras import install_line_of
 from .safe_yaml import read_yaml
 
 Listing = tuple[tuple[str, ...], list[tuple[str, ...]]]
 
 
 def families_tables() -> list[tuple[str, Listing]]:
-    """Every generative family, in a table for each folder of them: name, and in lines what it is, can and takes."""
+    """The generative families, a table per folder: each with its summary, capabilities, spaces and paper."""
     groups: dict[str, list[tuple[str, ...]]] = {}
     for name, config in families.items():
         lines = (
             config.summary,
             f"can: {', '.join(capabilities(config.model))}",
-            f"models: {', '.join(config.spaces)}; numbers: {', '.join(config.supports)}",
+            f"models: {', '.join(config.spaces)}; supports: {', '.join(config.supports)}",
             config.reference,
         )
         groups.setdefault(_folder(config), []).append((name, "\n".join(lines)))
-    columns = ("family", "what it is, what it can, what it models, where it is from")
+    columns = ("family", "what it is, what it can, what it models, source")
     return [(f"families: {group}", (columns, groups[group])) for group in sorted(groups)]
 
 
 def _folder(config: type[FamilyConfig]) -> str:
-    """`flows` of `core/families/flows/spline.py`; of what lies in no folder, or comes from elsewhere, `others`."""
+    """The folder below `core/families` that a family is in, such as `flows`; `others` if there is none."""
     home = f"{families.package}."
     folder, separator, _ = config.__module__.removeprefix(home).partition(".")
     return folder if separator and config.__module__.startswith(home) else "others"
 
 
 def domains_table() -> Listing:
-    """Name, summary and recipes of every domain; one whose extra is missing comes with the line that installs it."""
+    """Name, summary and recipes of every domain; if its extra is missing, the command that installs it."""
     return ("domain", "what it is", "recipes"), [_domain_row(name) for name in domains.names()]
 
 
@@ -45,7 +45,7 @@ def _domain_row(name: str) -> tuple[str, str, str]:
     try:
         plugin = domains.get(name)
     except ModuleNotFoundError as error:
-        if line := remedy(error.name):
+        if line := install_line_of(error.name):
             return name, f"needs {error.name}: {line}", ""
         raise
     return name, plugin.summary, ", ".join(sorted(plugin.recipes()))
@@ -61,13 +61,13 @@ def recipes_table(domain: str) -> Listing:
 
 
 def _kinds(family: dict[str, Any]) -> str:
-    """`chain (spline, gan)`: a family with the kinds of those it is made of."""
+    """A family's kind with those of the families in it: `chain (spline, gan)`."""
     parts = [_kinds(value) for key, value in family.items() if key in ("first", "second", "teacher")]
     return f"{family.get('kind', '')} ({', '.join(parts)})" if parts else str(family.get("kind", ""))
 
 
 def _purpose(file: Path) -> str:
-    """The comment that a recipe begins with, if it does."""
+    """The comment in the first line of a recipe, if there is one."""
     with file.open(encoding="utf-8") as lines:
         first = next(lines)
     return first.removeprefix("#").strip() if first.startswith("#") else ""

@@ -14,30 +14,33 @@ from ..core.data import map_tree
 from ..core.errors import ArtifactError, ConfigError
 from ..core.noise import KeyedNoise
 from ..core.spaces import Tree
-from ..core.spaces import batch_size as rows_of
+from ..core.spaces import batch_size as length_of
 from ..domains import domains
 from ..domains.generator import Generator, load_generator
 from ..domains.plugin import Domain
-from .devices import resolve_device
-from .paths import existing_run
-from .seeds import check_seed
+from .arguments import check_counts, check_seed, resolve_device
+from .run.folder import existing_run
 
 
 class Model:
     """A generator with its domain, on a device.
 
-    Sample i is a function of the seed, i and its condition alone: whatever the batch size, the same showers.
+    Sample i is a function of the seed, i and its condition alone; the batch size does not change it.
 
     Attributes:
         generator: codec and family.
-        domain: the plug-in it belongs to.
-        folder: where the artefact lies.
-        provenance: what the fit wrote beside the weights.
+        domain: its plug-in.
+        device: where samples are drawn.
+        folder: the artefact's.
+        config: the artefact's `config.json`, which lies beside the weights.
     """
 
     def __init__(self, generator: Generator, domain: Domain, device: torch.device, folder: Path) -> None:
         self.generator, self.domain, self.device, self.folder = generator.to(device), domain, device, folder
-        self.provenance: dict[str, Any] = artifact.read_config(folder / artifact.CONFIG)
+        self.config: dict[str, Any] = artifact.read_config(folder / artifact.CONFIG)
+
+    def __repr__(self) -> str:
+        return f"Model(domain={self.domain.name!r}, folder={str(self.folder)!r}, device={str(self.device)!r})"
 
     @cached_property
     def digest(self) -> str:
@@ -51,23 +54,22 @@ class Model:
 
         Args:
             n: how many.
-            condition: physical conditions with n rows; drawn from the law seen in training if not given.
+            condition: n physical conditions; drawn from the distribution seen in training if not given.
             seed: the same seed gives the same samples.
             batch_size: how many are drawn at once.
-            first: index of the first sample, to go on where an earlier call ended.
+            first: index of the first sample, to continue where an earlier call ended.
 
         Returns:
-            A tensor (or named tensors) of n rows on the CPU, in the units of the domain's data spec.
+            A tensor (or named tensors) of n samples on the CPU, in the units of the domain's data spec.
 
         Raises:
-            ConfigError: a number of samples below one, a seed that is none, conditions with another number of rows, or
-                ones that the model does not know.
+            ConfigError: a number of samples below one, a bad seed, another number of conditions than n, or conditions
+                beyond those of training.
         """
-        if n < 1 or batch_size < 1:
-            raise ConfigError(f"expected at least one sample and a batch of at least one, found {n} and {batch_size}.")
+        check_counts(n, batch_size)
         seed = check_seed(seed)
-        if condition is not None and rows_of(condition) != n:
-            raise ConfigError(f"expected one condition per sample ({n}), found {rows_of(condition)}.")
+        if condition is not None and length_of(condition) != n:
+            raise ConfigError(f"expected one condition per sample ({n}), found {length_of(condition)}.")
         if condition is not None:
             condition = self.generator.codec.accept(condition)
         parts = []
@@ -82,7 +84,7 @@ class Model:
 
     @torch.no_grad()
     def draw(self, index: Tensor, seed: int, condition: Tree | None = None) -> tuple[Tree, Tree]:
-        """One batch: (samples, conditions) of the given global indices, both physical and on the CPU."""
+        """The samples of some global indices, int64 of shape (B,): (samples, conditions), physical and on the CPU."""
         noise = KeyedNoise(seed, index.to(self.device), stream="generate")
         if condition is None:
             condition = self.generator.codec.draw_condition(noise.fold("condition"))

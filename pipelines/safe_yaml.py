@@ -1,4 +1,4 @@
-"""Reads YAML that strangers wrote: bounded in size and depth, without aliases, tags or repeated keys."""
+"""Reads YAML from untrusted sources: bounded in size and depth, without aliases, tags or repeated keys."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DEEPEST = 30
 
 
 class _Loader(yaml.SafeLoader):
-    """The safe loader, further refusing what can blow up (aliases, depth) or mislead (repeated keys)."""
+    """The safe loader, which also refuses aliases, deep nesting and repeated keys."""
 
     depth = 0
 
@@ -37,7 +37,7 @@ class _Loader(yaml.SafeLoader):
         seen: set[str] = set()
         for key, _ in node.value:
             if key.value in seen:
-                raise ConstructorError(None, None, f'the key "{key.value}" stands twice', key.start_mark)
+                raise ConstructorError(None, None, f'the key "{key.value}" is given twice', key.start_mark)
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 

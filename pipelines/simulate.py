@@ -10,12 +10,12 @@ from torch import Tensor
 from ..core.config import override, parse
 from ..core.spaces import Tree
 from ..domains import domains
+from .arguments import check_seed
+from .console.screen import Screen, Silent
 from .generate import Generated
-from .screen import Screen, Silent
-from .seeds import check_seed
 from .streaming import Target, stream
 
-BATCH = 1000
+BATCH_SIZE = 1000
 
 
 def simulate(
@@ -25,7 +25,7 @@ def simulate(
     seed: int = 0,
     out: str | Path,
     overrides: Sequence[str] = (),
-    batch_size: int = BATCH,
+    batch_size: int | None = None,
     screen: Screen | None = None,
 ) -> Generated:
     """Simulate samples and write them to a file of the domain's data spec.
@@ -33,10 +33,11 @@ def simulate(
     Args:
         domain: name of the domain.
         n: how many.
-        seed: with the sample's index it decides the sample.
-        out: the file; an unfinished one of the same command is gone on with.
+        seed: it decides the sample, together with the sample's index.
+        out: the file; an unfinished one of the same command is continued.
         overrides: KEY=VALUE words for the simulator's config.
-        batch_size: samples simulated at once.
+        batch_size: samples simulated at once; 1,000 if not given.
+        screen: where progress and results are shown; nowhere if not given.
 
     Raises:
         ConfigError, DataError: bad input.
@@ -52,5 +53,5 @@ def simulate(
     target = Target(plugin, Path(out), simulator.description, attributes)
     screen = screen or Silent()
     screen.table(f"file: {out}", ("what", "value"), plugin.describe(simulator.description))
-    done = stream(draw, n, target, batch_size=batch_size, screen=screen, what="simulate")
+    done = stream(draw, n, target, batch_size=batch_size or BATCH_SIZE, screen=screen, what="simulate")
     return Generated(Path(out), n, done)

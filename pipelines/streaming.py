@@ -1,7 +1,7 @@
-"""Samples drawn batch by batch into a file: resumable after a kill, shared by the ranks of a command.
+"""Samples drawn batch by batch into a file: resumable after a kill, split over the ranks of a command.
 
-Batches begin at multiples of the batch size counted from sample 0, also after a kill and on every rank, so that the
-same seed and batch size give the same bytes.
+Batches begin at multiples of the batch size counted from sample 0, also after a kill and on every rank, so the same
+seed and batch size give the same bytes.
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ from torch import Tensor
 
 from ..core.data import map_tree
 from ..core.engine.parallel import World, process_group
-from ..core.errors import ConfigError
 from ..core.spaces import Tree
 from ..data_specs.errors import DataError
 from ..domains.plugin import Dataset, Domain, Writer
-from .screen import Screen
+from .arguments import check_counts
+from .console.numbers import samples_per_second
+from .console.screen import Screen
 
 # A rank waits for the slowest one, which may work for hours; one that dies breaks the connection at once.
-_PATIENCE = timedelta(days=2)
+_TIMEOUT = timedelta(days=2)
 
 Draw = Callable[[Tensor], tuple[Tree, Tree]]
 """Global indices, int64 of shape (B,), to (samples, conditions)."""
@@ -35,7 +36,11 @@ Draw = Callable[[Tensor], tuple[Tree, Tree]]
 
 @dataclass(frozen=True)
 class Throughput:
-    """What streaming took: samples of all ranks, seconds of the slowest."""
+    """Samples of all ranks, and the seconds that the slowest of them took.
+
+    >>> print(Throughput(samples=1000, sampling=1.5, writing=0.5))
+    1,000 samples in 2.0 s: 500 samples/s (75% sampling, 25% writing)
+    """
 
     samples: int
     sampling: float
@@ -53,7 +58,7 @@ class Throughput:
 
 @dataclass(frozen=True)
 class Target:
-    """The file to write, and what its header says."""
+    """The file to write, and what its header holds."""
 
     domain: Domain
     file: Path
@@ -62,23 +67,22 @@ class Target:
 
 
 def stream(draw: Draw, n: int, target: Target, *, batch_size: int, screen: Screen, what: str) -> Throughput:
-    """Write samples 0 .. n - 1 to the target file, going on where a killed run of the same command stopped.
+    """Write samples 0 .. n - 1 to the target file, continuing where a killed run of the same command stopped.
 
     Raises:
         ConfigError: no samples, or an empty batch.
         DataError: the file is something else, or cannot be written.
     """
-    if n < 1 or batch_size < 1:
-        raise ConfigError(f"expected at least one sample and a batch of at least one, found {n} and {batch_size}.")
+    check_counts(n, batch_size)
     target.file.parent.mkdir(parents=True, exist_ok=True)
-    with process_group(timeout=_PATIENCE) as world:
+    with process_group(timeout=_TIMEOUT) as world:
         if world.size == 1:
             return _write(draw, range(n), target, batch_size, screen, what)
         written = _written(target, n, world)
-        rows = _share(n, batch_size, world)
+        samples = _split(n, batch_size, world)
         part = replace(target, file=_part(target.file, world))
-        lacking = rows.stop > max(rows.start, written)
-        done = _write(draw, rows, part, batch_size, screen, what) if lacking else Throughput(0, 0.0, 0.0)
+        lacking = samples.stop > max(samples.start, written)
+        done = _write(draw, samples, part, batch_size, screen, what) if lacking else Throughput(0, 0.0, 0.0)
         world.barrier()
         if world.first:
             _join(n, target, world.size, batch_size, screen)
@@ -88,7 +92,7 @@ def stream(draw: Draw, n: int, target: Target, *, batch_size: int, screen: Scree
 
 
 def _written(target: Target, n: int, world: World) -> int:
-    """How many samples the target has, which the first process asks before any draws.
+    """How many samples the target has, as the first process finds before any draws.
 
     Raises:
         DataError: on every process, if the file is something else or cannot be written.
@@ -110,35 +114,35 @@ def _open(target: Target, n: int) -> Writer:
     return target.domain.writer(target.file, target.description, target.attributes, n)
 
 
-def _share(n: int, batch_size: int, world: World) -> range:
-    """This rank's contiguous rows: whole batches, as even as can be."""
+def _split(n: int, batch_size: int, world: World) -> range:
+    """This rank's contiguous samples: whole batches, as evenly split as possible."""
     batches = -(-n // batch_size)
     start, stop = (rank * batches // world.size * batch_size for rank in (world.rank, world.rank + 1))
     return range(start, min(stop, n))
 
 
-def _write(draw: Draw, rows: range, target: Target, batch_size: int, screen: Screen, what: str) -> Throughput:
-    """Draw and append the given rows; the file's row 0 is `rows.start`, a multiple of the batch size."""
-    writer = _open(target, len(rows))
-    begun = rows.start + writer.written
+def _write(draw: Draw, samples: range, target: Target, batch_size: int, screen: Screen, what: str) -> Throughput:
+    """Draw and append the given samples; the file's row 0 is `samples.start`, a multiple of the batch size."""
+    writer = _open(target, len(samples))
+    begun = samples.start + writer.written
     sampling = writing = 0.0
-    first = begun - begun % batch_size if begun < rows.stop else rows.stop
+    first = begun - begun % batch_size if begun < samples.stop else samples.stop
     try:
-        for start in range(first, rows.stop, batch_size):
+        for start in range(first, samples.stop, batch_size):
             clock = time.perf_counter()
-            x, condition = draw(torch.arange(start, min(start + batch_size, rows.stop)))
+            x, condition = draw(torch.arange(start, min(start + batch_size, samples.stop)))
             drawn = time.perf_counter()
             already = max(0, begun - start)  # a killed run had written this much of the batch
             writer.append(*(map_tree(lambda t, a=already: t[a:], value) for value in (x, condition)))
             sampling, writing = sampling + drawn - clock, writing + time.perf_counter() - drawn
-            done = min(start + batch_size, rows.stop)
+            done = min(start + batch_size, samples.stop)
             rate = (done - begun) / (sampling + writing)
-            screen.progress(what, done - rows.start, len(rows), f"{rate:,.0f} samples/s")
+            screen.progress(what, done - samples.start, len(samples), samples_per_second(rate))
     finally:
         clock = time.perf_counter()
         writer.close()
         writing += time.perf_counter() - clock
-    return Throughput(rows.stop - begun, sampling, writing)
+    return Throughput(samples.stop - begun, sampling, writing)
 
 
 def _part(file: Path, world: World) -> Path:
@@ -148,16 +152,17 @@ def _part(file: Path, world: World) -> Path:
 def _join(n: int, target: Target, size: int, batch_size: int, screen: Screen) -> None:
     """Copy what the target lacks out of the ranks' parts, in order; remove them."""
     worlds = [World(rank, size) for rank in range(size)]
-    stops = torch.tensor([_share(n, batch_size, world).stop for world in worlds])
+    stops = torch.tensor([_split(n, batch_size, world).stop for world in worlds])
 
     @cache
     def part(rank: int) -> tuple[Dataset, int]:
-        return target.domain.open(_part(target.file, worlds[rank]), {}), _share(n, batch_size, worlds[rank]).start
+        return target.domain.open(_part(target.file, worlds[rank]), {}), _split(n, batch_size, worlds[rank]).start
 
     def read(index: Tensor) -> tuple[Tree, Tree]:
         source, start = part(int(torch.searchsorted(stops, index[0], right=True)))
         batch = source.fetch(index - start)
-        assert batch.condition is not None
+        if batch.condition is None:
+            raise DataError(f"{target.file}: a part of it has no conditions; remove FILE.part-* and try again.")
         return batch.x, batch.condition
 
     _write(read, range(n), target, batch_size, screen, "joining parts")  # parts hold whole batches

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,56 +13,60 @@ from matplotlib.figure import Figure
 from ..core.artifact import weights_digest
 from ..core.engine.parallel import process_group
 from ..core.errors import ConfigError
-from ..core.statistics.estimate import Estimate
 from ..domains import domains
 from ..domains.plugin import Dataset, Evaluation
-from .atomic import writable, write_json
-from .devices import resolve_device
-from .paths import MODEL, Run, existing_run
-from .provenance import gather
-from .report import EVALUATION, write_report
-from .rows import select
-from .screen import Screen, Silent
-from .seeds import check_seed
-from .tracking import log_evaluation
-from .training import Training, named_training, owner_of, recorded_training
-from .wording import sigmas, with_error
+from .arguments import DataSide, check_seed, resolve_device
+from .console.numbers import sigmas, with_error
+from .console.screen import Screen, Silent
+from .files import writable, write_json
+from .mlflow.tracker import log_evaluation
+from .reporting.evaluation import (
+    FILE,
+    EstimateRecord,
+    EvaluationRecord,
+    FigureRecord,
+    GeneratedRecord,
+    InputsRecord,
+    PublishedRecord,
+    SideRecord,
+)
+from .reporting.page import write_page
+from .run.folder import Run, existing_run
+from .run.provenance import gather
+from .run.training_data import TrainingData, find_source_run, named_training_data, recorded_training_data
 
 METRICS = "metrics.json"
-SCHEMA = 1
-SIGMAS = 3.0
+METRICS_SCHEMA = 1
+PAGE = "report.html"
 
 
 @dataclass(frozen=True)
 class Validated:
-    """What came out, and where it lies.
+    """What a validation found.
 
     Attributes:
-        folder: what was written.
+        folder: where it is written.
         evaluation: figures and verdict.
-        run: whose model generated, if that is known.
-        store: the MLflow store that has it, if one was told.
+        source_run: the run whose model generated, if that is known.
+        store: the MLflow store that has it, if it was logged.
     """
 
     folder: Path
     evaluation: Evaluation
-    run: Run | None
+    source_run: Run | None
     store: str | None = None
 
 
 def validate(
     domain: str,
     *,
-    reference: str | Path,
-    generated: str | Path,
+    reference: str | Path | DataSide,
+    generated: str | Path | DataSide,
     out: str | Path,
-    reference_rows: str | None = None,
-    generated_rows: str | None = None,
-    training: str | Path | None = None,
-    training_rows: str | None = None,
+    training: str | Path | DataSide | None = None,
     effort: str = "full",
     seed: int = 0,
-    options: dict[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
     run: str | Path | None = None,
     track: bool = True,
     screen: Screen | None = None,
@@ -70,76 +74,75 @@ def validate(
     """Compare generated with reference data by the domain's physics metrics; under torchrun, call it on every rank.
 
     Writes `metrics.json`, `evaluation.json` (the same with everything a report needs), `figures/*.png` and
-    `report.html` below `out`.
+    `report.html` below `out`. A side is a data file, or a `DataSide` with some of its rows:
+    `reference=DataSide("showers.h5", rows="42000:50000")`.
 
     Args:
         domain: name of the domain.
-        reference: data file the generated one is held against.
-        generated: data file to judge.
+        reference: data that the generated ones are compared with.
+        generated: data to judge.
         out: folder for what is written.
-        reference_rows: START:STOP of the reference; all if not given.
-        generated_rows: START:STOP of the generated file; all if not given.
-        training: data file the generator was fitted to, for the memorisation check; found through the run if not given.
-        training_rows: START:STOP of it; if not given those of the run, or all.
+        training: data that the generator was fitted to, for the memorisation check; found through the run if not
+            given. Without rows they are those of the run, or all.
         effort: "full" (metrics as published) or "quick" (fewer samples and epochs, said beside each).
         seed: of splits, classifiers and bootstraps.
-        options: what the domain's reader needs to be told, such as `{"geometry": "ds2"}`.
-        track: log to MLflow.
-        run: the run whose model generated; else one around `out` or the generated file is taken, if the file names
+        options: of the domain's reader, such as `{"geometry": "ds2"}`.
+        run: the run whose model generated; if not given, one around `out` or the generated file, if the file names
             that run's model.
+        track: log to MLflow.
+        screen: where progress and results are shown; nowhere if not given.
 
     Raises:
         ConfigError, DataError: bad input; nothing is written.
-        OSError: `out` cannot be written; said before the work begins.
+        OSError: `out` cannot be written; raised before the work begins.
     """
     screen, seed = screen or Silent(), check_seed(seed)
-    plugin, folder = domains.get(domain), Path(out)
+    plugin, folder, options = domains.get(domain), Path(out), dict(options or {})
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder}: there is a file of this name; choose another folder.")
-    if training_rows and not training:
-        raise ConfigError("--training-rows chooses rows of the file that --training names; give both.")
-    whole: dict[str, Dataset] = {}
-    sides: dict[str, Dataset] = {}
-    given = (("reference", reference, reference_rows), ("generated", generated, generated_rows))
-    for what, file, rows in given:
-        like = sides["reference"].description if sides else None
-        whole[what] = plugin.open(Path(file), options or {}, like)
-        sides[what] = select(whole[what], rows, what=str(file))
-        screen.table(f"{what}: {file}", ("what", "value"), sides[what].summary())
-    owner = existing_run(run) if run else owner_of(sides["generated"], folder, Path(generated))
-    seen = (
-        named_training(plugin, sides["generated"], Path(training), training_rows, owner, options or {})
+    expected, found = DataSide.of(reference), DataSide.of(generated)
+    expected_data = expected.select(plugin.open(expected.path, options))
+    screen.table(f"reference: {expected.file}", ("what", "value"), expected_data.summary())
+    whole = plugin.open(found.path, options, expected_data.description)
+    found_data = found.select(whole)
+    screen.table(f"generated: {found.file}", ("what", "value"), found_data.summary())
+    source_run = existing_run(run) if run else find_source_run(found_data, folder, found.path)
+    training_data = (
+        named_training_data(plugin, found_data, DataSide.of(training), source_run, options)
         if training
-        else recorded_training(plugin, sides["generated"], owner)
+        else recorded_training_data(plugin, found_data, source_run)
     )
+    known = training_data if isinstance(training_data, TrainingData) else None
     store = None
     with process_group(resolve_device("auto")) as world:
         if world.first:
             writable(folder)
         evaluation = plugin.evaluate(
-            sides["reference"],
-            sides["generated"],
-            seen.data if isinstance(seen, Training) else seen,
+            expected_data,
+            found_data,
+            training_data.data if isinstance(training_data, TrainingData) else training_data,
             seed=seed,
             progress=screen.progress,
             effort=effort,
         )
         if world.first:
-            inputs = {what: _input(file, rows, sides[what], sides[what].digest) for what, file, rows in given} | {
-                "options": dict(options or {}),
-                "effort": effort,
-                "seed": seed,
-            }
-            inputs["generated"] |= {"file_rows": len(whole["generated"]), "origin": dict(whole["generated"].origin)}
-            if isinstance(seen, Training):
-                inputs["training"] = _input(seen.file, seen.rows, seen.data, seen.sha256)
-            model = weights_digest(owner.model) if owner else None
-            _write(folder, plugin.name, evaluation, inputs, model)
-            write_report(folder, owner)
+            inputs = InputsRecord(
+                reference=_side(expected, expected_data),
+                generated=GeneratedRecord(
+                    **dict(_side(found, found_data)), file_rows=len(whole), origin=dict(whole.origin)
+                ),
+                training=known
+                and SideRecord(file=str(known.file), rows=known.rows, n=len(known.data), sha256=known.sha256),
+                options=options,
+                effort=effort,
+                seed=seed,
+            )
+            _write(folder, plugin.name, evaluation, inputs, source_run)
+            write_page(folder / PAGE, folder, source_run)
             if track:
-                store = log_evaluation(evaluation, plugin.name, folder, owner, screen)
+                store = log_evaluation(evaluation, plugin.name, folder, source_run, screen)
         world.barrier()  # no process ends before the report is there
-    return Validated(folder, evaluation, owner, store)
+    return Validated(folder, evaluation, source_run, store)
 
 
 def metrics_json(domain: str, evaluation: Evaluation, n_reference: int, n_generated: int) -> dict[str, Any]:
@@ -147,41 +150,31 @@ def metrics_json(domain: str, evaluation: Evaluation, n_reference: int, n_genera
     keys = ("value", "stderr", "floor", "unit", "better", "definition")
     metrics = {name: {key: one.to_json()[key] for key in keys} for name, one in evaluation.estimates.items()}
     counts = {"n_reference": n_reference, "n_generated": n_generated}
-    return {"schema": SCHEMA, "domain": domain, **counts, "metrics": metrics}
+    return {"schema": METRICS_SCHEMA, "domain": domain, **counts, "metrics": metrics}
 
 
-def _input(file: str | Path, rows: str | None, data: Dataset, sha256: str) -> dict[str, Any]:
-    return {"file": str(file), "rows": rows or "all", "n": len(data), "sha256": sha256}
+def _side(side: DataSide, data: Dataset) -> SideRecord:
+    return SideRecord(file=str(side.file), rows=side.rows or "all", n=len(data), sha256=data.digest)
 
 
-def _write(folder: Path, domain: str, evaluation: Evaluation, inputs: dict[str, Any], model_sha256: str | None) -> None:
+def _write(folder: Path, domain: str, evaluation: Evaluation, inputs: InputsRecord, source_run: Run | None) -> None:
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     figures = [
-        {"file": _save(folder / "figures", name, figure), "caption": caption(name, figure)}
+        FigureRecord(file=_save(folder / "figures", name, figure), caption=caption(name, figure))
         for name, figure in evaluation.figures.items()
     ]
-    n_reference, n_generated = inputs["reference"]["n"], inputs["generated"]["n"]
-    write_json(folder / METRICS, metrics_json(domain, evaluation, n_reference, n_generated))
-    content = {
-        "schema": SCHEMA,
-        "domain": domain,
-        MODEL: model_sha256,
-        "verdict": evaluation.verdict,
-        "notes": list(evaluation.notes),
-        "estimates": {name: _judged(one) for name, one in evaluation.estimates.items()},
-        "published": [asdict(table) for table in evaluation.published],
-        "figures": figures,
-        "inputs": inputs,
-        "provenance": gather(),
-    }
-    write_json(folder / EVALUATION, content)
-
-
-def _judged(one: Estimate) -> dict[str, Any]:
-    """An estimate with how far it lies beyond its floor, and whether that is within 3 standard errors."""
-    sigmas = one.significance()
-    judged = {"significance": sigmas if math.isfinite(sigmas) else None}
-    return one.to_json() | judged | {"passes": None if math.isnan(sigmas) else sigmas <= SIGMAS}
+    write_json(folder / METRICS, metrics_json(domain, evaluation, inputs.reference.n, inputs.generated.n))
+    EvaluationRecord(
+        domain=domain,
+        model_sha256=weights_digest(source_run.model) if source_run else None,
+        verdict=evaluation.verdict,
+        notes=list(evaluation.notes),
+        estimates={name: EstimateRecord.of(one) for name, one in evaluation.estimates.items()},
+        published=[PublishedRecord.model_validate(asdict(table)) for table in evaluation.published],
+        figures=figures,
+        inputs=inputs,
+        provenance=gather(),
+    ).write(folder / FILE)
 
 
 def _save(folder: Path, name: str, figure: Figure) -> str:
@@ -191,19 +184,24 @@ def _save(folder: Path, name: str, figure: Figure) -> str:
 
 
 def caption(name: str, figure: Figure) -> str:
-    """What stands below a figure: its label if it has one, else its name in words."""
+    """The caption of a figure: its label if it has one, else its name as words.
+
+    >>> caption("layer_energies", Figure())
+    'Layer energies.'
+    """
     label = figure.get_label()
     return str(label) if label else name.replace("_", " ").capitalize() + "."
 
 
-def table(evaluation: Evaluation) -> list[tuple[str, str, str, str]]:
+def metrics_table(evaluation: Evaluation) -> list[tuple[str, str, str, str]]:
     """Rows (metric, value, floor, beyond floor) as people read them."""
+    judged = ((name, EstimateRecord.of(one)) for name, one in evaluation.estimates.items())
     return [
         (
             name,
             with_error(one.value, one.stderr, one.unit, one.remark),
             with_error(one.floor, one.floor_stderr, one.unit),
-            sigmas(_judged(one)),
+            sigmas(one.significance, one.passes),
         )
-        for name, one in evaluation.estimates.items()
+        for name, one in judged
     ]

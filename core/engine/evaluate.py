@@ -9,7 +9,9 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from ..data import Source
 from ..noise import Noise
+from .plan import Plan
 
 NoiseFactory = Callable[[Tensor], Noise]
 """Global sample indices (int64, shape (B,)) to noise of the stream "evaluate" at the current step."""
@@ -35,3 +37,37 @@ def evaluating(networks: Sequence[nn.Module]) -> Iterator[None]:
     finally:
         for network, mode in zip(networks, modes, strict=True):
             network.train(mode)
+
+
+class HeldOutLoss:
+    """Mean loss of every player over held-out samples, as `held_out/STAGE/PLAYER`: an `Evaluator`.
+
+    All stages are evaluated, whether their turn has come or not. Players with `double_backward` (gradient penalties)
+    are left out, because evaluation computes no gradients.
+
+    Args:
+        plan: what is trained.
+        source: the held-out samples.
+        device: where the networks are.
+        every: steps between two evaluations.
+        batch_size: samples evaluated at once.
+    """
+
+    def __init__(self, plan: Plan, source: Source, device: torch.device, every: int, *, batch_size: int = 1000) -> None:
+        self.plan, self.source, self.device, self.every, self.batch_size = plan, source, device, every, batch_size
+        self.dtype = plan.training.parallel.dtype
+
+    def __call__(self, noise: NoiseFactory) -> Mapping[str, float]:
+        sums: dict[str, float] = {}
+        weights: dict[str, float] = {}
+        for index in torch.arange(len(self.source)).split(self.batch_size):
+            batch = self.source.fetch(index).to(self.device, self.dtype)
+            for stage in self.plan.stages:
+                for player in stage.players:
+                    if player.objective.double_backward:
+                        continue
+                    losses = player.objective(batch, noise(batch.index))
+                    name = f"held_out/{stage.name}/{player.name}"
+                    sums[name] = sums.get(name, 0.0) + float((losses.weights * losses.losses).sum())
+                    weights[name] = weights.get(name, 0.0) + float(losses.weights.sum())
+        return {name: total / weights[name] for name, total in sums.items()}

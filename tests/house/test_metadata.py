@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 from maquette import __version__
-from maquette.pipelines.extras import EXTRAS, install_line, remedy
-from maquette.pipelines.failure import exit_code, sentence
+from maquette.pipelines.console.errors import error_sentence, exit_code
+from maquette.pipelines.console.extras import EXTRAS, install_line, install_line_of
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -61,14 +61,14 @@ def test_the_extras_are_those_of_the_table(project):
 
 @pytest.mark.parametrize(("module", "extra"), [(m, extra) for extra, modules in EXTRAS.items() for m in modules])
 def test_a_missing_extra_is_answered_with_the_line_that_installs_it(module, extra):
-    told = sentence(ModuleNotFoundError(f"No module named '{module}.part'", name=f"{module}.part"))
+    told = error_sentence(ModuleNotFoundError(f"No module named '{module}.part'", name=f"{module}.part"))
     assert told.endswith(f"install it by: {install_line(extra)}")
     assert exit_code(ModuleNotFoundError(name=module)) == 1
 
 
 def test_a_module_that_no_extra_brings_is_named_as_it_is():
-    assert remedy("no_such_module") is None
-    told = sentence(ModuleNotFoundError("No module named 'no_such_module'", name="no_such_module"))
+    assert install_line_of("no_such_module") is None
+    told = error_sentence(ModuleNotFoundError("No module named 'no_such_module'", name="no_such_module"))
     assert "no_such_module" in told
     assert "pip install" not in told
 

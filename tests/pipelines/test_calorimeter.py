@@ -14,10 +14,11 @@ from maquette.data_specs.calorimeter.geometry_json import geometry_to_json
 from maquette.data_specs.errors import DataError
 from maquette.domains import domains
 from maquette.domains.calorimeter.simulator.gflash import GflashConfig
-from maquette.pipelines.config import resolve
+from maquette.pipelines.arguments import DataSide
 from maquette.pipelines.fit import fit
 from maquette.pipelines.generate import generate
 from maquette.pipelines.load import load
+from maquette.pipelines.run.config import resolve
 from maquette.pipelines.simulate import simulate
 from maquette.pipelines.validate import validate
 
@@ -43,12 +44,11 @@ def run(tmp_path_factory):
 
 def test_real_showers_in_a_report_out(run):
     file, out = run.parent / "generated.h5", run / "validation"
-    generate(run, seed=3, out=file, conditions_from=SAMPLE, conditions_rows="4000:4400")
+    generate(run, seed=3, out=file, conditions_from=DataSide(SAMPLE, "4000:4400"))
     assert CALORIMETER.check(file, {}, lambda *_: None)
     validate(
         "calorimeter",
-        reference=SAMPLE,
-        reference_rows="4000:4800",
+        reference=DataSide(SAMPLE, "4000:4800"),
         generated=file,
         out=out,
         effort="smoke",

@@ -15,8 +15,8 @@ from maquette.core.errors import (
     TrainingError,
 )
 from maquette.data_specs.errors import DataError
-from maquette.pipelines.extras import install_line
-from maquette.pipelines.failure import exit_code, sentence
+from maquette.pipelines.console.errors import error_sentence, exit_code
+from maquette.pipelines.console.extras import install_line
 
 VERBS = ["demo", "simulate", "fit", "generate", "validate", "report", "export", "list", "doctor", "config", "data"]
 
@@ -82,7 +82,7 @@ def test_exit_codes(error, code):
 
 
 def test_a_full_disk_is_named():
-    assert sentence(OSError(28, "No space left on device", "runs/x")) == "runs/x: No space left on device."
+    assert error_sentence(OSError(28, "No space left on device", "runs/x")) == "runs/x: No space left on device."
 
 
 def test_a_domain_without_its_extra_is_listed_with_the_remedy(maquette, monkeypatch):
@@ -99,8 +99,8 @@ def test_a_domain_without_its_extra_is_listed_with_the_remedy(maquette, monkeypa
 
 def test_a_missing_extra_is_answered_with_the_line_that_installs_it():
     error = ModuleNotFoundError("No module named 'rdkit'", name="rdkit.Chem")
-    assert sentence(error).endswith(install_line("molecules"))
-    assert "--debug" in sentence(ModuleNotFoundError("No module named 'x'", name="x"))
+    assert error_sentence(error).endswith(install_line("molecules"))
+    assert "--debug" in error_sentence(ModuleNotFoundError("No module named 'x'", name="x"))
 
 
 def test_a_signal_while_the_process_leaves_does_not_spoil_the_exit_code():
@@ -159,8 +159,8 @@ def test_lists(maquette):
 
 def test_families_are_listed_by_folder_and_readable_at_80_columns(capsys, monkeypatch):
     from maquette.core.families import families
+    from maquette.pipelines.console.screen import Terminal
     from maquette.pipelines.listing import families_tables
-    from maquette.pipelines.screen import Terminal
 
     monkeypatch.setenv("COLUMNS", "80")
     with Terminal() as screen:
@@ -172,7 +172,7 @@ def test_families_are_listed_by_folder_and_readable_at_80_columns(capsys, monkey
     assert list(folders) == sorted(folders)
     assert "toy-line" in folders["others"]  # from another distribution
     spline = " ".join(folders["flows"].partition("\nspline ")[2].split())
-    assert "can: sample, density, encode models: vector, field, product; numbers: real" in spline
+    assert "can: sample, density, encode models: vector, field, product; supports: real" in spline
     words = set(printed.split())
     assert {word for _, config in families.items() for word in config.reference.split()} <= words  # none is broken
 
@@ -196,7 +196,7 @@ def test_doctor_tells_the_memory_of_a_node(monkeypatch):
     from types import SimpleNamespace
 
     from maquette.pipelines import doctor
-    from maquette.pipelines.extras import install_line
+    from maquette.pipelines.console.extras import install_line
 
     memory = SimpleNamespace(total=64 * 2**30, available=10.5 * 2**30)
     monkeypatch.setitem(sys.modules, "psutil", SimpleNamespace(virtual_memory=lambda: memory))

@@ -14,7 +14,7 @@ from maquette.pipelines.cli import app
 from maquette.pipelines.fit import fit
 from maquette.pipelines.generate import generate
 from maquette.pipelines.load import load
-from maquette.pipelines.serving import Served
+from maquette.pipelines.mlflow.pyfunc import ServedModel
 from typer.testing import CliRunner
 
 N = 200
@@ -73,11 +73,10 @@ def test_words_files_and_python_keep_to_what_training_showed(run, folder):
     )
     with pytest.raises(ConfigError, match=sentence):
         load(run).sample(5, condition)
-    served = Served()
-    served.model = load(run)
+    served = ServedModel(load(run))
     with pytest.raises(ConfigError, match=sentence):
-        served.predict(None, pandas.DataFrame({"energy": [5000, 500_000]}))
-    assert served.predict(None, pandas.DataFrame({"energy": [5000, 6000]})).shape == (2, 432)
+        served.predict(pandas.DataFrame({"energy": [5000, 500_000]}))
+    assert served.predict(pandas.DataFrame({"energy": [5000, 6000]})).shape == (2, 432)
     assert not list(folder.glob("no.h5*"))
 
 

@@ -16,9 +16,10 @@ from maquette.domains.calorimeter.dataset import ShowerDataset
 from maquette.domains.calorimeter.generator import ShowerGeneratorConfig
 from maquette.domains.calorimeter.sample import sample_path
 from maquette.pipelines import export as verb
-from maquette.pipelines import formats
-from maquette.pipelines.export import FLIPPED, LARGEST, Exported, export
-from maquette.pipelines.graph import ExportError, example, signature, trace
+from maquette.pipelines.export import Exported, export
+from maquette.pipelines.exporting import formats
+from maquette.pipelines.exporting.agreement import LARGEST_DIFFERENCE, LARGEST_FLIPPED
+from maquette.pipelines.exporting.trace import ExportError, draw_example, signature_of, trace
 from maquette.pipelines.load import load
 from torch import Tensor
 
@@ -67,7 +68,7 @@ class Case:
 
     def sample(self, n: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
         """(incident energies, showers of the Python sampler, showers of the file)."""
-        drawn = example(self.model.generator, n, seed=seed)
+        drawn = draw_example(self.model.generator, n, seed=seed)
         assert isinstance(drawn.condition, dict)
         assert isinstance(drawn.x, Tensor)
         return drawn.condition["energy"], drawn.x, self.compute(drawn.inputs)[0]
@@ -100,12 +101,12 @@ def agrees(case: Case) -> None:
         flipped, numbers = flipped + int(flips.sum()), numbers + flips.numel()
         # before thresholding: the energies of layers whichever voxels are hit, and those of voxels where the same are
         sums = (layers.split(found).sum(2) - layers.split(expected).sum(2)).abs()
-        assert (sums <= LARGEST * energy).all()
+        assert (sums <= LARGEST_DIFFERENCE * energy).all()
         # with random weights the largest hit of a layer may lie where its voxel's table is steep: as rare as a flip
-        strayed = ((found - expected).abs() > LARGEST * energy) & ~flips.any(1, keepdim=True)
-        assert ((found - expected).abs() <= 10 * LARGEST * energy)[strayed].all()
+        strayed = ((found - expected).abs() > LARGEST_DIFFERENCE * energy) & ~flips.any(1, keepdim=True)
+        assert ((found - expected).abs() <= 10 * LARGEST_DIFFERENCE * energy)[strayed].all()
         flipped += int(strayed.sum())
-    assert flipped <= max(2, FLIPPED * numbers)  # one swap of two voxels proves nothing
+    assert flipped <= max(2, LARGEST_FLIPPED * numbers)  # one swap of two voxels proves nothing
 
 
 def test_onnx_computes_what_the_sampler_does(onnx_case: Case) -> None:
@@ -144,7 +145,7 @@ def check_sidecar(case: Case) -> None:
     assert told["weights_sha256"] == case.model.digest
     assert told["config_hash"] == "c0ffee"
     assert told["versions"]["torch"] == torch.__version__
-    assert told["verified"]["largest_difference"] <= LARGEST
+    assert told["verified"]["largest_difference"] <= LARGEST_DIFFERENCE
 
 
 def test_the_sidecar_of_onnx(onnx_case: Case) -> None:
@@ -163,7 +164,7 @@ def test_keyed_noise_gives_the_samples_of_the_same_seed(onnx_case: Case) -> None
     tape = [noise.fold("family").fold(part).normal("prior", (n,)) for part, n in (("layers", 6), ("voxels", 504))]
     expected = model.sample(5, {"energy": energy}, seed=7)
     assert isinstance(expected, Tensor)
-    torch.testing.assert_close(onnx_case.compute([energy, *tape])[0], expected, rtol=0, atol=4000 * LARGEST)
+    torch.testing.assert_close(onnx_case.compute([energy, *tape])[0], expected, rtol=0, atol=4000 * LARGEST_DIFFERENCE)
 
 
 def test_a_program_in_cpp_loads_a_package(package: Case, tmp_path: Path) -> None:
@@ -233,8 +234,8 @@ def test_particles_are_inputs_as_well() -> None:
     description = {**described, "conditions": {**described["conditions"], "particle": 1}}
     family = {"kind": "chain", "split": ["layers"], "first": COUPLING, "second": COUPLING}
     generator = ShowerGeneratorConfig.model_validate({"family": family}).build(description, source).eval()
-    drawn = example(generator, 20, seed=1)
-    names = signature(generator, drawn)
+    drawn = draw_example(generator, 20, seed=1)
+    names = signature_of(generator, drawn)
     assert [port.dtype for port in names.inputs] == ["float32", "int64", "float32", "float32"]
     graph = trace(generator.requires_grad_(False), names).module()
     assert isinstance(drawn.x, Tensor)
@@ -306,47 +307,6 @@ def test_a_file_that_disagrees_is_not_left_behind(
     assert "would not repeat the Python sampler" in result.stderr
     assert sorted(path.name for path in folder.glob("*")) == ["points.onnx"]
     assert (folder / "points.onnx").read_text() == "an older file"
-
-
-def agreement(expected: Tensor, found: Tensor) -> verb.Agreement:
-    """Of samples of scale one whose numbers make two groups."""
-    half = expected.shape[1] // 2
-    return verb._agreement(expected, found, torch.ones(len(expected), 1), torch.tensor([0] * half + [1] * half))
-
-
-def test_nan_agrees_with_nothing() -> None:
-    one = torch.ones(3, 2)
-    assert not agreement(one, torch.full((3, 2), torch.nan)).holds
-    assert not agreement(0 * one, torch.full((3, 2), torch.nan)).holds
-    assert not agreement(one, torch.where(torch.eye(3, 2) == 1, torch.nan, one)).holds
-    assert agreement(one, one).holds
-
-
-def test_a_flip_hides_only_what_it_changes() -> None:
-    """Its group keeps its sum, and the other groups of the sample their numbers."""
-    expected = torch.full((1000, 200), 0.1)
-    expected[0, 0] = 0
-    flip = expected.clone()
-    flip[0, :3] = torch.tensor([0.04, 0.09, 0.07])
-    assert agreement(expected, flip).holds
-    lost, elsewhere, everywhere = flip.clone(), flip.clone(), expected.clone()
-    lost[0, 0] = 0.05
-    assert agreement(expected, lost).sums == pytest.approx(0.01, rel=1e-4)
-    elsewhere[0, 150:152] += torch.tensor([0.02, -0.02])
-    assert agreement(expected, elsewhere).difference == pytest.approx(0.02, rel=1e-4)
-    everywhere[:, 0] = 0.1 - expected[:, 0]
-    assert not agreement(expected, everywhere).holds
-
-
-def test_a_group_that_rounding_empties_counts_as_flips() -> None:
-    expected = torch.full((1000, 200), 0.1)
-    expected[0, 1:100] = 0
-    found = expected.clone()
-    found[0, 0] = 0
-    found[0, 100:] = 0.101
-    assert agreement(expected, found).holds
-    found[1:20, :100] = 0
-    assert not agreement(expected, found).holds
 
 
 def test_a_sampler_that_chooses_its_steps_is_refused(fitted: Path, folder: Path, monkeypatch) -> None:

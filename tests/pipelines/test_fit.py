@@ -16,7 +16,7 @@ from maquette.core.engine.losses import read_rows
 from maquette.core.errors import ConfigError, Interrupted
 from maquette.data_specs.errors import DataError
 from maquette.pipelines.fit import fit
-from maquette.pipelines.paths import Run
+from maquette.pipelines.run.folder import Run
 from maquette.pipelines.simulate import simulate
 
 fit_module = import_module("maquette.pipelines.fit")
@@ -43,7 +43,7 @@ def test_a_run_holds_config_provenance_losses_model_and_report(fitted):
 
 def test_held_out_rows_are_looked_at(fitted):
     rows = [json.loads(line) for line in (fitted / "losses.jsonl").read_text().splitlines()]
-    held_out = [row["heldout/line/line"] for row in rows if "heldout/line/line" in row]
+    held_out = [row["held_out/line/line"] for row in rows if "held_out/line/line" in row]
     assert held_out[-1] == pytest.approx(losses(fitted)[-1]["loss"], rel=0.3)
 
 
@@ -123,7 +123,7 @@ def test_a_signal_saves_and_the_same_command_ends_like_an_undisturbed_one(start,
         fit("toy", data=folder / "other.h5", out=folder / "run", resume=True)
 
 
-@pytest.mark.parametrize("moment", ["select", "_build", "Ledger", "restore", "measure", "report"])
+@pytest.mark.parametrize("moment", ["select_rows", "_build", "RunRecorder", "restore", "measure_latency", "report"])
 def test_a_signal_around_the_steps_is_answered_at_once(fitted, data, folder, monkeypatch, moment):
     def asked(*_, **__):
         os.kill(os.getpid(), signal.SIGUSR1)
@@ -151,14 +151,14 @@ def test_the_command_answers_a_signal_from_its_start(maquette, data, monkeypatch
 
 
 def test_a_run_comes_from_its_first_session(data, folder, monkeypatch):
-    provenance = import_module("maquette.pipelines.provenance")
+    provenance = import_module("maquette.pipelines.run.provenance")
     words = {"data": data, "out": "run", "resume": True, "overrides": ["tracking=none", "training.steps=5"]}
     for session in ("first", "second", "third"):
         with monkeypatch.context() as patch:
             patch.setattr(provenance, "command", lambda name=session: name)
-            patch.setattr(import_module("maquette.pipelines.ledger"), "now", lambda name=session: f"end of {name}")
+            patch.setattr(import_module("maquette.pipelines.run.record"), "now", lambda name=session: f"end of {name}")
             if session != "third":
-                patch.setattr(fit_module, "measure", fail)
+                patch.setattr(fit_module, "measure_latency", fail)
                 with pytest.raises(ZeroDivisionError):
                     fit("toy", **words)
             else:

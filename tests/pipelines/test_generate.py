@@ -39,9 +39,10 @@ def test_a_seed_of_numpy_is_one_too(fitted):
     assert torch.equal(load(fitted).sample(5, seed=np.int64(7)), load(fitted).sample(5, seed=7))
 
 
-def test_rows_without_their_file_are_refused(fitted, folder):
-    with pytest.raises(ConfigError, match="--conditions-rows chooses rows of the file that --conditions-from names"):
-        generate(fitted, n=5, out="x.h5", conditions_rows="0:5")
+def test_rows_without_their_file_are_refused(maquette, fitted, folder):
+    result = maquette("generate", fitted, "--n", 5, "--out", "x.h5", "--conditions-rows", "0:5")
+    assert result.exit_code == 2
+    assert "--conditions-rows chooses rows of the file that --conditions-from names" in result.stderr
 
 
 def test_the_python_interface(fitted):
@@ -128,7 +129,7 @@ def test_conditions_by_word(fitted, maquette, folder):
 
 
 def test_conditions_from_a_file(fitted, data, folder):
-    done = generate(fitted, seed=1, out="x.h5", conditions_from=data, conditions_rows="100:150", batch_size=16)
+    done = generate(fitted, seed=1, out="x.h5", conditions_from=maquette.DataSide(data, "100:150"), batch_size=16)
     assert done.n == 50
     np.testing.assert_array_equal(content("x.h5")[1], content(data)[1][100:150])
     with pytest.raises(ConfigError, match="has 900 conditions"):
@@ -188,10 +189,10 @@ def test_conditions_need_as_many_rows_as_samples(fitted):
 
 
 @pytest.mark.parametrize("size", [2, 3, 8])
-def test_ranks_share_whole_batches_and_leave_nothing_out(size):
-    shares = [streaming._share(1001, 64, World(rank, size)) for rank in range(size)]
-    assert [row for share in shares for row in share] == list(range(1001))
-    assert all(share.start % 64 == 0 for share in shares)
+def test_ranks_split_whole_batches_and_leave_nothing_out(size):
+    parts = [streaming._split(1001, 64, World(rank, size)) for rank in range(size)]
+    assert [row for part in parts for row in part] == list(range(1001))
+    assert all(part.start % 64 == 0 for part in parts)
 
 
 def test_simulate_has_options(maquette, folder):

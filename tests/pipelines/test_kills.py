@@ -13,7 +13,7 @@ from maquette.core.engine.losses import read_rows
 from maquette.domains.calorimeter.dataset import ShowerDataset
 from maquette.domains.calorimeter.generator import ShowerGeneratorConfig
 from maquette.domains.calorimeter.sample import sample_path
-from maquette.pipelines.store import connect
+from maquette.pipelines.mlflow.store import connect
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ SCRIPT = """
 import sys
 sys.path.insert(0, {here!r})
 import toy
-from maquette.core.engine.parallel import joined
+from maquette.core.engine.parallel import process_group
 from maquette.data_specs.errors import DataError
 from maquette.pipelines.cli import app
 from maquette.pipelines.generate import generate
@@ -26,7 +26,7 @@ def drawing(self, index, *rest, draw=Model.draw):
     print("drew", int(index[0]), flush=True)
     return draw(self, index, *rest)
 
-with joined():
+with process_group():
     for words in {commands!r}:
         app(words, standalone_mode=False)
     Model.draw = drawing

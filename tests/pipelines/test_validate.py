@@ -10,11 +10,12 @@ import pytest
 from maquette.core.errors import ArtifactError, ConfigError
 from maquette.core.statistics.estimate import Estimate
 from maquette.domains.plugin import Evaluation
+from maquette.pipelines.arguments import DataSide
 from maquette.pipelines.fit import fit
 from maquette.pipelines.generate import generate
 from maquette.pipelines.report import report
 from maquette.pipelines.simulate import simulate
-from maquette.pipelines.validate import metrics_json, table, validate
+from maquette.pipelines.validate import metrics_json, metrics_table, validate
 
 
 @pytest.fixture(scope="module")
@@ -48,12 +49,12 @@ def test_alike_data_are_not_told_apart(data, folder):
 
 
 def test_rows_are_chosen(data, folder):
-    options = {"reference": data, "generated": data, "out": "v", "track": False}
-    validate("toy", reference_rows=":300", generated_rows="-100:", **options)
+    options = {"out": "v", "track": False}
+    validate("toy", reference=DataSide(data, ":300"), generated=DataSide(data, "-100:"), **options)
     metrics = json.loads((folder / "v" / "metrics.json").read_text())
     assert (metrics["n_reference"], metrics["n_generated"]) == (300, 100)
     with pytest.raises(ConfigError, match="the file has 900 rows"):
-        validate("toy", generated_rows="800:1000", **options)
+        validate("toy", reference=data, generated=DataSide(data, "800:1000"), **options)
 
 
 @pytest.fixture
@@ -88,7 +89,7 @@ def test_training_rows_are_those_that_the_fit_was_given(data, folder):
     generate("part", n=50, seed=4, out="part.h5")
     found = copied(folder, reference=data, generated="part.h5", run="part")
     assert found["definition"] == "share found among 250 training points, the first of them row 400"
-    found = copied(folder, reference=data, generated=data, generated_rows="400:600", run="part")
+    found = copied(folder, reference=data, generated=DataSide(data, "400:600"), run="part")
     assert found["value"] == 1  # a file of others; the user says that this run made it
 
 
@@ -123,7 +124,7 @@ def test_training_data_can_be_named(maquette, data, broken, generated, folder):
     words = {"reference": data, "generated": generated, "run": "run"}
     assert "800 training points" in copied(folder, **words, training="moved.h5")["definition"]  # the rows of the run
     assert "500 training points" in copied(folder, **words, training=broken)["definition"]
-    found = copied(folder, **words, training="moved.h5", training_rows="10:90")
+    found = copied(folder, **words, training=DataSide("moved.h5", "10:90"))
     assert found["definition"] == "share found among 80 training points, the first of them row 10"
     words = ["validate", "toy", "--reference", data, "--generated", generated, "--out", "w", "--no-tracking"]
     result = maquette(*words, "--training-rows", "0:5")
@@ -192,7 +193,7 @@ def test_a_file_is_not_credited_to_a_run_because_of_where_it_lies(data, broken, 
     assert "Not validated yet" not in ours
     assert str(generated) in ours
     theirs = validate("toy", reference=data, generated=broken, out=run / "simulated", track=False)
-    assert theirs.run is None
+    assert theirs.source_run is None
     page = (run / "simulated" / "report.html").read_text()
     assert "<title>simulated" in page
     assert "Loss curves" not in page
@@ -200,8 +201,8 @@ def test_a_file_is_not_credited_to_a_run_because_of_where_it_lies(data, broken, 
 
     fit("toy", data=data, out=run / "other", overrides=["tracking=none", "seed=5"])
     inner = validate("toy", reference=data, generated=generated, out=run / "other" / "validation", track=False)
-    assert inner.run is not None
-    assert inner.run.folder == run  # of the two around the folder, the one whose model it was
+    assert inner.source_run is not None
+    assert inner.source_run.folder == run  # of the two around the folder, the one whose model it was
     assert "Not validated yet" in report(run / "other").read_text()
 
 
@@ -227,16 +228,16 @@ def _lines(folder) -> list[list[str]]:
     return [shlex.split(line) for line in text.splitlines()]
 
 
-@pytest.mark.parametrize("how", ["law", "rows", "words"])
+@pytest.mark.parametrize("how", ["training", "rows", "words"])
 def test_the_lines_to_reproduce_make_the_same_file_again(how, maquette, data, fitted, folder):
     shutil.copytree(fitted, folder / "run")
     words = {
-        "law": {"n": 50},
-        "rows": {"conditions_from": data, "conditions_rows": "800:850"},
+        "training": {"n": 50},
+        "rows": {"conditions_from": DataSide(data, "800:850")},
         "words": {"n": 50, "conditions": {"angle": "0.5"}},
     }
     generate(folder / "run", seed=4, out="gen.h5", **words[how])
-    sides = {"reference": data, "reference_rows": "800:850", "generated": "gen.h5", "generated_rows": "10:50"}
+    sides = {"reference": DataSide(data, "800:850"), "generated": DataSide("gen.h5", "10:50")}
     validate("toy", out="v", run="run", options={"geometry": "flat"}, track=False, **sides)
     fitting, generating, validating = _lines(folder / "v" / "report.html")
     assert fitting[:3] == ["maquette", "fit", "toy"]
@@ -257,7 +258,7 @@ def test_a_file_of_others_has_no_line_that_generates_it(data, fitted, broken, fo
 def test_a_remark_stands_beside_the_value_in_every_table(validated):
     estimate = Estimate(1.0, 0.1, 0.5, 5, "", "lower", "x.", 0.1, remark="not comparable")
     evaluation = Evaluation({"fpd": estimate}, {}, [], "v")
-    assert table(evaluation)[0][1] == "1.00 ± 0.10 (not comparable)"
+    assert metrics_table(evaluation)[0][1] == "1.00 ± 0.10 (not comparable)"
     file = validated / "validation" / "evaluation.json"
     content = json.loads(file.read_text())
     content["estimates"]["radius"]["remark"] = "not comparable"

@@ -1,0 +1,88 @@
+"""Small files, written whole or not at all: under a temporary name, flushed, renamed."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ..core.artifact import sync
+from ..core.errors import ArtifactError
+
+
+def writable(folder: Path) -> Path:
+    """Make a folder, and try to write there before hours of work; raises `OSError` naming the folder."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        error.filename = str(folder)
+        raise
+
+
+def write_text(file: Path, text: str) -> None:
+    """Replace a file's content; raises `OSError` and leaves the old content on a full disk."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        sync(temporary)
+        os.replace(temporary, file)
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync(file.parent)
+
+
+def write_json(file: Path, value: Any) -> None:
+    """Write plain data; raises `ValueError` for NaN, which JSON does not have."""
+    write_text(file, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """Read a mapping; raises `ArtifactError` where there is none."""
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ArtifactError(f"{file}: not readable as JSON ({error}).") from None
+    if not isinstance(value, dict):
+        raise ArtifactError(f"{file}: expected a JSON object, found {type(value).__name__}.")
+    return value
+
+
+class Record(BaseModel):
+    """Base of what is stored as a JSON file: frozen; keys that this version does not know are ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+    remedy: ClassVar[str] = "make it again"
+    """What to do about a file of an older version, or a damaged one; ends a sentence."""
+
+    @classmethod
+    def read(cls, file: Path) -> Self:
+        """Read a file that `write` wrote.
+
+        Raises:
+            ArtifactError: not readable, of another schema, or with a key that is missing or of a wrong type.
+        """
+        content = read_json(file)
+        field = cls.model_fields.get("schema_version")
+        if field and content.get("schema") != field.default:
+            raise ArtifactError(
+                f"{file}: expected schema {field.default}, found {content.get('schema')}: "
+                f"it was written by another version of Maquette; {cls.remedy}."
+            )
+        try:
+            return cls.model_validate(content)
+        except ValidationError as error:
+            fault = error.errors()[0]
+            key = ".".join(map(str, fault["loc"]))
+            raise ArtifactError(f'{file}: damaged at the key "{key}" ({fault["msg"]}); {cls.remedy}.') from None
+
+    def write(self, file: Path) -> None:
+        """Replace the file; raises `OSError`, or `ValueError` for NaN."""
+        write_json(file, self.model_dump(mode="json", by_alias=True))

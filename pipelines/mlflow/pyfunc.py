@@ -1,0 +1,70 @@
+"""A fitted model as MLflow serves it: `mlflow.pyfunc.load_model("runs:/ID/model").predict(conditions)`.
+
+MLflow imports this module by its name to load a logged model, and calls `_load_pyfunc`. No code or pickle is logged.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas
+import torch
+
+from ...core.errors import ConfigError, did_you_mean
+from ...core.noise import KeyedNoise
+from ...core.spaces import Tree
+from ..load import Model, load
+
+
+class ServedModel:
+    """Draws one sample per row of conditions."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+
+    def predict(self, model_input: pandas.DataFrame, params: dict[str, Any] | None = None) -> Any:
+        """Draw samples.
+
+        Args:
+            model_input: a column per physical condition; a table without columns leaves the conditions to the
+                distribution seen in training.
+            params: `seed`, 0 if not given.
+
+        Returns:
+            An array (or named arrays) of as many samples as the table has rows.
+
+        Raises:
+            ConfigError: columns that are not the conditions, or values beyond those of training.
+        """
+        seed = int((params or {}).get("seed", 0))
+        x = self.model.sample(len(model_input), conditions(self.model, model_input), seed=seed)
+        return x.numpy() if isinstance(x, torch.Tensor) else {name: part.numpy() for name, part in x.items()}
+
+
+def _load_pyfunc(data_path: str) -> ServedModel:
+    """The loader that MLflow calls, with the folder of the logged artefact."""
+    return ServedModel(load(Path(data_path)))
+
+
+def conditions(model: Model, table: pandas.DataFrame) -> Tree | None:
+    """Columns named like the physical conditions, with the shapes and types of those that the codec draws.
+
+    A table without columns gives None: the distribution seen in training.
+
+    Raises:
+        ConfigError: a column that is no condition, or a condition without a column.
+    """
+    if not len(table.columns):
+        return None
+    drawn = model.generator.codec.draw_condition(KeyedNoise(0, torch.arange(len(table))))
+    if isinstance(drawn, torch.Tensor):
+        return torch.tensor(table.to_numpy(), dtype=drawn.dtype).reshape(drawn.shape)
+    for column in table.columns:
+        if column not in drawn:
+            raise ConfigError(f'"{column}" is no condition.{did_you_mean(column, drawn)} Known: {list(drawn)}.')
+    if missing := sorted(set(drawn) - set(table.columns)):
+        raise ConfigError(f"expected a column for each condition; {missing} are missing.")
+    return {
+        name: torch.tensor(table[name].tolist(), dtype=part.dtype).reshape(part.shape) for name, part in drawn.items()
+    }

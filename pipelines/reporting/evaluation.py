@@ -1,0 +1,127 @@
+"""`evaluation.json`: what a validation found, with everything that its report shows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from ...core.statistics.estimate import Estimate
+from ..files import Record
+from ..run.provenance import Provenance
+
+FILE = "evaluation.json"
+LARGEST_SIGNIFICANCE = 3.0
+"""A metric passes if it lies within so many standard errors of its floor."""
+
+SideName = Literal["reference", "generated", "training"]
+
+
+class EstimateRecord(Record):
+    """One metric; what could not be measured is null."""
+
+    value: float | None
+    stderr: float | None = Field(description="standard error of the value")
+    floor: float | None = Field(description="the metric between two disjoint halves of the reference")
+    floor_stderr: float | None = Field(default=None, description="standard error of the floor")
+    n: int = Field(description="number of samples")
+    unit: str
+    better: Literal["lower", "higher", "floor"] = Field(description="which direction is better")
+    definition: str
+    remark: str = Field(default="", description="a word or two that belong beside the value")
+    significance: float | None = Field(default=None, description="standard errors beyond the floor; null if infinite")
+    passes: bool | None = Field(default=None, description="whether the value is near its floor; null if not judged")
+
+    @classmethod
+    def of(cls, estimate: Estimate) -> EstimateRecord:
+        """The record of an estimate, judged by `LARGEST_SIGNIFICANCE`."""
+        significance = estimate.significance()
+        return cls(
+            **estimate.to_json(),
+            significance=significance if math.isfinite(significance) else None,
+            passes=None if math.isnan(significance) else significance <= LARGEST_SIGNIFICANCE,
+        )
+
+
+class PublishedRecord(Record):
+    """Figures of others, as a table."""
+
+    title: str
+    columns: list[str]
+    rows: list[list[str]]
+    note: str
+
+
+class FigureRecord(Record):
+    """A picture below the evaluation's folder."""
+
+    file: str
+    caption: str
+
+
+class SideRecord(Record):
+    """One side of the comparison."""
+
+    file: str
+    rows: str = Field(description='START:STOP, or "all"')
+    n: int = Field(description="number of samples")
+    sha256: str = Field(description="of the content of those rows; of training data, of the whole file")
+
+
+class GeneratedRecord(SideRecord):
+    """The generated side."""
+
+    file_rows: int = Field(description="rows of the whole file")
+    origin: dict[str, Any] = Field(default_factory=dict, description="what the file says of how it was made")
+
+
+class InputsRecord(Record):
+    """What the comparison was made of."""
+
+    reference: SideRecord
+    generated: GeneratedRecord
+    training: SideRecord | None = Field(default=None, description="null if the training data are not known")
+    options: dict[str, Any] = Field(default_factory=dict, description="options of the domain's reader")
+    effort: str
+    seed: int
+
+    def sides(self) -> Iterator[tuple[SideName, SideRecord]]:
+        """The sides that there are, by the option of the command line that names each."""
+        yield "reference", self.reference
+        yield "generated", self.generated
+        if self.training:
+            yield "training", self.training
+
+
+def hashed_rows(name: SideName, side: SideRecord) -> str:
+    """The rows that a side's SHA-256 is taken of: training data are identified by their whole file."""
+    return "all rows" if name == "training" or side.rows == "all" else f"rows {side.rows}"
+
+
+class EvaluationRecord(Record):
+    """The content of `evaluation.json`."""
+
+    remedy: ClassVar[str] = "validate again"
+
+    schema_version: Literal[2] = Field(default=2, alias="schema", description="version of this layout")
+    domain: str = Field(description="name of the domain")
+    model_sha256: str | None = Field(description="weights of the model that generated; null if it is not known")
+    verdict: str
+    notes: list[str]
+    estimates: dict[str, EstimateRecord]
+    published: list[PublishedRecord]
+    figures: list[FigureRecord]
+    inputs: InputsRecord
+    provenance: Provenance = Field(description="of the validation")
+
+
+def read_evaluation(folder: Path) -> EvaluationRecord:
+    """The evaluation in a folder.
+
+    Raises:
+        ArtifactError: there is none, a damaged one, or one of another version.
+    """
+    return EvaluationRecord.read(folder / FILE)

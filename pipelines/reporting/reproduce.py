@@ -1,0 +1,81 @@
+"""Reconstructs the commands that reproduce a run and its evaluation."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..run.folder import MODEL_SHA256, Run
+from ..run.record import RunRecord
+from .evaluation import EvaluationRecord, InputsRecord, hashed_rows
+
+GENERATED = "maquette generate"
+"""Attribute `made_by` of the files that `generate` writes."""
+FROM_TRAINING = "drawn from the distribution seen in training"
+FROM_ROWS = "rows of a file with SHA-256 "
+"""Their attribute `conditions` is or begins with one of these; else it is NAME=VALUE, NAME=VALUE."""
+
+
+def commands(evaluation: EvaluationRecord | None, record: RunRecord | None, source_run: Run | None) -> list[str]:
+    """The command lines of fit, generate and validate, as far as they are known.
+
+    Args:
+        evaluation: of the generated data.
+        record: of the run that generated them.
+        source_run: that run.
+    """
+    lines = []
+    if record and source_run:
+        words = ["fit", record.domain, "--data", record.data.file, "--out", f"{source_run.folder}-again"]
+        lines.append(_line(*words, "--recipe", str(source_run.config)))
+    if evaluation:
+        if source_run and _generated_by_its_model(evaluation):
+            lines.append(_generate(evaluation.inputs, source_run))
+        lines.append(_validate(evaluation))
+    return lines
+
+
+def _line(*words: str) -> str:
+    return shlex.join(["maquette", *words])
+
+
+def _generated_by_its_model(evaluation: EvaluationRecord) -> bool:
+    origin = evaluation.inputs.generated.origin
+    return origin.get("made_by") == GENERATED and origin.get(MODEL_SHA256) == evaluation.model_sha256
+
+
+def _generate(inputs: InputsRecord, source_run: Run) -> str:
+    side = inputs.generated
+    file = Path(side.file)
+    words = ["generate", str(source_run.folder), "--n", str(side.file_rows), "--seed", str(side.origin["seed"])]
+    words += [*_conditions(side.origin["conditions"], inputs), "--out", str(file.with_stem(f"{file.stem}-again"))]
+    return _line(*words)
+
+
+def _conditions(attribute: str, inputs: InputsRecord) -> Iterator[str]:
+    """The words that ask for the conditions of a generated file, given its attribute `conditions`."""
+    if attribute == FROM_TRAINING:
+        return
+    if not attribute.startswith(FROM_ROWS):
+        yield from (f"condition.{pair}" for pair in re.split(r", (?=\w+=)", attribute))
+        return
+    sha256 = attribute.removeprefix(FROM_ROWS)
+    for name, side in inputs.sides():
+        if side.sha256 == sha256:
+            yield from ("--conditions-from", side.file)
+            yield from () if hashed_rows(name, side) == "all rows" else ("--conditions-rows", side.rows)
+            return
+    yield from ("--conditions-from", f"FILE_OF_SHA256_{sha256[:12]}")
+
+
+def _validate(evaluation: EvaluationRecord) -> str:
+    inputs = evaluation.inputs
+    words = ["validate", evaluation.domain]
+    for name, side in inputs.sides():
+        words += [f"--{name}", side.file]
+        words += [] if side.rows == "all" else [f"--{name}-rows", side.rows]
+    for name, value in inputs.options.items():
+        words += [f"--{name}", str(value)]
+    return _line(*words, "--effort", inputs.effort, "--seed", str(inputs.seed), "--out", "validation-again")

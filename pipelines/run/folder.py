@@ -1,0 +1,105 @@
+"""The folder of a run: its name, its files, and how it is told from any other folder."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...core.errors import ArtifactError, ConfigError
+
+MODEL_SHA256 = "model_sha256"
+"""Key under which generated files and evaluations name their model, by the SHA-256 of its weights."""
+_NAME = re.compile(r"\w[\w.+=@,-]{0,99}")
+
+
+@dataclass(frozen=True)
+class Run:
+    """The files of one run below its folder.
+
+    >>> Run(Path("runs/a")).losses
+    PosixPath('runs/a/losses.jsonl')
+    """
+
+    folder: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved config; its presence makes a folder a run."""
+        return self.folder / "config.yaml"
+
+    @property
+    def record(self) -> Path:
+        """Where the run comes from, and how far it is."""
+        return self.folder / "run.json"
+
+    @property
+    def model(self) -> Path:
+        """The artefact: `config.json` and `weights.safetensors`."""
+        return self.folder / "model"
+
+    @property
+    def losses(self) -> Path:
+        return self.folder / "losses.jsonl"
+
+    @property
+    def tracking(self) -> Path:
+        """Which MLflow run the fit is logged in."""
+        return self.folder / "tracking.json"
+
+    @property
+    def figures(self) -> Path:
+        return self.folder / "figures"
+
+    @property
+    def report(self) -> Path:
+        return self.folder / "report.html"
+
+
+def new_run(name: str | Path) -> Run:
+    """The run that `--out` names, which may or may not exist yet.
+
+    Raises:
+        ConfigError: a name with ".." or with characters that a shell, a URL or another file system would change; a
+            file, or a folder that holds something else.
+    """
+    path = Path(name)
+    if ".." in path.parts:
+        raise ConfigError(f'"{name}": a run name may not contain "..".')
+    if not _NAME.fullmatch(path.name):
+        raise ConfigError(
+            f'"{name}": a run name begins with a letter, digit or "_", goes on with those or any of . + = @ , - '
+            "and has at most 100 characters."
+        )
+    run = Run(path)
+    if path.exists() and not path.is_dir():
+        raise ConfigError(f"{path}: there is a file of this name; choose another folder for the run.")
+    if path.is_dir() and any(path.iterdir()) and not run.config.is_file():
+        raise ConfigError(f"{path}: this folder holds other files and is no run; choose another one.")
+    return run
+
+
+def existing_run(path: str | Path) -> Run:
+    """The run whose folder is `path`.
+
+    Raises:
+        ArtifactError: there is nothing, or something else.
+    """
+    run = Run(Path(path))
+    if not run.folder.exists():
+        raise ArtifactError(f"{path}: there is no such run; `maquette fit ... --out {path}` makes one.")
+    if not run.config.is_file():
+        raise ArtifactError(
+            f"{path}: expected the folder of a run (with config.yaml and a model in safetensors), found "
+            f"{'a folder without them' if run.folder.is_dir() else 'a file; files are never unpickled'}."
+        )
+    return run
+
+
+def enclosing_runs(*paths: Path) -> Iterator[Run]:
+    """Runs among the given paths, their parents and the parents of these."""
+    for path in paths:
+        for folder in (path, path.parent, path.parent.parent):
+            if Run(folder).config.is_file() and Run(folder).record.is_file():
+                yield Run(folder)

@@ -1,0 +1,137 @@
+"""`run.json`: where a run comes from and how far it is, up to date also when a fit is killed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import Field
+
+from ...core.errors import ConfigError
+from ..files import Record, write_text
+from .config import RunConfig
+from .folder import Run
+from .provenance import Provenance, gather, now
+
+
+class DataRecord(Record):
+    """The data that a run was fitted to."""
+
+    file: str = Field(description="the data file, as it was named")
+    sha256: str = Field(description="SHA-256 of the file's content")
+    sha256_of: str = Field(default="content of all rows", description="what the SHA-256 is taken of")
+    rows: int = Field(description="rows of the file")
+    training_rows: int = Field(description="rows that were trained on")
+
+
+class LatencyRecord(Record):
+    """How long a sample takes."""
+
+    single_ms: float = Field(description="milliseconds of a sample that is drawn by itself, median")
+    batched_ms: float = Field(description="milliseconds per sample of a batch, median")
+    batch_size: int = Field(description="samples of that batch")
+    device: str = Field(description="where it was measured")
+    threads: int = Field(description="threads of PyTorch")
+    reference: str | None = Field(default=None, description="the program that the model replaces")
+    reference_ms: float | None = Field(default=None, description="milliseconds of one of its samples on a CPU core")
+
+
+class Session(Provenance):
+    """One command that worked on a run: a fit, or its continuation."""
+
+    device: str = Field(description="PyTorch's name of the device")
+    world_size: int = Field(description="number of processes")
+
+
+class RunRecord(Session):
+    """The content of `run.json`. What it inherits is of the first session; later ones are listed."""
+
+    remedy: ClassVar[str] = "fit again in another folder"
+
+    schema_version: Literal[2] = Field(default=2, alias="schema", description="version of this layout")
+    domain: str = Field(description="name of the domain")
+    config_hash: str = Field(description="SHA-256 of the config keys that decide the outcome")
+    seed: int = Field(description="seed of the weights, the data order and all noise")
+    data: DataRecord
+    parameters: int = Field(description="number of weights of the generator")
+    sessions: int = Field(description="how many commands have worked on the run")
+    resumed: list[Session] = Field(default_factory=list, description="the sessions after the first")
+    wall_seconds: float = Field(default=0.0, description="duration of all sessions together")
+    status: Literal["running", "finished"] = "running"
+    finished: str | None = Field(default=None, description="when the fit ended, UTC")
+    latency: LatencyRecord | None = Field(default=None, description="measured when the fit had ended")
+
+
+def read_record(run: Run) -> RunRecord | None:
+    """What is recorded of a run; None if nothing is yet.
+
+    Raises:
+        ArtifactError: a damaged record, or one of another version.
+    """
+    return RunRecord.read(run.record) if run.record.is_file() else None
+
+
+def expect_same_data(run: Run, sha256: str) -> None:
+    """Raise `ConfigError` if the run began with data of another digest."""
+    before = read_record(run)
+    if before and before.data.sha256 != sha256:
+        raise ConfigError(
+            f"{run.folder}: the run began with other data (SHA-256 {before.data.sha256[:12]}, now {sha256[:12]}); "
+            "give the same file, or another --out."
+        )
+
+
+class RunRecorder:
+    """Keeps `run.json` up to date: a listener of the engine.
+
+    Args:
+        run: the run's folder.
+        config: its resolved config.
+        data: what it is fitted to.
+        parameters: number of weights.
+        world_size: number of processes.
+        device: where it runs.
+    """
+
+    def __init__(
+        self, run: Run, config: RunConfig, data: DataRecord, *, parameters: int, world_size: int, device: torch.device
+    ) -> None:
+        self.run, self.config = run, config
+        before = read_record(run)
+        session = Session(device=str(device), world_size=world_size, **dict(gather(device)))
+        first = Session(**{name: getattr(before, name) for name in Session.model_fields}) if before else session
+        self.seconds_before = before.wall_seconds if before else 0.0
+        self.clock = time.monotonic()
+        self.record = RunRecord(
+            **dict(first),
+            domain=config.domain,
+            config_hash=config.digest(),
+            seed=config.seed,
+            data=data,
+            parameters=parameters,
+            sessions=before.sessions + 1 if before else 1,
+            resumed=[*before.resumed, session] if before else [],
+        )
+
+    def begin(self) -> None:
+        write_text(self.run.config, self.config.to_yaml())
+        self._write(status="running")
+
+    def end(self, latency: LatencyRecord) -> None:
+        """Write the record of a finished run."""
+        self._write(status="finished", finished=now(), latency=latency)
+
+    def row(self, row: Mapping[str, Any]) -> None:
+        pass
+
+    def stage(self, name: str, steps: int) -> None:
+        pass
+
+    def checkpoint(self, step: int) -> None:
+        self._write(status="running")
+
+    def _write(self, **update: Any) -> None:
+        seconds = round(self.seconds_before + time.monotonic() - self.clock, 3)
+        self.record.model_copy(update={"wall_seconds": seconds, **update}).write(self.run.record)

@@ -1,0 +1,210 @@
+"""MLflow is told everything once, whatever happens, and costs nothing when it fails."""
+
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pandas
+import pytest
+import torch
+from maquette import load
+from maquette.core.errors import ConfigError, Interrupted
+from maquette.pipelines.console.screen import Silent
+from maquette.pipelines.fit import fit
+from maquette.pipelines.mlflow import tracker as module
+from maquette.pipelines.mlflow.pyfunc import conditions
+from maquette.pipelines.mlflow.store import connect, how_to_open, store_uri
+from maquette.pipelines.mlflow.tracker import RunLog, Tracker
+from maquette.pipelines.run.folder import Run
+from maquette.pipelines.run.record import RunRecord
+from maquette.pipelines.validate import validate
+
+WORDS = ["data.validation=100"]
+
+
+class Heard(Silent):
+    """Keeps warnings."""
+
+    def __init__(self):
+        self.warnings = []
+
+    def warn(self, text):
+        self.warnings.append(text)
+
+
+def test_two_processes_may_start_on_one_fresh_store(folder):
+    code = (
+        "import sys, time, pathlib\nimport mlflow\nfrom maquette.pipelines.mlflow.store import connect\n"
+        "pathlib.Path(sys.argv[1]).touch()\n"
+        "while not pathlib.Path('go').exists(): time.sleep(0.001)\n"
+        "client, experiment = connect('toy')\nprint(experiment, client.create_run(experiment).info.run_id)"
+    )
+    processes = [
+        subprocess.Popen([sys.executable, "-c", code, name], stdout=-1, stderr=-1, text=True, cwd=folder)
+        for name in ("one", "two")
+    ]
+    while not ((folder / "one").exists() and (folder / "two").exists()):
+        assert all(process.poll() is None for process in processes), processes[0].stderr.read()
+        time.sleep(0.01)
+    (folder / "go").touch()
+    answers = [process.communicate(timeout=100) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], answers
+    (first, one), (second, two) = (answer[0].split() for answer in answers)
+    assert first == second
+    assert one != two
+
+
+def test_after_a_kill_each_step_stands_once_and_the_model_can_be_served(start, data, folder, monkeypatch):
+    words = ("fit", "toy", "--data", data, "--out", "run", "--resume", *WORDS)
+    process = start(*words, TOY_SECONDS_PER_STEP="0.02")
+    losses = folder / "run" / "losses.jsonl"
+    while not losses.exists() or '"step": 30' not in losses.read_text():  # ten steps after a checkpoint
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=60)
+
+    heard = Heard()
+    fit("toy", data=data, out="run", resume=True, overrides=WORDS, screen=heard)
+    assert heard.warnings == []
+
+    import mlflow
+
+    client, _ = connect("toy")
+    run_id = json.loads((folder / "run" / "tracking.json").read_text())["run_id"]
+    found = client.get_run(run_id)
+    assert [point.step for point in client.get_metric_history(run_id, "line/line/loss")] == list(range(5, 61, 5))
+    last = json.loads(losses.read_text().splitlines()[-2])
+    assert found.data.metrics["line/line/loss"] == last["loss"]
+    assert found.info.status == "FINISHED"
+    assert found.data.params["generator.family.width"] == "0.1"
+    record = json.loads((folder / "run" / "run.json").read_text())
+    assert found.data.tags["maquette.config_hash"] == record["config_hash"]
+    assert found.data.tags["maquette.data_sha256"] == record["data"]["sha256"]
+    assert {"config.yaml", "run.json", "report.html", "figures", "model"} <= {
+        one.path for one in client.list_artifacts(run_id)
+    }
+
+    monkeypatch.setattr(mlflow, "set_tracking_uri", mlflow.set_tracking_uri)
+    mlflow.set_tracking_uri(store_uri())
+    angles = [0.0, 1.0, 2.0]
+    model, table = mlflow.pyfunc.load_model(f"runs:/{run_id}/model"), pandas.DataFrame({"angle": angles})
+    for seed, params in ((0, None), (7, {"seed": 7})):
+        expected = load("run").sample(3, {"angle": torch.tensor(angles)[:, None]}, seed=seed)
+        torch.testing.assert_close(torch.from_numpy(model.predict(table, params=params)), expected)
+    assert (model.predict(table, params={"seed": 7}) != model.predict(table)).all()
+    assert len(model.predict(pandas.DataFrame(index=range(5)))) == 5
+    assert not list((folder / "mlartifacts").rglob("*.pkl"))
+    (listed,) = (folder / "mlartifacts").rglob("requirements.txt")
+    wanted = listed.read_text().split("\n")
+    assert f"torch=={torch.__version__.partition('+')[0]}" in wanted
+    assert all("==" in one for one in wanted if one)
+    assert not [one for one in wanted if one.startswith(("maquette=", "onnx"))]
+
+    for step in range(2):
+        validate("toy", reference=data, generated=data, out="run/validation", run="run")
+        after = client.get_run(run_id).data
+        assert after.metrics["validation/radius"] == 0
+        assert after.tags["maquette.verdict"].startswith("indistinguishable")
+        steps = [point.step for point in client.get_metric_history(run_id, "validation/radius")]
+        assert steps == list(range(step + 1))
+
+    # what only lies beside the run's own things has an MLflow run of its own
+    done = validate("toy", reference=data, generated=data, out="run/simulated")
+    assert done.store == store_uri()
+    assert client.get_run(run_id).data.tags["maquette.validations"] == "2"
+
+    # rows that were sent but lie beyond the checkpoint come again after a resume
+    again = Tracker(Run(folder / "run"), fit_config(), RunRecord.model_validate(record), heard)
+    again.row({"stage": "line", "player": "line", "step": 60, "loss": last["loss"]})
+    again.row({"stage": "line", "player": "line", "step": 65, "loss": 0.5})
+    again.checkpoint(65)
+    steps = [point.step for point in client.get_metric_history(run_id, "line/line/loss")]
+    assert steps == list(range(5, 66, 5))
+    assert heard.warnings == []
+
+
+def fit_config():
+    import toy
+    from maquette.pipelines.run.config import resolve
+
+    return resolve(toy.Toy(), overrides=WORDS)
+
+
+def test_a_signal_while_the_model_is_logged_is_no_failure_of_the_store(data, folder, monkeypatch):
+    def asked(*_):
+        os.kill(os.getpid(), signal.SIGTERM)
+        pytest.fail("went on")
+
+    heard, words = Heard(), {"data": data, "out": "run", "resume": True, "overrides": ["training.steps=5"]}
+    with monkeypatch.context() as patch:
+        patch.setattr("maquette.pipelines.mlflow.tracker._log_model", asked)
+        with pytest.raises(Interrupted, match="go on with --resume"):
+            fit("toy", **words, screen=heard)
+    assert heard.warnings == []
+
+
+def test_a_store_that_fails_costs_a_warning_and_no_more(data, folder):
+    (folder / "mlflow.db").write_bytes(b"this is no SQLite file " * 100)
+    heard = Heard()
+    fit("toy", data=data, out="run", overrides=["training.steps=5"], screen=heard)
+    assert len(heard.warnings) == 1
+    assert "MLflow cannot be reached" in heard.warnings[0]
+    assert json.loads((folder / "run" / "run.json").read_text())["status"] == "finished"
+
+
+def test_a_store_that_fails_later_is_left_alone(fitted, folder, monkeypatch):
+    class Gone:
+        calls = 0
+
+        def log_batch(self, *_, **__):
+            Gone.calls += 1
+            raise ConnectionError("gone")
+
+    heard = Heard()
+    monkeypatch.setattr(module, "reach", lambda *_: None)
+    monkeypatch.setattr(module, "SECONDS_BETWEEN_SENDS", 0.0)
+    tracker = Tracker(Run(fitted), fit_config(), RunRecord.read(fitted / "run.json"), heard)
+    tracker.log = RunLog(Gone(), Run(fitted), "x")
+    for step in range(3):
+        tracker.row({"stage": "a", "player": "r", "step": step, "loss": 1.0})
+    tracker.checkpoint(3)
+    assert Gone.calls == 1
+    assert len(heard.warnings) == 1
+
+
+def test_how_to_open_survives_a_shell():
+    line = how_to_open("sqlite:////home/a user/mlflow.db")
+    assert shlex.split(line) == ["mlflow", "ui", "--backend-store-uri", "sqlite:////home/a user/mlflow.db"]
+    assert how_to_open("http://tracker:5000") == "http://tracker:5000"
+
+
+def test_a_verb_says_where_its_run_is_logged_if_it_is(maquette, data, fitted, folder, monkeypatch):
+    assert "MLflow" not in maquette("report", fitted).output
+    shutil.copytree(fitted, folder / "run")
+    (folder / "run" / "tracking.json").write_text(json.dumps({"uri": "sqlite:////elsewhere/x.db", "run_id": "1"}))
+    told = "MLflow: mlflow ui --backend-store-uri sqlite:////elsewhere/x.db"
+    for words in (["report", "run"], ["generate", "run", "--n", "5", "--out", "x.h5"]):
+        assert told in maquette(*words).stdout
+    sides = ["--reference", data, "--generated", data, "--out", "v"]
+    assert "MLflow" not in maquette("validate", "toy", *sides, "--no-tracking").output
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "ftp://nowhere")
+    assert "MLflow:" not in maquette("validate", "toy", *sides).stdout
+    result = maquette("simulate", "toy", "--n", "5", "--out", "made/y.h5")
+    assert f"folder: {folder / 'made'}" in result.stdout
+    assert "MLflow" not in result.stdout
+
+
+def test_served_conditions_are_checked(fitted):
+    model = load(fitted)
+    assert conditions(model, pandas.DataFrame(index=range(3))) is None
+    with pytest.raises(ConfigError, match='Did you mean "angle"'):
+        conditions(model, pandas.DataFrame({"angel": [1.0]}))
+    value = conditions(model, pandas.DataFrame({"angle": [1, 2]}))
+    assert value["angle"].dtype == torch.float32
+    assert value["angle"].shape == (2, 1)
