@@ -18,7 +18,7 @@ from .console.errors import BAD_INPUT, FAILED, INTERRUPTED, exit_on_error
 
 if TYPE_CHECKING:
     from .console.screen import Lines, Silent, Terminal
-    from .generate import Generated
+    from .streaming import Generated
 
 HELP = f"""Fast, trustworthy surrogates of expensive simulations and measurements.
 

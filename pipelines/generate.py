@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,24 +17,9 @@ from .console.screen import Screen, Silent
 from .load import Model, load
 from .reporting.reproduce import FROM_ROWS, FROM_TRAINING, GENERATED
 from .run.folder import MODEL_SHA256
-from .streaming import Target, Throughput, stream
+from .streaming import Generated, Target, stream
 
 BATCH_SIZES = {"cpu": 1000, "cuda": 10_000}
-
-
-@dataclass(frozen=True)
-class Generated:
-    """A file of samples.
-
-    Attributes:
-        file: where it is.
-        n: how many samples it holds.
-        throughput: how long they took.
-    """
-
-    file: Path
-    n: int
-    throughput: Throughput
 
 
 def generate(
@@ -90,8 +74,7 @@ def generate(
     screen.table(f"file: {out}", ("what", "value"), model.domain.describe(description))
     target = Target(model.domain, Path(out), description, _attributes(model, seed, given))
     size = batch_size or BATCH_SIZES.get(model.device.type, BATCH_SIZES["cpu"])
-    throughput = stream(draw, n, target, batch_size=size, screen=screen, what="generate")
-    return Generated(Path(out), n, throughput)
+    return stream(draw, n, target, batch_size=size, screen=screen, what="generate")
 
 
 def _attributes(model: Model, seed: int, given: _FromFile | _Shared | None) -> dict[str, Any]:

@@ -12,8 +12,7 @@ from ..core.spaces import Tree
 from ..domains import domains
 from .arguments import check_seed
 from .console.screen import Screen, Silent
-from .generate import Generated
-from .streaming import Target, stream
+from .streaming import Generated, Target, stream
 
 BATCH_SIZE = 1000
 
@@ -53,5 +52,4 @@ def simulate(
     target = Target(plugin, Path(out), simulator.description, attributes)
     screen = screen or Silent()
     screen.table(f"file: {out}", ("what", "value"), plugin.describe(simulator.description))
-    done = stream(draw, n, target, batch_size=batch_size or BATCH_SIZE, screen=screen, what="simulate")
-    return Generated(Path(out), n, done)
+    return stream(draw, n, target, batch_size=batch_size or BATCH_SIZE, screen=screen, what="simulate")

@@ -57,6 +57,21 @@ class Throughput:
 
 
 @dataclass(frozen=True)
+class Generated:
+    """A file of samples.
+
+    Attributes:
+        file: where it is.
+        n: how many samples it holds.
+        throughput: how fast this command made them.
+    """
+
+    file: Path
+    n: int
+    throughput: Throughput
+
+
+@dataclass(frozen=True)
 class Target:
     """The file to write, and what its header holds."""
 
@@ -66,7 +81,7 @@ class Target:
     attributes: Mapping[str, Any]
 
 
-def stream(draw: Draw, n: int, target: Target, *, batch_size: int, screen: Screen, what: str) -> Throughput:
+def stream(draw: Draw, n: int, target: Target, *, batch_size: int, screen: Screen, what: str) -> Generated:
     """Write samples 0 .. n - 1 to the target file, continuing where a killed run of the same command stopped.
 
     Raises:
@@ -77,7 +92,7 @@ def stream(draw: Draw, n: int, target: Target, *, batch_size: int, screen: Scree
     target.file.parent.mkdir(parents=True, exist_ok=True)
     with process_group(timeout=_TIMEOUT) as world:
         if world.size == 1:
-            return _write(draw, range(n), target, batch_size, screen, what)
+            return Generated(target.file, n, _write(draw, range(n), target, batch_size, screen, what))
         written = _written(target, n, world)
         samples = _split(n, batch_size, world)
         part = replace(target, file=_part(target.file, world))
@@ -88,7 +103,7 @@ def stream(draw: Draw, n: int, target: Target, *, batch_size: int, screen: Scree
             _join(n, target, world.size, batch_size, screen)
         parts = world.gather(done)  # also waits until the file is whole
         slowest = (max(part.sampling for part in parts), max(part.writing for part in parts))
-        return Throughput(sum(part.samples for part in parts), *slowest)
+        return Generated(target.file, n, Throughput(sum(part.samples for part in parts), *slowest))
 
 
 def _written(target: Target, n: int, world: World) -> int:

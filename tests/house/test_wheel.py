@@ -1,4 +1,4 @@
-"""The wheel: it holds every module and every file the package reads, and all modules can be imported from it."""
+"""The wheel: it holds every module and every file that the package reads, and all its modules can be imported."""
 
 import shutil
 import subprocess
@@ -29,7 +29,7 @@ def wheel(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     leave = shutil.ignore_patterns("__pycache__", "*.egg-info", ".*")
     for room in ROOMS:
         shutil.copytree(root / room, copy / room, ignore=leave)
-    for name in ("__init__.py", "__main__.py", "pyproject.toml", "README.md", "LICENSE"):
+    for name in ("__init__.py", "__main__.py", "_version.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(root / name, copy)
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-index", "--no-build-isolation"]
     done = subprocess.run([*build, "--wheel-dir", str(out), str(copy)], capture_output=True, text=True, check=False)
@@ -50,7 +50,7 @@ def test_every_package_has_a_face(root):
 
 def test_the_wheel_holds_all_files_of_the_package_and_nothing_else(root, wheel):
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    expected = {f"maquette/{name}" for name in ("__init__.py", "__main__.py")}
+    expected = {f"maquette/{name}" for name in ("__init__.py", "__main__.py", "_version.py")}
     for room in ROOMS:
         for file in (root / room).rglob("*"):
             if file.is_file() and "__pycache__" not in file.parts and not file.name.startswith("."):

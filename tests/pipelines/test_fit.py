@@ -15,6 +15,7 @@ from maquette import load
 from maquette.core.engine.losses import read_rows
 from maquette.core.errors import ConfigError, Interrupted
 from maquette.data_specs.errors import DataError
+from maquette.pipelines.console.screen import Silent
 from maquette.pipelines.fit import fit
 from maquette.pipelines.run.folder import Run
 from maquette.pipelines.simulate import simulate
@@ -218,3 +219,30 @@ def test_a_kill_between_the_last_step_and_the_model_is_mended(fitted, data, fold
     assert read_rows(run / "losses.jsonl", pace=False) == read_rows(fitted / "losses.jsonl", pace=False)
     ours, theirs = (load(folder).generator.state_dict() for folder in (run, fitted))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+@pytest.mark.parametrize(
+    ("figures", "note", "seconds_left"),
+    [
+        ({}, "loss 1.388", None),
+        (
+            {"samples_per_second": 41_234.5, "memory_gb": 0.612, "seconds_left": 130.0},
+            "loss 1.388, 41,000 samples/s, 0.6 GB",
+            130.0,
+        ),
+        ({"memory_gb": 0.612}, "loss 1.388, 0.6 GB", None),
+    ],
+)
+def test_progress_shows_the_figures_that_a_row_has(figures, note, seconds_left):
+    class Seen(Silent):
+        calls = ()
+
+        def progress(self, *arguments):
+            self.calls = (*self.calls, arguments)
+
+    screen = Seen()
+    progress = fit_module.FitProgress(screen)
+    progress.stage("layers", 1200)
+    progress.row({"stage": "layers", "player": "model", "step": 350, "loss": 1.3876, **figures})
+    progress.row({"stage": "layers", "player": "evaluation", "step": 350, "held_out/layers/model": 1.4})
+    assert screen.calls == (("fit layers", 350, 1200, note, seconds_left),)

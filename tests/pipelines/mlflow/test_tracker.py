@@ -13,6 +13,7 @@ import pandas
 import pytest
 import torch
 from maquette import load
+from maquette.core.engine import pace
 from maquette.core.errors import ConfigError, Interrupted
 from maquette.pipelines.console.screen import Silent
 from maquette.pipelines.fit import fit
@@ -81,6 +82,10 @@ def test_after_a_kill_each_step_stands_once_and_the_model_can_be_served(start, d
     assert [point.step for point in client.get_metric_history(run_id, "line/line/loss")] == list(range(5, 61, 5))
     last = json.loads(losses.read_text().splitlines()[-2])
     assert found.data.metrics["line/line/loss"] == last["loss"]
+    assert {"held_out/line/line", "line/line/lr"} <= set(found.data.metrics)
+    assert {name for name in found.data.metrics if name.startswith("system/")} == {
+        f"system/line/line/{name}" for name in pace.KEYS
+    }
     assert found.info.status == "FINISHED"
     assert found.data.params["generator.family.width"] == "0.1"
     record = json.loads((folder / "run" / "run.json").read_text())
