@@ -1,4 +1,4 @@
-"""A small network as the learner of the classifier two-sample test."""
+"""A small network as the classifier of the two-sample test."""
 
 from __future__ import annotations
 
@@ -17,31 +17,34 @@ from .two_sample import Labels, Matrix, Progress
 
 @dataclass(frozen=True)
 class NetworkLearner:
-    """A plain network, Adam on binary cross-entropy; the epoch with the best validation accuracy is kept.
+    """A multilayer perceptron, Adam on binary cross-entropy; the epoch with the best validation accuracy is kept.
 
-    Width, rate, batch, epochs and the choice of the epoch are those of the CaloChallenge (arXiv:2410.21611, section
-    4), whose code counts layers otherwise: an input layer and two more, so three hidden ones, in float64.
+    Width, learning rate, batch size, epochs and the choice of the epoch are those of the CaloChallenge
+    (arXiv:2410.21611, section 4). The challenge's own code has three hidden layers, in float64.
 
     Attributes:
         hidden: units in each hidden layer.
         layers: number of hidden layers.
-        epochs: passes over the training rows.
-        batch: rows per optimiser step.
-        rate: learning rate.
+        epochs: passes over the training samples.
+        batch_size: samples per optimiser step.
+        lr: learning rate.
         device: where it trains.
+
+    >>> print(NetworkLearner(epochs=3))
+    a network with 2 hidden layers of 512, Adam 0.0002, batch 1,000, 3 epochs
     """
 
     hidden: int = 512
     layers: int = 2
     epochs: int = 50
-    batch: int = 1000
-    rate: float = 2e-4
+    batch_size: int = 1000
+    lr: float = 2e-4
     device: str = "cpu"
 
     def __str__(self) -> str:
         return (
-            f"a network with {self.layers} hidden layers of {self.hidden}, Adam {self.rate:g}, batch {self.batch:,}, "
-            f"{self.epochs} epochs"
+            f"a network with {self.layers} hidden layers of {self.hidden}, Adam {self.lr:g}, "
+            f"batch {self.batch_size:,}, {self.epochs} epochs"
         )
 
     def __call__(
@@ -50,23 +53,23 @@ class NetworkLearner:
         x, y = self._move(train[0]), self._move(train[1])
         x_valid, y_valid = self._move(valid[0]), self._move(valid[1])
         net = self._network(x.shape[1], seed)
-        optimiser = torch.optim.Adam(net.parameters(), lr=self.rate)
+        optimiser = torch.optim.Adam(net.parameters(), lr=self.lr)
         order = torch.Generator().manual_seed(seed)
         best, kept = -1.0, deepcopy(net.state_dict())
         for epoch in range(self.epochs):
-            for rows in torch.randperm(len(x), generator=order).to(x.device).split(self.batch):
+            for index in torch.randperm(len(x), generator=order).to(x.device).split(self.batch_size):
                 optimiser.zero_grad()
-                nn.functional.binary_cross_entropy_with_logits(net(x[rows]).squeeze(1), y[rows]).backward()
+                nn.functional.binary_cross_entropy_with_logits(net(x[index]).squeeze(1), y[index]).backward()
                 optimiser.step()
             accuracy = ((self._logits(net, x_valid) > 0) == (y_valid > 0.5)).double().mean().item()
             if accuracy > best:
                 best, kept = accuracy, deepcopy(net.state_dict())
             progress(epoch + 1, self.epochs)
         net.load_state_dict(kept)
-        return lambda rows: torch.sigmoid(self._logits(net, self._move(rows)).double()).cpu().numpy()
+        return lambda samples: torch.sigmoid(self._logits(net, self._move(samples)).double()).cpu().numpy()
 
-    def _move(self, rows: NDArray) -> Tensor:
-        return torch.as_tensor(rows, dtype=torch.float32, device=self.device)
+    def _move(self, values: NDArray) -> Tensor:
+        return torch.as_tensor(values, dtype=torch.float32, device=self.device)
 
     def _network(self, features: int, seed: int) -> nn.Module:
         widths = [features] + [self.hidden] * self.layers
@@ -76,5 +79,5 @@ class NetworkLearner:
             return nn.Sequential(*body, nn.Linear(widths[-1], 1)).to(self.device)
 
     @torch.no_grad()
-    def _logits(self, net: nn.Module, rows: Tensor) -> Tensor:
-        return torch.cat([net(part).squeeze(1) for part in rows.split(8192)])
+    def _logits(self, net: nn.Module, x: Tensor) -> Tensor:
+        return torch.cat([net(part).squeeze(1) for part in x.split(8192)])

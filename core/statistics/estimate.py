@@ -1,4 +1,4 @@
-"""A figure of merit with everything that makes it honest: error, floor, sample size and definition."""
+"""A figure of merit with its error, noise floor, sample size and definition."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Estimate:
     """One figure of merit.
 
     Attributes:
-        value: the figure; NaN where it cannot be measured (the definition then says why).
+        value: the figure; NaN where it cannot be measured (the definition then gives the reason).
         stderr: its standard error (bootstrap or jackknife).
         floor: the same figure between two disjoint halves of the reference; NaN if it has none.
         n: samples behind it.
@@ -20,7 +20,11 @@ class Estimate:
         better: which direction is better: "lower", "higher", or "floor" (nearest to the floor).
         definition: one sentence.
         floor_stderr: standard error of the floor.
-        remark: a word or two that belong beside the value wherever it is shown; the definition says more.
+        remark: a word or two to print with the value; the definition has the details.
+
+    >>> auc = Estimate(0.56, 0.01, 0.50, 4000, "", "lower", "ROC AUC.", floor_stderr=0.01)
+    >>> round(auc.significance(), 1)
+    4.2
     """
 
     value: float
@@ -34,10 +38,9 @@ class Estimate:
     remark: str = ""
 
     def significance(self) -> float:
-        """How many standard errors the figure lies beyond its floor.
+        """How many standard errors the figure lies beyond its floor, in the direction that is worse.
 
-        NaN if it has no floor. Infinite if only the figure is missing: what the reference shows and the other sample
-        cannot even be asked for is the plainest of differences.
+        NaN if it has no floor. Infinite if the figure can be measured on the reference but not on the other sample.
         """
         if math.isnan(self.value) and not math.isnan(self.floor):
             return math.inf
@@ -48,7 +51,7 @@ class Estimate:
         return away / error if error > 0 else (math.nan if math.isnan(away) or away == 0 else math.inf * away)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data; NaN becomes None, as JSON has none."""
+        """Plain data; NaN becomes None, because JSON has no NaN."""
         return {
             key: None if isinstance(value, float) and not math.isfinite(value) else value
             for key, value in asdict(self).items()

@@ -12,16 +12,21 @@ Floats = NDArray[np.float64]
 
 
 def moment_sums(x: Floats) -> Floats:
-    """Sums of 1, x and x x' over the rows of (n, F), flat, shape (1 + F + F^2,); those of disjoint samples add up.
+    """Sums of 1, x and x x' over samples (n, F), flat, shape (1 + F + F^2,); sums of disjoint samples add up.
 
-    Centre and scale x first: sums of squares of large numbers lose digits.
+    Centre and scale x first: sums of squares of large values lose digits.
     """
     x = np.asarray(x, dtype=np.float64)
     return np.concatenate([[len(x)], x.sum(0), (x.T @ x).ravel()])
 
 
 def moments(sums: Floats) -> tuple[Floats, Floats]:
-    """Mean (F,) and unbiased covariance (F, F) from `moment_sums`."""
+    """Mean (F,) and unbiased covariance (F, F) from `moment_sums`.
+
+    >>> mean, covariance = moments(moment_sums(np.array([[0.0, 1.0], [2.0, 1.0]])))
+    >>> mean.tolist(), covariance.tolist()
+    ([1.0, 1.0], [[2.0, 0.0], [0.0, 0.0]])
+    """
     features = int((np.sqrt(4 * len(sums) - 3) - 1) / 2)
     n, total, squares = sums[0], sums[1 : features + 1], sums[features + 1 :].reshape(features, features)
     mean = total / n
@@ -32,6 +37,10 @@ def frechet_distance(one: tuple[Floats, Floats], other: tuple[Floats, Floats]) -
     """|m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^1/2) of two (mean, covariance), by symmetric eigenvalues.
 
     Source: Dowson & Landau, J. Multivariate Anal. 12 (1982) 450.
+
+    >>> standard = (np.zeros(2), np.eye(2))
+    >>> frechet_distance(standard, (np.array([3.0, 0.0]), np.eye(2)))
+    9.0
     """
     (m1, s1), (m2, s2) = one, other
     value, vector = np.linalg.eigh(s1)
@@ -53,8 +62,8 @@ def frechet_infinity(
     """Frechet distance extrapolated linearly in 1/N to infinitely many samples; value and error of drawing batches.
 
     At each of `points` sizes N, evenly spaced in 1/N between the two `samples`, the distance is averaged over
-    `batches` batches drawn with replacement; intercept and slope are held non-negative, as in JetNet's FPD. Both
-    samples should be scaled by the same numbers beforehand.
+    `batches` batches drawn with replacement. Intercept and slope are constrained to be non-negative, as in JetNet's
+    FPD. Scale both samples by the same factors beforehand.
 
     Source: Kansal et al., Phys. Rev. D 107 (2023) 076017, arXiv:2211.10295 (FPD); the extrapolation is that of
     Chong & Forsyth, arXiv:1911.07023.
@@ -67,7 +76,7 @@ def frechet_infinity(
             drawn = [x[rng.integers(len(x), size=size)] for x in (generated, reference)]
             values[k, b] = frechet_distance(*(moments(moment_sums(x)) for x in drawn))
         progress(k + 1, points)
-    design = np.stack([np.ones(points), low / sizes], axis=1)  # the slope's unit keeps the columns alike
+    design = np.stack([np.ones(points), low / sizes], axis=1)  # so scaled, both columns are of order one
     solution, _ = nnls(design, values.mean(1))
     free = design[:, solution > 0] if solution[0] > 0 else design
     spread = values.var(1, ddof=1).mean() / batches

@@ -1,4 +1,4 @@
-"""Binned comparison of samples: equal bins over the reference's bulk, and the separation power between them."""
+"""Binned comparison of samples: equal bins over the bulk of the reference, and the separation power."""
 
 from __future__ import annotations
 
@@ -22,6 +22,10 @@ class Binning:
         low: lower edge of the first bin, shape (F,).
         high: upper edge of the last bin, shape (F,).
         bins: number of equal bins between them; a histogram has `bins + 2` entries.
+
+    >>> binning = Binning.of(np.linspace(0, 1, 1001)[:, None], bins=4)
+    >>> binning.count([[0.3], [0.3], [2.0]]).tolist()
+    [[0.0, 0.0, 2.0, 0.0, 0.0, 1.0]]
     """
 
     low: NDArray[np.float64]
@@ -30,7 +34,7 @@ class Binning:
 
     @classmethod
     def of(cls, reference: ArrayLike, bins: int = 50) -> Binning:
-        """Bins over the central 99.8 % of the reference, shape (n, F); where all that is one number, around it."""
+        """Bins over the central 99.8 % of the reference, shape (n, F); around the value where that is constant."""
         low, high = np.percentile(np.asarray(reference, dtype=np.float64), BULK, axis=0)
         width = np.where(high > low, high - low, np.maximum(np.abs(low), 1.0) * 1e-6)
         return cls(low, low + width, bins)
@@ -64,6 +68,9 @@ def separation_power(p: ArrayLike, q: ArrayLike) -> NDArray[np.float64]:
         Shape (...).
 
     Source: Krause et al., CaloChallenge 2022, arXiv:2410.21611, section 4.
+
+    >>> separation_power([1, 1, 0], [1, 1, 0]).item(), separation_power([1, 0], [0, 3]).item()
+    (0.0, 1.0)
     """
     one, other = np.asarray(p, dtype=np.float64), np.asarray(q, dtype=np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -12,7 +12,7 @@ DEGREE = 4
 
 
 def polynomial_kernel(x: Floats, y: Floats) -> Floats:
-    """(x . y / F + 1)^4 of rows (n, F) and (m, F), shape (n, m).
+    """(x . y / F + 1)^4 of samples (n, F) and (m, F), shape (n, m).
 
     Source: Kansal et al., Phys. Rev. D 107 (2023) 076017, arXiv:2211.10295.
     """
@@ -20,14 +20,21 @@ def polynomial_kernel(x: Floats, y: Floats) -> Floats:
 
 
 class GroupedKernel:
-    """Unbiased squared MMD between unions of groups of rows, after one evaluation of the kernel.
+    """Unbiased squared MMD between unions of groups of samples, after one evaluation of the kernel.
 
-    A union is the sum of its groups' unit vectors, so unions are joined, split and left out of as counts are.
+    A union is given as the sum of its groups' unit vectors. So groups are added and left out by adding and subtracting
+    vectors, as with counts.
 
     Args:
-        groups: arrays of rows, (n_i, F).
+        groups: samples of each group, (n_i, F).
 
     Source: Gretton et al., JMLR 13 (2012) 723, equation 3.
+
+    >>> rng = np.random.default_rng(0)
+    >>> kernel = GroupedKernel([rng.normal(size=(50, 2)), rng.normal(size=(50, 2)), rng.normal(3, 1, size=(50, 2))])
+    >>> a, b, c = kernel.units
+    >>> kernel.mmd2(a, b) < 1 < kernel.mmd2(a + b, c)
+    True
     """
 
     def __init__(self, groups: Sequence[Floats]) -> None:
@@ -36,13 +43,16 @@ class GroupedKernel:
         self._sizes = np.array([len(group) for group in groups], dtype=np.float64)
         self._selves = np.zeros(count)
         self._sums = np.zeros((count, count))
-        rows, group_of = np.concatenate(groups), np.repeat(np.arange(count), self._sizes.astype(np.int64))
-        for i, one in enumerate(groups):  # each group against itself and all that follow
+        x, group_of = np.concatenate(groups), np.repeat(np.arange(count), self._sizes.astype(np.int64))
+        for i, one in enumerate(groups):  # each group with itself and all that follow
             self._selves[i] = ((np.square(one).sum(1) / one.shape[1] + 1) ** DEGREE).sum()
             later = group_of >= i
-            columns = polynomial_kernel(one, rows[later]).sum(0)
-            self._sums[i, i:] = np.bincount(group_of[later], weights=columns, minlength=count)[i:]
+            sums = polynomial_kernel(one, x[later]).sum(0)
+            self._sums[i, i:] = np.bincount(group_of[later], weights=sums, minlength=count)[i:]
             self._sums[i:, i] = self._sums[i, i:]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(groups={len(self.units)}, samples={int(self._sizes.sum())})"
 
     def mmd2(self, x: Floats, y: Floats) -> float:
         """Squared MMD of two disjoint unions, given as sums of `units`; it may be negative."""

@@ -1,9 +1,10 @@
-"""Boosted trees as the learner of the classifier two-sample test."""
+"""Boosted trees as the classifier of the two-sample test."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,39 +15,43 @@ from .two_sample import Labels, Matrix, Progress
 
 @dataclass(frozen=True)
 class TreeLearner:
-    """Histogram gradient boosting (LightGBM's algorithm in scikit-learn), cut at the best validation iteration.
+    """Histogram gradient boosting (LightGBM's algorithm in scikit-learn), truncated at the best validation iteration.
 
     Attributes:
         iterations: trees at most.
-        rate: learning rate.
+        lr: learning rate.
         leaves: leaves per tree at most.
+
+    >>> print(TreeLearner(iterations=10))
+    boosted trees (at most 10 of 31 leaves, rate 0.1)
     """
 
     iterations: int = 200
-    rate: float = 0.1
+    lr: float = 0.1
     leaves: int = 31
 
     def __str__(self) -> str:
-        return f"boosted trees (at most {self.iterations} of {self.leaves} leaves, rate {self.rate:g})"
+        return f"boosted trees (at most {self.iterations} of {self.leaves} leaves, rate {self.lr:g})"
 
     def __call__(
         self, train: tuple[Matrix, Labels], valid: tuple[Matrix, Labels], *, seed: int, progress: Progress
     ) -> Callable[[Matrix], NDArray[np.float64]]:
         model = HistGradientBoostingClassifier(
-            learning_rate=self.rate,
+            learning_rate=self.lr,
             max_iter=self.iterations,
             max_leaf_nodes=self.leaves,
-            early_stopping=False,  # pyright: ignore[reportArgumentType]
+            early_stopping=cast(Any, False),  # the stub takes its type from the default, which is a string
             random_state=seed,
         ).fit(*train)
-        chances = (np.where(valid[1] == 1, p[:, 1], p[:, 0]) for p in model.staged_predict_proba(valid[0]))
-        best = int(np.argmin([-np.log(chance).mean() for chance in chances]))
+        likelihoods = (np.where(valid[1] == 1, p[:, 1], p[:, 0]) for p in model.staged_predict_proba(valid[0]))
+        best = int(np.argmin([-np.log(likelihood).mean() for likelihood in likelihoods]))
         progress(1, 1)
-        return lambda rows: _at(model, rows, best)
+        return lambda x: _probability(model, x, best)
 
 
-def _at(model: HistGradientBoostingClassifier, rows: Matrix, stage: int) -> NDArray[np.float64]:
-    for k, p in enumerate(model.staged_predict_proba(rows)):
+def _probability(model: HistGradientBoostingClassifier, x: Matrix, stage: int) -> NDArray[np.float64]:
+    """Probability of label 1 after so many trees, (n,)."""
+    for k, p in enumerate(model.staged_predict_proba(x)):
         if k == stage:
             return p[:, 1]
     raise IndexError(stage)

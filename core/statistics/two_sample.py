@@ -1,9 +1,9 @@
-"""The classifier two-sample test: how well can a learner tell generated samples from reference ones?
+"""The classifier two-sample test: how well does a classifier separate generated from reference samples?
 
-The protocol is that of the CaloChallenge (arXiv:2410.21611): equal numbers of both, split 60/20/20 into training,
-validation and test; the learner keeps its best validation state; its scores are calibrated by isotonic regression
-on the validation part; AUC and JSD come from the test part. With five folds each fifth is the test part once.
-Labels: 1 is the reference, 0 the generated sample.
+The protocol is that of the CaloChallenge (arXiv:2410.21611). Both samples are equally large and split 60/20/20 into
+training, validation and test. The classifier keeps its best validation state; isotonic regression on the validation
+part calibrates its scores; AUC and JSD come from the test part. With five folds each fifth is the test part once.
+Label 1 is the reference, label 0 the generated sample.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ CLIP = 1e-6
 
 
 class Learner(Protocol):
-    """Fits a score to labelled rows."""
+    """Fits a score to labelled samples."""
 
     def __call__(
         self, train: tuple[Matrix, Labels], valid: tuple[Matrix, Labels], *, seed: int, progress: Progress
     ) -> Callable[[Matrix], NDArray[np.float64]]:
-        """Return the fitted score: rows (n, F) to probabilities of label 1, shape (n,)."""
+        """Return the fitted score: samples (n, F) to probabilities of label 1, shape (n,)."""
         ...
 
 
@@ -45,14 +45,14 @@ class TwoSample:
     """Result of a classifier two-sample test.
 
     Attributes:
-        auc: area under the ROC curve on the test rows (mean over folds); 0.5 if indistinguishable.
+        auc: area under the ROC curve on the test part (mean over folds); 0.5 if indistinguishable.
         auc_stderr: after Hanley & McNeil (1982).
-        jsd: estimate of the Jensen-Shannon divergence in bits, 1 - BCE / ln 2 of the calibrated score; it may
-            fall below 0, where the classifier learned noise.
-        jsd_stderr: by bootstrap of the validation rows, which calibrate, and of the test rows; up to twice too large
-            where there is nothing to find, as repeated rows are overfitted more.
+        jsd: estimate of the Jensen-Shannon divergence in bits, 1 - BCE / ln 2 of the calibrated score; below 0 where
+            the classifier learned noise.
+        jsd_stderr: by bootstrap of the validation part, which calibrates, and of the test part; up to twice too large
+            where the samples do not differ, because calibration overfits repeated samples.
         n: samples on each side, all parts together.
-        scores, labels: of all test rows, fold after fold.
+        scores, labels: of all test samples, fold after fold.
     """
 
     auc: float
@@ -64,14 +64,18 @@ class TwoSample:
     labels: Labels
 
 
-def calibrated_jsd(known: NDArray[np.float64], unknown: NDArray[np.float64]) -> float:
-    """Jensen-Shannon divergence in bits, 1 - BCE / ln 2 on `unknown` of a score calibrated on `known`.
+def calibrated_jsd(valid: NDArray[np.float64], test: NDArray[np.float64]) -> float:
+    """Jensen-Shannon divergence in bits, 1 - BCE / ln 2 on `test` of a score calibrated on `valid`.
 
-    Both are rows of (score, label), shape (n, 2); the calibration is isotonic regression.
+    Both are pairs of (score, label), shape (n, 2); the calibration is isotonic regression.
+
+    >>> perfect = np.array([[0.1, 0.0], [0.9, 1.0]] * 20)
+    >>> round(calibrated_jsd(perfect, perfect), 3)
+    1.0
     """
-    calibrate = IsotonicRegression(y_min=CLIP, y_max=1 - CLIP, out_of_bounds="clip").fit(known[:, 0], known[:, 1])
-    chance = np.asarray(calibrate.predict(unknown[:, 0]))
-    return float(1 + np.log2(np.where(unknown[:, 1] == 1, chance, 1 - chance)).mean())
+    calibrate = IsotonicRegression(y_min=CLIP, y_max=1 - CLIP, out_of_bounds="clip").fit(valid[:, 0], valid[:, 1])
+    probability = np.asarray(calibrate.predict(test[:, 0]))
+    return float(1 + np.log2(np.where(test[:, 1] == 1, probability, 1 - probability)).mean())
 
 
 def two_sample_test(
@@ -83,32 +87,32 @@ def two_sample_test(
     folds: int = 1,
     progress: Progress = lambda done, total: None,
 ) -> TwoSample:
-    """Train `learner` to tell two samples apart.
+    """Train `learner` to separate two samples, and test it.
 
     Args:
         learner: what is trained.
-        reference, generated: rows of features, (n, F); the longer one is cut to the length of the shorter.
+        reference, generated: features, (n, F); the longer sample is cut to the length of the shorter.
         seed: of the splits and of the learner.
         folds: how many of the five fifths are used as the test part, 1 to 5 (5 is cross-validation).
-        progress: called with (steps done, steps in all) in units that the learner chooses.
+        progress: called with (steps done, total steps) in units that the learner chooses.
 
     Raises:
-        SampleError: fewer than 20 samples a side, or numbers that are not finite.
-        ConfigError: another number of folds.
+        SampleError: fewer than 20 samples a side, or features that are not finite.
+        ConfigError: fewer than 1 or more than 5 folds.
     """
     n = min(len(reference), len(generated))
     if n < 4 * FOLDS:
-        raise SampleError(f"A classifier test wants at least {4 * FOLDS} samples a side; found {n}.")
+        raise SampleError(f"A classifier test needs at least {4 * FOLDS} samples a side; found {n}.")
     if not 1 <= folds <= FOLDS:
         raise ConfigError(f"A classifier test has 1 to {FOLDS} folds; found {folds}.")
     for name, sample in (("reference", reference), ("generated", generated)):
         if not np.isfinite(sample[:n]).all():
-            raise SampleError(f"A classifier test wants finite features; the {name} sample has NaN or infinity.")
+            raise SampleError(f"A classifier test needs finite features; the {name} sample has NaN or infinity.")
 
     rng = np.random.default_rng(seed)
     fifths = [np.array_split(rng.permutation(n), FOLDS) for _ in range(2)]
 
-    def rows(*which: int) -> tuple[Matrix, Labels]:
+    def samples(*which: int) -> tuple[Matrix, Labels]:
         ones = np.concatenate([fifths[0][k % FOLDS] for k in which])
         zeros = np.concatenate([fifths[1][k % FOLDS] for k in which])
         x = np.concatenate([reference[ones], generated[zeros]])
@@ -116,14 +120,14 @@ def two_sample_test(
 
     aucs, jsds, variances, scores, labels = [], [], [], [], []
     for fold in range(folds):
-        test, valid = rows(fold), rows(fold + 1)
+        test, valid = samples(fold), samples(fold + 1)
         step: Progress = lambda done, total, fold=fold: progress(fold * total + done, folds * total)  # noqa: E731
-        score = learner(rows(fold + 2, fold + 3, fold + 4), valid, seed=seed + fold, progress=step)
-        known, raw = np.stack([score(valid[0]), valid[1].astype(np.float64)], axis=1), score(test[0])
-        unknown = np.stack([raw, test[1].astype(np.float64)], axis=1)
+        score = learner(samples(fold + 2, fold + 3, fold + 4), valid, seed=seed + fold, progress=step)
+        calibration, raw = np.stack([score(valid[0]), valid[1].astype(np.float64)], axis=1), score(test[0])
+        judged = np.stack([raw, test[1].astype(np.float64)], axis=1)
         aucs.append(roc_auc(raw, test[1]))
-        jsds.append(calibrated_jsd(known, unknown))
-        variances.append(bootstrap_stderr(calibrated_jsd, known, unknown, rng=rng, resamples=50) ** 2)
+        jsds.append(calibrated_jsd(calibration, judged))
+        variances.append(bootstrap_stderr(calibrated_jsd, calibration, judged, rng=rng, resamples=50) ** 2)
         scores.append(raw)
         labels.append(test[1])
     label = np.concatenate(labels)

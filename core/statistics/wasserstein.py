@@ -1,4 +1,4 @@
-"""The 1-Wasserstein distance in one dimension: how far probability must be carried, without any binning."""
+"""The 1-Wasserstein distance in one dimension, without binning."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from numpy.typing import ArrayLike
 
 
 def wasserstein_distance(x: ArrayLike, y: ArrayLike) -> float:
-    """Integral of |F_x^-1(u) - F_y^-1(u)| over 0 < u < 1 of the empirical laws of x (n,) and y (m,), in their unit.
+    """Integral of |F_x^-1(u) - F_y^-1(u)| over 0 < u < 1 of the empirical distributions of x (n,), y (m,).
 
     Source: Vallender, Theory Probab. Appl. 18 (1974) 784.
+
+    >>> wasserstein_distance([0.0, 1.0], [2.0, 3.0]), wasserstein_distance([0.0], [1.0, 2.0])
+    (2.0, 1.5)
     """
     x, y = np.sort(np.asarray(x, dtype=np.float64)), np.sort(np.asarray(y, dtype=np.float64))
     if len(x) == len(y):

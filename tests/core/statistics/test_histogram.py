@@ -13,7 +13,7 @@ def test_separation_power_of_known_histograms() -> None:
     assert np.isnan(separation_power([0, 0], [1, 1]))
 
 
-def test_separation_power_of_equal_laws_has_its_known_expectation() -> None:
+def test_separation_power_of_equal_distributions_has_its_known_expectation() -> None:
     rng = np.random.default_rng(0)
     draws = rng.multinomial(1000, np.full(40, 1 / 40), size=(2, 300))
     assert separation_power(draws[0], draws[1]).mean() == pytest.approx(39 / 2000, rel=0.03)  # (bins - 1) / 2n

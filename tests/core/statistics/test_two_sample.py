@@ -1,42 +1,24 @@
 """The classifier two-sample test with both learners."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
-import torch
 from maquette.core.errors import ConfigError, SampleError
-from maquette.core.statistics.auc import auc_stderr, roc_auc, roc_curve
+from maquette.core.statistics.auc import roc_auc
 from maquette.core.statistics.classifier import NetworkLearner
 from maquette.core.statistics.trees import TreeLearner
 from maquette.core.statistics.two_sample import calibrated_jsd, two_sample_test
 from scipy.stats import norm
-from sklearn.metrics import roc_auc_score
 
-LEARNERS = {"network": NetworkLearner(hidden=32, epochs=10, batch=200, rate=1e-2), "trees": TreeLearner(iterations=30)}
+LEARNERS = {
+    "network": NetworkLearner(hidden=32, epochs=10, batch_size=200, lr=1e-2),
+    "trees": TreeLearner(iterations=30),
+}
 
 
 def two(n: int, shift: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     x, y = np.random.default_rng(seed).normal(size=(2, n, 3)).astype(np.float32)
     y[:, 0] += shift
     return x, y
-
-
-def test_auc_with_ties_agrees_with_sklearn() -> None:
-    rng = np.random.default_rng(0)
-    labels, scores = rng.integers(0, 2, 500), rng.integers(0, 9, 500)
-    assert roc_auc(scores, labels) == pytest.approx(roc_auc_score(labels, scores))
-    false, true = roc_curve(scores, labels)
-    assert np.trapezoid(true, false) == pytest.approx(roc_auc(scores, labels))
-    assert (false[0], true[0], false[-1], true[-1]) == (0, 0, 1, 1)
-
-
-def test_auc_error_is_the_spread_of_aucs() -> None:
-    rng = np.random.default_rng(1)
-    labels = np.repeat([0, 1], 200)
-    for shift in (0.0, 1.0):
-        aucs = [roc_auc(rng.normal(size=400) + shift * labels, labels) for _ in range(300)]
-        assert auc_stderr(float(np.mean(aucs)), 200, 200) == pytest.approx(np.std(aucs), rel=0.15)
 
 
 def test_jsd_of_a_perfectly_known_score() -> None:
@@ -64,7 +46,7 @@ def test_a_shift_is_seen_at_its_known_auc(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", LEARNERS)
-def test_equal_laws_are_not_told_apart(name: str) -> None:
+def test_equal_distributions_are_not_separated(name: str) -> None:
     result = two_sample_test(LEARNERS[name], *two(1000, 0.0), seed=4, folds=5)
     assert abs(result.auc - 0.5) < 4 * result.auc_stderr
     assert result.jsd < 3 * result.jsd_stderr
@@ -80,35 +62,14 @@ def test_the_seed_decides(name: str) -> None:
 
 def test_a_learner_that_overfits_is_cut_at_its_best_state() -> None:
     x, y = two(400, 0.0)
-    late = NetworkLearner(hidden=128, epochs=40, batch=100, rate=3e-3)
+    late = NetworkLearner(hidden=128, epochs=40, batch_size=100, lr=3e-3)
     assert abs(two_sample_test(late, x, y, seed=1).auc - 0.5) < 0.15
-
-
-def test_the_network_is_what_its_defaults_say(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two hidden layers of 512, Adam at 2e-4, batches of 1,000, 50 epochs: seen by the optimiser."""
-    seen: list[dict] = []
-
-    class Watched(torch.optim.Adam):
-        def __init__(self, parameters, lr) -> None:
-            parameters = list(parameters)
-            seen.append({"shapes": [tuple(p.shape) for p in parameters if p.ndim == 2], "rate": lr, "steps": 0})
-            super().__init__(parameters, lr=lr)
-
-        def step(self, closure=None):
-            seen[-1]["steps"] += 1
-            return super().step(closure)
-
-    monkeypatch.setattr(torch.optim, "Adam", Watched)
-    rows = np.zeros((1001, 3), np.float32), np.arange(1001) % 2
-    replace(NetworkLearner(), epochs=3)(rows, rows, seed=0, progress=lambda done, total: None)
-    assert seen == [{"shapes": [(512, 3), (512, 512), (1, 512)], "rate": 2e-4, "steps": 2 * 3}]
-    assert NetworkLearner().epochs == 50
 
 
 def test_learners_describe_themselves() -> None:
     said = "a network with 2 hidden layers of 512, Adam 0.0002, batch 1,000, 50 epochs"
     assert str(NetworkLearner()) == said
-    other = NetworkLearner(hidden=16, layers=3, epochs=7, batch=64, rate=5e-3)
+    other = NetworkLearner(hidden=16, layers=3, epochs=7, batch_size=64, lr=5e-3)
     assert str(other) == "a network with 3 hidden layers of 16, Adam 0.005, batch 64, 7 epochs"
     assert str(TreeLearner(iterations=30)) == "boosted trees (at most 30 of 31 leaves, rate 0.1)"
 

@@ -293,7 +293,7 @@ def test_classifiers_are_the_prescribed_ones() -> None:
     def rows(side, index: np.ndarray) -> np.ndarray:
         return np.random.default_rng(len(side)).normal(size=(100, 2)).astype(np.float32)[index]
 
-    kind = replace(kinds["low"], rows=rows, learner=NetworkLearner(hidden=3, layers=1, epochs=2, batch=10, rate=0.5))
+    kind = replace(kinds["low"], rows=rows, learner=NetworkLearner(hidden=3, layers=1, epochs=2, batch_size=10, lr=0.5))
     parts = halves(100, 100, np.random.default_rng(0))
     found, _ = classify({"low": kind}, parts, EFFORTS["full"], seed=0, progress=lambda *_: None)
     said = found["auc_low"].definition
