@@ -1,4 +1,4 @@
-"""The error of every reader and writer: what was expected, what was found, where, and how to mend it."""
+"""The error of every reader and writer; messages name the file, what was expected, what was found and a remedy."""
 
 
 class DataError(Exception):

@@ -6,6 +6,6 @@ from ..core.registry import Registry
 from .plugin import Domain
 
 domains: Registry[Domain] = Registry("domain", group="maquette.domains")
-"""A domain is imported when it is asked for: each has dependencies of its own."""
+"""Domains by name, imported on first use, because each has its own dependencies."""
 
 domains.declare("calorimeter", lambda: import_module(".calorimeter.plugin", __name__).CALORIMETER)

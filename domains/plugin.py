@@ -26,16 +26,16 @@ class Dataset(Source, Protocol):
     """Measured, simulated or generated data on disk, read by global index."""
 
     description: Mapping[str, Any]
-    """What a codec must know of the data, as plain JSON (geometry, names of the conditions)."""
+    """What a codec needs to know about the data, as plain JSON (geometry, names of the conditions)."""
 
     digest: str
     """SHA-256 of the content, for provenance."""
 
     origin: Mapping[str, str]
-    """What the writer of the file says of it; files of `generate` name the model by its `model_sha256`."""
+    """Attributes that the file's writer left; files of `generate` identify the model by its `model_sha256`."""
 
     def summary(self) -> Sequence[tuple[str, str]]:
-        """Rows (what, value with unit) that every verb prints of the data it read."""
+        """Pairs (label, value with unit) that every verb prints about the data it read."""
         ...
 
     def rows(self, start: int, stop: int) -> Dataset:
@@ -54,10 +54,10 @@ class Writer(Protocol):
 
 
 class Simulator(Protocol):
-    """The embedded simulator: from nothing to physical samples."""
+    """Simulates physical samples and their conditions."""
 
     description: Mapping[str, Any]
-    """What it simulates, as a data set of the domain would describe it; handed to `Domain.writer`."""
+    """Describes the simulated data as a `Dataset` does; given to `Domain.writer`."""
 
     def simulate(self, index: Any, seed: int) -> tuple[Tree, Tree]:
         """Return (samples, conditions) for the given global indices."""
@@ -66,7 +66,14 @@ class Simulator(Protocol):
 
 @dataclass(frozen=True)
 class Published:
-    """Figures of others, printed beside one's own, with what makes them comparable or not."""
+    """Published figures of other models, printed below one's own.
+
+    Attributes:
+        title: of the table.
+        columns: its head.
+        rows: its body, a cell per column.
+        note: source, and what makes the figures comparable or not.
+    """
 
     title: str
     columns: tuple[str, ...]
@@ -76,7 +83,15 @@ class Published:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What `validate` learned: figures of merit, pictures, published rows, and the verdict in one sentence."""
+    """Result of `validate`.
+
+    Attributes:
+        estimates: figures of merit by name.
+        figures: plots by name.
+        published: tables of published figures.
+        verdict: one sentence.
+        notes: sentences to print with it.
+    """
 
     estimates: Mapping[str, Estimate]
     figures: Mapping[str, Figure]
@@ -119,18 +134,18 @@ class Domain(Protocol):
         ...
 
     def sample_path(self) -> Path:
-        """The data that come with the package, from which `maquette demo` learns."""
+        """The data in the package; `maquette demo` trains on them."""
         ...
 
     def open(self, file: Path, options: Mapping[str, Any], like: Mapping[str, Any] | None = None) -> Dataset:
         """Open and check a data file; raises `DataError`.
 
-        `like` describes the data that are wanted: other data are refused, and what the file does not say is as there.
+        `like` is the description of the expected data: other data are refused, and it supplies what the file lacks.
         """
         ...
 
     def describe(self, description: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
-        """Rows (what, value with unit) that verbs print of data which they are about to make."""
+        """Pairs (label, value with unit) that verbs print about data they are about to create."""
         ...
 
     def check(self, file: Path, options: Mapping[str, Any], progress: Progress) -> Sequence[tuple[str, str]]:
@@ -142,7 +157,7 @@ class Domain(Protocol):
         ...
 
     def parse_condition(self, values: Mapping[str, str], n: int, generator: Generator) -> Tree:
-        """Physical conditions from `condition.NAME=VALUE` words; raises `ConfigError`."""
+        """Physical conditions, n of each, from the values of `condition.NAME=VALUE`; raises `ConfigError`."""
         ...
 
     def reference_cost(self, description: Mapping[str, Any]) -> ReferenceCost | None:
@@ -161,6 +176,6 @@ class Domain(Protocol):
     ) -> Evaluation:
         """Compare generated with reference data by the domain's physics metrics.
 
-        `training` is what the generator was fitted to: where it is known, whether it was copied can be told.
+        `training` is the data that the generator was fitted to; copies of it are searched for where it is available.
         """
         ...

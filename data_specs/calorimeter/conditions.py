@@ -1,4 +1,4 @@
-"""The conditions of showers: what a file may say of the incident particle, and which values there can be."""
+"""The conditions of showers: the properties of the incident particle, their datasets and possible values."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from ..errors import DataError
 
 CONDITIONS: Mapping[str, str] = {"energy": "incident_energies", "particle": "particle_types", "angle": "angles"}
-"""Dataset of each condition, in the order they are always named in; energies in MeV, PDG numbers, radians."""
+"""Dataset of each condition, in the order that is used everywhere; energies in MeV, PDG numbers, radians."""
 DTYPES: Mapping[str, Any] = {"energy": np.float32, "particle": np.int64, "angle": np.float32}
 PARTICLES = (22, 11, -11, 13, -13, 111, 211, -211, 130, 321, -321, 2112, 2212)
-"""PDG numbers that may stand in a file."""
+"""PDG numbers that a file may have."""
 _TURN = 2 * pi * (1 + 1e-6)
 
 
@@ -23,7 +23,7 @@ def check_conditions(conditions: Mapping[str, NDArray[Any]], where: str, start: 
     """Raise `DataError` unless every condition is possible.
 
     Args:
-        conditions: by name, each (n, k) as in the file: particles may come as floating numbers.
+        conditions: by name, each (n, k) as in the file: particles may be floating-point numbers.
         where: the file, for messages.
         start: number of the first row.
     """
@@ -43,8 +43,8 @@ def check_conditions(conditions: Mapping[str, NDArray[Any]], where: str, start: 
             continue
         row, column = np.argwhere(wrong)[0]
         called = "incident energy" if name == "energy" else name
-        place = f", column {column}" if values.shape[1] > 1 else ""
+        position = f", column {column}" if values.shape[1] > 1 else ""
         raise DataError(
-            f"{where}: row {start + row}{place}: the {called} is {values[row, column]:g}; expected {expected[name]} "
+            f"{where}: row {start + row}{position}: the {called} is {values[row, column]:g}; expected {expected[name]} "
             f"({int(wrong.sum())} such in rows {start} .. {start + len(values) - 1})."
         )

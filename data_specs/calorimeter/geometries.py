@@ -1,8 +1,8 @@
 """The known geometries: `calogan`, `ds1-photons`, `ds1-pions`, `ds2`, `ds3`.
 
-Layers lie beside this file in XML. What that format does not hold (readout threshold, medium, depths) stands in the
-table below. Binnings: CaloChallenge (Krause et al., arXiv 2410.21611) and CaloGAN (Paganini, de Oliveira and Nachman,
-arXiv 1712.10321). The ATLAS data sets ds1-* state no readout threshold and their stack is not uniform.
+Layers are in the XML files of the folder `geometries`; readout threshold, medium and depths are in the table below.
+Binnings: CaloChallenge (Krause et al., arXiv 2410.21611) and CaloGAN (Paganini, de Oliveira and Nachman, arXiv
+1712.10321). The ATLAS data sets ds1-* have no readout threshold and their stack is not uniform.
 """
 
 from __future__ import annotations
@@ -39,7 +39,11 @@ NAMES = tuple(_KNOWN)
 
 @cache
 def known_geometry(name: str) -> Geometry:
-    """Return the geometry called `name`, one of `NAMES`; raises `KeyError`."""
+    """Return the geometry called `name`, one of `NAMES`; raises `KeyError`.
+
+    >>> known_geometry("calogan")
+    Geometry(calogan, layers=3, voxels=504, threshold=0.001 MeV)
+    """
     facts = _KNOWN[name]
     geometry = read_geometry(_FOLDER / f"{name}.xml")
     medium = None

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 LEAST_DEPOSIT = 1e-5
-"""MeV, 10 eV: it takes about as much to ionise an atom, so no readout sees less, whatever an ideal engine writes."""
+"""MeV, 10 eV: about the energy to ionise an atom, so no readout detects less, even if an ideal engine writes less."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Medium:
 
     radiation_length: float  # mm
     moliere_radius: float  # mm
-    layer_depth: float | None = None  # mm per layer where all are alike
+    layer_depth: float | None = None  # mm per layer where all are equal
 
 
 @dataclass(frozen=True)
@@ -111,8 +111,15 @@ class Geometry:
         threshold: readout threshold, MeV; 0 if none is known.
         pid: PDG number of the particle the file was made for, 0 if unknown.
         medium: the stack's effective medium where it is known.
-        z_edges: depths of the layers' boundaries, mm, where they are known and not all alike (then
-            `medium.layer_depth` says them).
+        z_edges: depths of the layers' boundaries, mm, if known; not needed where all layers have the depth
+            `medium.layer_depth`.
+
+    >>> from maquette.data_specs.calorimeter.geometries import known_geometry
+    >>> geometry = known_geometry("ds2")
+    >>> geometry
+    Geometry(ds2, layers=45, voxels=6480, threshold=0.01515 MeV)
+    >>> geometry.slices[1], geometry.layers[0].grid
+    (slice(144, 288, None), (16, 9))
     """
 
     name: str
@@ -122,9 +129,15 @@ class Geometry:
     medium: Medium | None = None
     z_edges: tuple[float, ...] | None = None
 
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}({self.name}, layers={len(self.layers)}, voxels={self.n_voxels}, "
+            f"threshold={self.threshold:g} MeV)"
+        )
+
     @property
     def readout(self) -> float:
-        """MeV; smaller deposits are cut to zero before showers are learned from or judged."""
+        """MeV; smaller deposits are set to zero before training and validation."""
         return max(self.threshold, LEAST_DEPOSIT)
 
     @cached_property
@@ -142,11 +155,11 @@ class Geometry:
 
     @cached_property
     def slices(self) -> tuple[slice, ...]:
-        """Where each layer lies in a shower."""
+        """The voxels of each layer in a shower."""
         ends = np.cumsum([layer.n_voxels for layer in self.layers])
         return tuple(slice(int(end) - layer.n_voxels, int(end)) for end, layer in zip(ends, self.layers, strict=True))
 
     @cached_property
     def active(self) -> tuple[int, ...]:
-        """Positions of the layers that have cells."""
+        """Indices of the layers that have cells."""
         return tuple(i for i, layer in enumerate(self.layers) if layer.n_voxels)

@@ -1,4 +1,4 @@
-"""A geometry as plain JSON: what lies in a shower file's attribute and beside a model's weights."""
+"""A geometry as plain JSON: in the attribute of a shower file, and in the config of a saved model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,12 @@ from .geometry_xml import MOST_VOXELS
 
 
 def geometry_to_json(geometry: Geometry) -> dict[str, Any]:
-    """Return plain data from which `geometry_from_json` builds an equal geometry."""
+    """Return plain data from which `geometry_from_json` builds an equal geometry.
+
+    >>> geometry = Geometry("one", (CartesianLayer(0, (-1.0, 1.0), (-1.0, 1.0)),), threshold=0.1)
+    >>> geometry_from_json(geometry_to_json(geometry)) == geometry
+    True
+    """
     return {
         "name": geometry.name,
         "threshold": geometry.threshold,

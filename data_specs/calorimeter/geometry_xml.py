@@ -5,8 +5,8 @@
         <Layer id="0" r_edges="0,4.65,9.3" n_bin_alpha="16"/>
         <Layer id="1" x_edges="-10,0,10" y_edges="-10,0,10"/>
 
-`r_edges` in mm; `r_edges="0"` is a layer without cells. The second form, rectangular cells, is ours, and so is the
-readout threshold in MeV, which may be left out.
+`r_edges` in mm; `r_edges="0"` is a layer without cells. The second form, rectangular cells, and the optional readout
+threshold in MeV are extensions of the format.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ def read_geometry(file: Path, pid: int | None = None) -> Geometry:
 
     Args:
         file: the XML file.
-        pid: PDG number of the particle whose binning is wanted; needed where the file holds several.
+        pid: PDG number of the particle; needed if the file has several.
 
     Raises:
-        DataError: not such a file, or a geometry that cannot be (the message says which layer).
+        DataError: not such a file, or an impossible geometry (the message names the layer).
     """
     bins = _read(file).findall("Bin")
     held = [_integer(item, "pid", f"{file}: <Bin>") for item in bins]
@@ -56,7 +56,7 @@ def read_geometry(file: Path, pid: int | None = None) -> Geometry:
 
 
 def write_geometry(file: Path, geometry: Geometry) -> None:
-    """Write the layers and the threshold of a geometry; medium and depths have no place in the format."""
+    """Write the layers and the threshold of a geometry; the format has no medium and no depths."""
     root = Element("Bins")
     particle = SubElement(root, "Bin", pid=str(geometry.pid), name=_PARTICLES.get(geometry.pid, "any"))
     if geometry.threshold:

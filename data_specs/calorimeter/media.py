@@ -1,4 +1,4 @@
-"""Materials and stacks: what sets the length scales of an electromagnetic shower.
+"""Materials and stacks, which set the length scales of an electromagnetic shower.
 
 Constants of the elements are those of the Particle Data Group's tables of atomic and nuclear properties. Critical
 energy, Moliere radius and the rules for mixtures are those of Grindhammer and Peters, hep-ex/0001020, section 2.
@@ -14,7 +14,7 @@ SCATTERING_ENERGY = 21.2  # MeV, the energy scale of multiple scattering
 
 @dataclass(frozen=True)
 class Material:
-    """An element, or a mixture seen as one.
+    """An element or a mixture.
 
     Attributes:
         name: for messages.
@@ -52,15 +52,15 @@ def mixture(name: str, density: float, parts: Iterable[tuple[Material, float]]) 
     """A mixture of materials with the given masses (any common unit); density in g/cm^3."""
     parts = tuple(parts)
     total = sum(mass for _, mass in parts)
-    shares = [(part, mass / total) for part, mass in parts]
-    depth = 1 / sum(share / part.depth for part, share in shares)
+    fractions = [(part, mass / total) for part, mass in parts]
+    depth = 1 / sum(fraction / part.depth for part, fraction in fractions)
     return Material(
         name,
-        z=sum(share * part.z for part, share in shares),
-        a=sum(share * part.a for part, share in shares),
+        z=sum(fraction * part.z for part, fraction in fractions),
+        a=sum(fraction * part.a for part, fraction in fractions),
         density=density,
         depth=depth,
-        critical_energy=depth * sum(share * part.critical_energy / part.depth for part, share in shares),
+        critical_energy=depth * sum(fraction * part.critical_energy / part.depth for part, fraction in fractions),
     )
 
 
@@ -71,6 +71,9 @@ class Stack:
     Attributes:
         passive, active: the two materials.
         passive_depth, active_depth: thickness of one plate of each, mm.
+
+    >>> round(LEAD_ARGON.effective.radiation_length, 1), round(LEAD_ARGON.effective.moliere_radius, 1)
+    (15.6, 36.8)
     """
 
     passive: Material

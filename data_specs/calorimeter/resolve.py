@@ -1,4 +1,4 @@
-"""Which geometry a shower file has: what the user says, else what the file says, else what the voxel count says."""
+"""The geometry of a shower file: from the user's option, else the file's attribute, else its number of voxels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .geometry import Geometry
 from .geometry_json import geometry_from_json
 from .geometry_xml import read_geometry
 
-_SAY = "the geometry it was made with (--geometry NAME or FILE.xml)."
+_REMEDY = "the geometry it was made with (--geometry NAME or FILE.xml)."
 
 
 def resolve_geometry(
@@ -24,14 +24,14 @@ def resolve_geometry(
     where: str = "showers",
     expected: Geometry | None = None,
 ) -> tuple[Geometry, str]:
-    """Return (geometry, how it was found, in words).
+    """Return (geometry, how it was found).
 
     Args:
-        option: a known name, an XML file, `FILE.xml:PID`, or a geometry; wins over what the file says.
+        option: a known name, an XML file, `FILE.xml:PID`, or a geometry; overrides the file.
         attribute: the file's own attribute: a known name, or a geometry as JSON.
         n_voxels: deposits per shower, against which the geometry is checked.
         where: the file, for messages.
-        expected: the geometry that showers are wanted of; it is also that of a file which says nothing.
+        expected: the geometry that showers must have; also that of a file without an attribute.
 
     Raises:
         DataError: no such geometry, one with another number of voxels, or other cells than expected.
@@ -47,7 +47,7 @@ def resolve_geometry(
     if geometry.n_voxels != n_voxels:
         raise DataError(
             f"{where}: the geometry {geometry.name} ({how}) has {geometry.n_voxels} voxels, but each shower has "
-            f"{n_voxels}; give " + ("a file of this geometry." if how == "as expected" else _SAY)
+            f"{n_voxels}; give " + ("a file of this geometry." if how == "as expected" else _REMEDY)
         )
     if expected is not None and geometry.layers != expected.layers:
         raise DataError(
@@ -58,7 +58,11 @@ def resolve_geometry(
 
 
 def named_geometry(word: str) -> Geometry:
-    """Return the geometry of a known name, an XML file, or `FILE.xml:PID`; raises `DataError`."""
+    """Return the geometry of a known name, an XML file, or `FILE.xml:PID`; raises `DataError`.
+
+    >>> named_geometry("calogan").n_voxels
+    504
+    """
     if word in NAMES:
         return known_geometry(word)
     name, separator, pid = word.rpartition(":")
@@ -75,7 +79,9 @@ def _from_attribute(attribute: str, where: str) -> Geometry:
     if not attribute.lstrip().startswith("{"):
         if attribute in NAMES:  # a file must not name other files to be read
             return known_geometry(attribute)
-        raise DataError(f'{where}: its attribute names an unknown geometry "{attribute[:60]}"; say it with --geometry.')
+        raise DataError(
+            f'{where}: its attribute names an unknown geometry "{attribute[:60]}"; give it with --geometry.'
+        )
     try:
         value = json.loads(attribute)
     except (json.JSONDecodeError, RecursionError) as error:
@@ -90,6 +96,6 @@ def _from_count(n_voxels: int, where: str) -> Geometry:
     if n_voxels not in counts:
         known = ", ".join(f"{name} {count}" for count, name in counts.items())
         raise DataError(
-            f"{where}: no known geometry has {n_voxels} voxels ({known}); say which it is with --geometry FILE.xml."
+            f"{where}: no known geometry has {n_voxels} voxels ({known}); give it with --geometry FILE.xml."
         )
     return known_geometry(counts[n_voxels])

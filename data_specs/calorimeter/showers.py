@@ -22,19 +22,25 @@ from ..errors import DataError
 from .conditions import CONDITIONS, DTYPES, check_conditions
 from .geometry import LEAST_DEPOSIT, Geometry
 from .resolve import resolve_geometry
-from .units import FEWEST, Faintest, check_energies, check_rows, check_together
+from .units import FEWEST, ThresholdCheck, check_energies, check_rows, check_together
 
 BLOCK_BYTES = 32 * 2**20
-_SAMPLE = 65_536  # rows whose energies are looked at on opening
-_GLANCE = 256  # rows whose deposits are looked at on opening
-_PLACES = 16  # of the file, from which such a sample is taken
-_AS_FOUND = {**DTYPES, "particle": np.float64}  # so that a NaN among PDG numbers is seen
+_CHECKED_ENERGIES = 65_536  # rows whose energies are checked on opening
+_CHECKED_DEPOSITS = 256  # rows whose deposits are checked on opening
+_POSITIONS = 16  # positions in the file, from which such a sample is read
+_AS_FOUND = {**DTYPES, "particle": np.float64}  # so that a NaN among PDG numbers is found
 _READ_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError)  # what h5py raises on damaged files
 
 
 @dataclass(frozen=True)
 class Showers:
-    """Some showers: `deposits` (n, voxels) float32 MeV; `conditions` by name, each (n, k); first row's number."""
+    """Consecutive showers of a file.
+
+    Attributes:
+        deposits: (n, voxels), float32, MeV.
+        conditions: by name, each (n, k).
+        start: row of the first.
+    """
 
     deposits: NDArray[np.float32]
     conditions: Mapping[str, NDArray[Any]]
@@ -42,7 +48,7 @@ class Showers:
 
 
 def content_digest(blocks: Iterable[Showers]) -> str:
-    """SHA-256 of showers as read, whatever their blocks, compression or file."""
+    """SHA-256 of the values of showers; independent of blocks, compression and file."""
     hashes: dict[str, Any] = {}
     rows, shapes = 0, {}
     for block in blocks:
@@ -76,23 +82,29 @@ class _Column:
 class ShowerReader:
     """Reads a shower file in blocks.
 
-    On opening, energies, units and thresholds are checked on a sample of rows spread over the file; whatever is read
-    later is checked row by row.
+    Opening checks energies, units and threshold on a sample of rows, evenly spaced over the file; reading checks every
+    row that is read.
 
     Args:
         path: the HDF5 file.
         geometry: known name, XML file or geometry; by default the file's attribute or voxel count decides.
-        expected: the geometry that showers are wanted of: other cells are refused, a file that says nothing has it.
+        expected: the geometry that showers must have: other cells are refused, a file without geometry has this one.
 
     Attributes:
         geometry, how: the voxel geometry, and how it was found.
-        conditions: the conditions it holds ("energy", and "particle" or "angle" if there), and how many numbers of
-            each a shower has.
+        conditions: the conditions in the file ("energy", and "particle" or "angle" if present), and how many values
+            of each a shower has.
         attributes: the file's own attributes, as text.
 
     Raises:
         DataError: not HDF5, truncated, a dataset missing or of the wrong shape or type, no showers, another number of
             voxels than the geometry has, or energies that are not MeV.
+
+    >>> from maquette.domains.calorimeter.sample import sample_path
+    >>> with ShowerReader(sample_path()) as reader:
+    ...     showers = reader.read(0, 10)
+    ...     print(reader, showers.deposits.shape)
+    ShowerReader(eplus_sample.h5, geometry=calogan, showers=5500, conditions=energy) (10, 504)
     """
 
     def __init__(
@@ -129,16 +141,16 @@ class ShowerReader:
             where=str(self.path),
             expected=expected,
         )
-        self._settle_units(layered=names["energy"] == ("energy",))
+        self._find_units(layered=names["energy"] == ("energy",))
 
-    def _settle_units(self, *, layered: bool) -> None:
+    def _find_units(self, *, layered: bool) -> None:
         where, totals, given = str(self.path), [], []
-        faintest = Faintest(self.geometry.threshold)
-        glance = max(1, min(_GLANCE, BLOCK_BYTES // (4 * self.geometry.n_voxels)))
-        for start, stop in _spread(self._length, glance):
+        threshold = ThresholdCheck(self.geometry.threshold)
+        sample = max(1, min(_CHECKED_DEPOSITS, BLOCK_BYTES // (4 * self.geometry.n_voxels)))
+        for start, stop in _evenly_spaced(self._length, sample):
             deposits = self._column("showers", start, stop)
             _check_deposits(deposits, where, start)
-            faintest.add(deposits)
+            threshold.add(deposits)
             totals.append(deposits.sum(axis=1, dtype=np.float64))
             given.append(self._column("energy", start, stop))
             check_conditions({"energy": given[-1]}, where, start)
@@ -150,21 +162,27 @@ class ShowerReader:
             self._columns["energy"] = _Column(energy.datasets, energy.dtype, 1000.0)
             energies = 1000 * energies
         check_energies(self._energies(), where)
-        for (start, _), energy, total in zip(_spread(self._length, glance), given, totals, strict=True):
+        for (start, _), energy, total in zip(_evenly_spaced(self._length, sample), given, totals, strict=True):
             check_rows(energy * (1000 if self.energies_in_gev else 1), total, where, start)
-        check_together(energies, deposited, where, f"{len(energies)} rows all over the file")
-        faintest.check(where)
+        check_together(energies, deposited, where, f"{len(energies)} evenly spaced rows")
+        threshold.check(where)
 
     def _energies(self) -> NDArray[np.float32]:
         """Incident energies (n, 1), MeV, of a sample of rows spread over the file."""
         parts = []
-        for start, stop in _spread(self._length, _SAMPLE):
+        for start, stop in _evenly_spaced(self._length, _CHECKED_ENERGIES):
             parts.append(self._column("energy", start, stop))
             check_conditions({"energy": parts[-1]}, str(self.path), start)
         return np.concatenate(parts)
 
     def __len__(self) -> int:
         return self._length
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}({self.path.name}, geometry={self.geometry.name}, showers={len(self)}, "
+            f"conditions={'+'.join(self.conditions)})"
+        )
 
     def read(self, start: int, stop: int) -> Showers:
         """The showers start .. stop - 1.
@@ -214,7 +232,7 @@ class ShowerReader:
         return content_digest(self.blocks(start, stop))
 
     def summary(self) -> Sequence[tuple[str, str]]:
-        """Rows (what, value with unit) for people."""
+        """Pairs (label, value with unit) to print."""
         energies, geometry = self._energies(), self.geometry
         extra = ", ".join(name for name in self.conditions if name != "energy")
         rows = [
@@ -255,8 +273,8 @@ class ShowerReader:
 
 
 def describe_geometry(geometry: Geometry, how: str = "") -> Sequence[tuple[str, str]]:
-    """Rows (what, value with unit) for people; `how` it was found."""
-    none = f"none; deposits under {1e6 * LEAST_DEPOSIT:g} eV, which ionise nothing, are cut (an XML may state one)"
+    """Pairs (label, value with unit) to print; `how` tells how the geometry was found."""
+    none = f"none; deposits under {1e6 * LEAST_DEPOSIT:g} eV, which cannot ionise, are cut (an XML may give one)"
     return [
         ("geometry", f"{geometry.name} ({how})" if how else geometry.name),
         ("voxels", f"{geometry.n_voxels:,} in {len(geometry.active)} layers"),
@@ -264,11 +282,11 @@ def describe_geometry(geometry: Geometry, how: str = "") -> Sequence[tuple[str, 
     ]
 
 
-def _spread(length: int, rows: int) -> Sequence[tuple[int, int]]:
-    """Up to so many rows of a file, as ranges (start, stop) at even distances; all of them if there are no more."""
+def _evenly_spaced(length: int, rows: int) -> Sequence[tuple[int, int]]:
+    """Up to `rows` rows of a file, as ranges (start, stop) at equal distances; all of them if there are no more."""
     if length <= rows:
         return [(0, length)]
-    size = max(1, rows // _PLACES)
+    size = max(1, rows // _POSITIONS)
     starts = np.linspace(0, length - size, max(1, rows // size)).astype(np.int64)
     return [(int(start), int(start) + size) for start in starts]
 
@@ -280,7 +298,7 @@ def _open(path: Path) -> h5py.File:
         raise DataError(f"{path}: there is no such file.")
     try:
         if not h5py.is_hdf5(path):
-            raise DataError(f"{path}: expected a shower file, but this is not HDF5 (or its head is damaged).")
+            raise DataError(f"{path}: expected a shower file, but this is not HDF5 (or its header is damaged).")
         return h5py.File(path, "r")
     except OSError as error:
         raise DataError(f"{path}: damaged or truncated HDF5 ({_short(error)}); copy or make it again.") from None
@@ -321,13 +339,13 @@ def _common_length(datasets: Mapping[str, Sequence[h5py.Dataset]], path: Path) -
         raise DataError(f"{path}: every dataset needs one row per shower, found {lengths} rows.")
     length = next(iter(lengths.values()))
     if length == 0:
-        raise DataError(f"{path}: holds no showers; at least one is needed.")
+        raise DataError(f"{path}: has no showers; at least one is needed.")
     return int(length)
 
 
 def _check_deposits(deposits: NDArray[np.floating], where: str, start: int) -> None:
     """Raise `DataError` unless all are finite and not negative."""
-    if np.isfinite(deposits.max()) and deposits.min() >= 0:  # NaN goes through both
+    if np.isfinite(deposits.max()) and deposits.min() >= 0:  # NaN propagates through both
         return
     wrong = ~np.isfinite(deposits) | (deposits < 0)
     row, voxel = np.argwhere(wrong)[0]

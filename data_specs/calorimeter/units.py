@@ -1,4 +1,4 @@
-"""Are these numbers MeV? What is caught without reading a whole file."""
+"""Checks that energies are in MeV, on a sample of a file or on all of it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from ..errors import DataError
 
 LOWEST_MEDIAN = 100.0
-"""MeV; showers of less than this are no business of a sampling calorimeter, but 1 .. 100 GeV are."""
+"""MeV; a file whose median incident energy is below is in GeV: sampling calorimeters measure showers of more."""
 RATIO_RANGE = (3e-3, 30.0)
-"""Deposited over incident energy: a sampling fraction is at least a per cent; a unit is a factor of 1,000."""
+"""Possible deposited over incident energy: sampling fractions are above a per cent, a wrong unit is a factor 1,000."""
 UNIT = 1000.0
 FEWEST = 64
-"""Showers with energy from which on a block says something of all."""
-_SLACK = 1.5  # how much wider than the central 90 % the ratios of one unit may spread
+"""Showers with energy that a block must have for checks of its distribution."""
+_SLACK = 1.5  # ratios in one unit lie within the central 90 % times this factor
 
 
 def check_energies(energies: NDArray[np.floating], where: str) -> None:
@@ -30,7 +30,7 @@ def check_energies(energies: NDArray[np.floating], where: str) -> None:
 
 
 def check_rows(energies: NDArray[np.floating], totals: NDArray[np.floating], where: str, first_row: int = 0) -> None:
-    """Raise `DataError` if any shower holds a unit more than its incident energy; shapes (n, 1) and (n,)."""
+    """Raise `DataError` if a shower deposits far more than its incident energy; shapes (n, 1) and (n,)."""
     ratio = totals / energies[:, 0]
     if len(ratio) and ratio.max() > RATIO_RANGE[1]:
         row = int(ratio.argmax())
@@ -41,9 +41,9 @@ def check_rows(energies: NDArray[np.floating], totals: NDArray[np.floating], whe
 
 
 def check_together(energies: NDArray[np.floating], totals: NDArray[np.floating], where: str, rows: str) -> None:
-    """Raise `DataError` if deposits lie a unit below incident energies, in most showers or in a part of them.
+    """Raise `DataError` if deposits are a factor 1,000 too small, in most showers or in a part of them.
 
-    Single showers may hold next to nothing, so only many together say something. Empty ones say nothing.
+    A single shower may deposit almost nothing, so only the distribution of many is checked. Empty showers are ignored.
 
     Args:
         energies: incident, (n, 1).
@@ -63,7 +63,7 @@ def check_together(energies: NDArray[np.floating], totals: NDArray[np.floating],
     low, high = np.quantile(ratio[ratio > median / 30], [0.05, 0.95]) * (1 / _SLACK, _SLACK)
     faint = int(((ratio > low / UNIT) & (ratio < high / UNIT)).sum())
     between = int(((ratio >= high / UNIT) & (ratio <= low / 2)).sum())
-    # a second heap a thousand times below the first, and nothing on the way: no tail of poor showers looks like that
+    # a second peak 1,000 times below the first with nothing in between is not the tail of one distribution
     if faint >= max(5, 0.02 * len(ratio)) and 10 * between <= faint and high / UNIT < low / 10:
         raise DataError(
             f"{where}: {faint} of {len(ratio)} showers ({rows}) hold a thousandth of what the others hold of their "
@@ -72,14 +72,19 @@ def check_together(energies: NDArray[np.floating], totals: NDArray[np.floating],
 
 
 @dataclass
-class Faintest:
-    """The lower end of the spectrum of deposits, counted block by block and held against a readout threshold.
+class ThresholdCheck:
+    """Counts deposits block by block and compares the lower end of their spectrum with a readout threshold.
 
     Attributes:
         threshold: MeV; nothing is checked if it is zero.
-        deposits: how many there were, zeros aside.
-        below: how many of them lie under the threshold.
+        deposits: how many were counted, without zeros.
+        below: how many of them are under the threshold.
         smallest, largest: MeV.
+
+    >>> check = ThresholdCheck(0.1)
+    >>> check.add(np.array([0.0, 0.05, 2.0]))
+    >>> check.deposits, check.below, check.smallest
+    (2, 1, 0.05)
     """
 
     threshold: float
@@ -104,10 +109,10 @@ class Faintest:
         self.largest = float(np.fmax(self.largest, found.max()))
 
     def check(self, where: str) -> None:
-        """Raise `DataError` if the deposits contradict the threshold by a unit.
+        """Raise `DataError` if the deposits contradict the threshold by a factor 1,000.
 
-        A file without a threshold (ideal deposits, an untrimmed generator) has *some* deposits below it. One in GeV
-        has nearly all of them there, or a sharp edge at a thousandth of it.
+        A file of ideal deposits, or of a generator that applies no threshold, has *some* deposits below it. A file in
+        GeV has nearly all of them there, or a sharp edge at a thousandth of the threshold.
         """
         edge = self._at_edge >= max(10, 1e-4 * self.deposits) and not self._beneath
         if self.threshold > 0 and (edge or self.below > 0.9 * self.deposits):

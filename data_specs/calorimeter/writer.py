@@ -1,8 +1,8 @@
-"""Writing shower files of any size so that a kill costs at most one block and readers see whole files only.
+"""Writes shower files of any size: a kill loses at most one block, and readers only find complete files.
 
-Blocks are collected as small files in the folder `FILE.partial`, each written in one piece and renamed into place.
-When the last shower has come they are strung together, chunk by compressed chunk, and the whole is renamed to `FILE`.
-The bytes of `FILE` depend on content and settings alone: an interrupted and resumed run ends with the same file.
+Blocks are small files in the folder `FILE.partial`, each written completely and then renamed. After the last shower
+they are concatenated, by compressed chunks, and the result is renamed to `FILE`. The bytes of `FILE` depend on content
+and settings only: an interrupted and resumed run ends with the same file.
 """
 
 from __future__ import annotations
@@ -37,18 +37,24 @@ class ShowerWriter:
     """Appends showers to a file; resumes where a previous writer with the same settings was stopped.
 
     Args:
-        path: the file to be; must not exist unless this very writer made it.
+        path: the file to write; must not exist, unless a writer with the same settings finished it.
         geometry: of the showers.
         n: how many showers the file will hold.
-        attributes: kept with the file (source, seed, ...); part of the settings, so they must not hold the time.
+        attributes: stored in the file (source, seed, ...); part of the settings, so without the time.
         chunk: showers per chunk of the file (about 1 MiB by default); four chunks make a block.
         compression: gzip level, 0 for none.
 
     Attributes:
-        written: showers taken so far, those of a resumed file included.
+        written: showers appended so far, including those of a resumed file.
 
     Raises:
-        DataError: the file is there already, is being written by another process, or was begun otherwise.
+        DataError: the file exists already, is being written by another process, or was begun with other settings.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder, ShowerWriter(f"{folder}/x.h5", known_geometry("calogan"), 2) as w:
+    ...     w.append(np.ones((2, 504)), {"energy": [[1000.0], [2000.0]]})
+    ...     w
+    ShowerWriter(x.h5, written 2 of 2 showers)
     """
 
     def __init__(
@@ -62,7 +68,7 @@ class ShowerWriter:
         compression: int = 1,
     ) -> None:
         if n < 1:
-            raise DataError(f"{path}: a file of {n} showers was asked for; at least one is needed.")
+            raise DataError(f"{path}: expected at least one shower to write, found n = {n}.")
         self.path, self.n, self._voxels = Path(path), n, geometry.n_voxels
         self._folder = self.path.with_name(self.path.name + ".partial")
         self._chunk = min(n, chunk or max(1, CHUNK_BYTES // (4 * geometry.n_voxels)))
@@ -78,37 +84,40 @@ class ShowerWriter:
         self._lock = None if self._done else self._begin()
         self._blocks = 0 if self._done else self._count_blocks()
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.path.name}, written {self.written} of {self.n} showers)"
+
     @property
     def written(self) -> int:
         return self.n if self._done else min(self.n, self._blocks * self._block) + self._buffered
 
     def append(self, deposits: ArrayLike, conditions: Mapping[str, ArrayLike]) -> None:
-        """Take showers (m, voxels) in MeV and their conditions, each (m, k).
+        """Append showers (m, voxels) in MeV and their conditions, each (m, k).
 
         Raises:
-            DataError: wrong shape, NaN, negative or too many; or the disk is full (what was written is kept).
+            DataError: wrong shape, NaN, negative or too many; or the disk is full (complete blocks are kept).
         """
         rows = {"showers": np.asarray(deposits, np.float32)}
         for name, values in conditions.items():
             if name not in CONDITIONS:
-                raise DataError(f'{self.path}: there is no condition "{name}"; a shower file holds {list(CONDITIONS)}.')
+                raise DataError(f'{self.path}: there is no condition "{name}"; a shower file has {list(CONDITIONS)}.')
             rows[CONDITIONS[name]] = np.asarray(values, DTYPES[name]).reshape(len(rows["showers"]), -1)
         self._check(rows)
-        taken, m = 0, len(rows["showers"])
-        while taken < m:
+        done, m = 0, len(rows["showers"])
+        while done < m:
             if not self._buffer:
                 self._buffer = {
                     name: np.empty((self._block, values.shape[1]), values.dtype) for name, values in rows.items()
                 }
-            count = min(m - taken, self._block - self._buffered)
+            count = min(m - done, self._block - self._buffered)
             for name, values in rows.items():
-                self._buffer[name][self._buffered : self._buffered + count] = values[taken : taken + count]
-            self._buffered, taken = self._buffered + count, taken + count
+                self._buffer[name][self._buffered : self._buffered + count] = values[done : done + count]
+            self._buffered, done = self._buffered + count, done + count
             if self._buffered == self._block or self.written == self.n:
                 self._flush()
 
     def close(self) -> None:
-        """Finish the file if all showers have come; else leave the whole blocks for a later writer."""
+        """Finish the file if all showers were appended; else keep the complete blocks for a later writer."""
         if not self._done and self._blocks * self._block >= self.n:
             self._assemble()
         if self._lock is not None:
@@ -132,7 +141,7 @@ class ShowerWriter:
         except OSError:
             same = False
         if not same:
-            raise DataError(f"{self.path}: there is a file of that name with other content; choose another name.")
+            raise DataError(f"{self.path}: exists already with other content; choose another name.")
         shutil.rmtree(self._folder, ignore_errors=True)
         return True
 
@@ -150,7 +159,7 @@ class ShowerWriter:
             if begun not in ("", self._settings):
                 raise DataError(
                     f"{self._folder}: was begun with other settings (number, geometry, seed or source); remove it, "
-                    "or repeat the first settings to go on with it."
+                    "or repeat the first settings to resume."
                 )
             os.pwrite(lock, self._settings.encode(), 0)
         except BlockingIOError:
@@ -163,11 +172,11 @@ class ShowerWriter:
 
     def _count_blocks(self) -> int:
         blocks = 0
-        while self._place(blocks).exists():
+        while self._block_file(blocks).exists():
             blocks += 1
         return blocks
 
-    def _place(self, block: int) -> Path:
+    def _block_file(self, block: int) -> Path:
         return self._folder / f"{block:08d}.h5"
 
     def _check(self, rows: Mapping[str, NDArray[Any]]) -> None:
@@ -175,7 +184,7 @@ class ShowerWriter:
         if deposits.ndim != 2 or deposits.shape[1] != self._voxels:
             raise DataError(f"{self.path}: expected showers of shape (m, {self._voxels}), found {deposits.shape}.")
         if CONDITIONS["energy"] not in rows:
-            raise DataError(f"{self.path}: showers come with their incident energy, found {sorted(rows)}.")
+            raise DataError(f"{self.path}: showers need their incident energy, found {sorted(rows)}.")
         if self.written + len(deposits) > self.n:
             raise DataError(f"{self.path}: holds {self.n} showers and has {self.written}; {len(deposits)} more came.")
         if self._buffer and {k: v.shape[1:] for k, v in rows.items()} != {
@@ -189,24 +198,24 @@ class ShowerWriter:
                     row, column = np.argwhere(~((values >= 0) & np.isfinite(values)))[0]
                     raise DataError(
                         f"{self.path}: shower {self.written + row} has {values[row, column]:g} in {name} (column "
-                        f"{column}); finite, non-negative MeV are written only."
+                        f"{column}); only finite, non-negative MeV are written."
                     )
 
     def _flush(self) -> None:
-        """Write the buffer as one block: made in memory, so that a full disk is an ordinary error."""
+        """Write the buffer as one block; it is built in memory, so that a full disk raises an ordinary `OSError`."""
         with h5py.File(f"{self._folder}/block", "w", driver="core", backing_store=False) as file:
             for name, values in self._buffer.items():
                 self._create(file, name, self._buffered, values)[...] = values[: self._buffered]
             file.flush()
             image = file.id.get_file_image()
-        place = self._place(self._blocks)
-        temporary = place.with_suffix(".tmp")
+        target = self._block_file(self._blocks)
+        temporary = target.with_suffix(".tmp")
         try:
             with temporary.open("wb") as stream:
                 stream.write(image)
                 stream.flush()
                 os.fsync(stream.fileno())
-            os.replace(temporary, place)
+            os.replace(temporary, target)
         except OSError as error:
             temporary.unlink(missing_ok=True)
             raise self._failed(error) from None
@@ -225,16 +234,16 @@ class ShowerWriter:
         )
 
     def _assemble(self) -> None:
-        places = [self._place(block) for block in range(self._blocks)]
-        needed = sum(place.stat().st_size for place in places) + 2**16
+        files = [self._block_file(block) for block in range(self._blocks)]
+        needed = sum(part.stat().st_size for part in files) + 2**16
         if (free := shutil.disk_usage(self._folder).free) < needed:
             raise self._failed(OSError(errno.ENOSPC, f"{needed >> 20} MiB needed, {free >> 20} MiB free"))
         whole = self._folder / "whole.h5"
         try:
             with h5py.File(whole, "w", libver=("v108", "latest")) as file:  # v108: attributes beyond 64 KiB
                 file.attrs.update({**self._attributes, "settings": self._settings})
-                for number, place in enumerate(places):
-                    with h5py.File(place, "r") as block:
+                for number, part in enumerate(files):
+                    with h5py.File(part, "r") as block:
                         self._copy(block, file, number * self._block)
             descriptor = os.open(whole, os.O_RDWR)
             os.fsync(descriptor)
@@ -246,7 +255,7 @@ class ShowerWriter:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _copy(self, block: h5py.File, whole: h5py.File, first: int) -> None:
-        """Append a block's chunks as they are on disk, filters applied."""
+        """Append a block's chunks as they are on disk, compressed."""
         for name, part in block.items():
             target = whole[name] if name in whole else self._create(whole, name, self.n, part)
             for row in range(0, len(part), self._chunk):
@@ -259,7 +268,7 @@ class ShowerWriter:
         kept = min(self.n, self._blocks * self._block)
         return DataError(
             f"{self.path}: cannot be written: {reason}. {kept} showers are kept in {self._folder}; "
-            "mend it and repeat the command to go on from there."
+            "solve this and repeat the command to resume from there."
         )
 
 

@@ -1,4 +1,4 @@
-"""Conditions of showers from words: `condition.energy="5 GeV"`, `condition.particle=-11`, `condition.angle=0.1,0`."""
+"""Conditions of showers from text: `condition.energy="5 GeV"`, `condition.particle=-11`, `condition.angle=0.1,0`."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _UNITS = {"mev": 1.0, "gev": 1e3, "tev": 1e6}
 
 
 def parse_conditions(values: Mapping[str, str], n: int, codec: ShowerCodec) -> Tree:
-    """Conditions (n, width) for a model.
+    """Conditions (n, width) for a model, from their text by name.
 
-    An energy is a number in MeV, or with a unit ("5 GeV").
+    An energy is a number in MeV, or has a unit ("5 GeV").
 
     Raises:
-        ConfigError: a condition the model does not have, one it needs and was not given, a word that is no number,
-            or values beyond those of the training data.
+        ConfigError: a condition the model does not have, one that is missing, text that is not a number, or a value
+            outside the range of training.
     """
     for name in values:
         if name not in codec.conditions:
@@ -31,14 +31,14 @@ def parse_conditions(values: Mapping[str, str], n: int, codec: ShowerCodec) -> T
             )
     for name in codec.conditions:
         if name not in values:
-            raise ConfigError(f"condition.{name}: this model needs it as well, such as condition.{name}=VALUE.")
-    one = {name: _row(name, values[name], width) for name, width in codec.conditions.items()}
-    codec.accept(one)
-    return {name: row.expand(n, -1).clone() for name, row in one.items()}
+            raise ConfigError(f"condition.{name}: this model needs it as well; give condition.{name}=VALUE.")
+    parsed = {name: _parse(name, values[name], width) for name, width in codec.conditions.items()}
+    codec.accept(parsed)
+    return {name: value.expand(n, -1).clone() for name, value in parsed.items()}
 
 
-def _row(name: str, text: str, width: int) -> Tensor:
-    """The numbers (1, width) that a word stands for."""
+def _parse(name: str, text: str, width: int) -> Tensor:
+    """Values (1, width) of a condition."""
     if name == "particle":
         try:
             return torch.tensor([[int(text)]])

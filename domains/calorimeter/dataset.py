@@ -1,4 +1,4 @@
-"""Shower files as the rest of the house reads and writes them: batches of tensors by global index."""
+"""Shower files as data sets and writers of tensors: read by global index, appended batch by batch."""
 
 from __future__ import annotations
 
@@ -27,18 +27,25 @@ MEMORY_BOUND = 4 * 2**30
 class ShowerDataset:
     """A shower file as a `Source`.
 
-    `fetch` answers with x (B, voxels) float32 MeV, condition {"energy": (B, 1) float32 MeV} with "particle" (B, 1)
+    `fetch` returns x (B, voxels) float32 MeV, condition {"energy": (B, 1) float32 MeV} with "particle" (B, 1)
     int64 PDG numbers and "angle" (B, k) float32 radians where the file has them, and the row numbers *in the file* as
     index, so that noise stays with its shower in any subset.
 
     Args:
         file: HDF5, see `data_specs.calorimeter.showers`.
         geometry: known name, XML file or geometry; by default the file decides.
-        expected: the geometry that showers are wanted of: other cells are refused, a file that says nothing has it.
+        expected: the geometry that showers must have: other cells are refused, a file without geometry has this one.
         memory: bytes of deposits that may be held in memory.
 
     Raises:
         DataError: the file does not meet its spec.
+
+    >>> from maquette.domains.calorimeter.sample import sample_path
+    >>> data = ShowerDataset(sample_path())
+    >>> data
+    ShowerDataset(eplus_sample.h5, geometry=calogan, rows 0 .. 5499, conditions=energy)
+    >>> data.rows(100, 200).fetch(torch.tensor([0])).index
+    tensor([100])
     """
 
     def __init__(
@@ -70,6 +77,12 @@ class ShowerDataset:
     def __len__(self) -> int:
         return self.stop - self.start
 
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}({self.reader.path.name}, geometry={self.geometry.name}, "
+            f"rows {self.start} .. {self.stop - 1}, conditions={'+'.join(self.reader.conditions)})"
+        )
+
     def rows(self, start: int, stop: int) -> ShowerDataset:
         """The showers start .. stop - 1 of this data set."""
         part = object.__new__(ShowerDataset)
@@ -80,7 +93,7 @@ class ShowerDataset:
     def fetch(self, index: Tensor) -> Batch:
         """Return the showers at `index` (int64, 0 .. len - 1), in that order."""
         rows = index + self.start
-        held = self._held
+        held = self._in_memory
         if held is None:
             x, condition = _tensors(self.reader.gather(rows.numpy()))
         else:
@@ -90,21 +103,21 @@ class ShowerDataset:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the content of these rows."""
-        held = self._held
+        held = self._in_memory
         if held is None:
             return self.reader.digest(self.start, self.stop)
         conditions = {name: values.numpy() for name, values in held[1].items()}
         return content_digest([Showers(held[0].numpy(), conditions)])
 
     def summary(self) -> Sequence[tuple[str, str]]:
-        """Rows (what, value with unit) for people."""
+        """Pairs (label, value with unit) to print."""
         rows = list(self.reader.summary())
         if len(self) < len(self.reader):
             rows.append(("rows", f"{self.start:,} .. {self.stop - 1:,}"))
         return rows
 
     @cached_property
-    def _held(self) -> tuple[Tensor, dict[str, Tensor]] | None:
+    def _in_memory(self) -> tuple[Tensor, dict[str, Tensor]] | None:
         if 4 * len(self) * self.geometry.n_voxels > self.memory:
             return None
         x = np.empty((len(self), self.geometry.n_voxels), np.float32)
@@ -123,13 +136,13 @@ class ShowerFileWriter:
     """Appends batches of tensors to a shower file; see `data_specs.calorimeter.writer` for kills and resuming.
 
     Args:
-        file: the file to be.
-        description: as of `ShowerDataset`: the geometry of the showers; a simulator's also names its "engine".
-        attributes: kept with the file; must be the same when a stopped run goes on.
+        file: the file to write.
+        description: as of `ShowerDataset`; a simulator's also names its "engine".
+        attributes: stored in the file; must be the same when an interrupted run is resumed.
         n: how many showers the file will hold.
 
     Raises:
-        DataError: the file is there already or was begun with other settings.
+        DataError: the file exists already or was begun with other settings.
     """
 
     def __init__(
@@ -143,12 +156,12 @@ class ShowerFileWriter:
         return self._writer.written
 
     def append(self, x: Tree, condition: Tree) -> None:
-        """Take showers (B, voxels) MeV and their conditions by name; raises `DataError` for bad ones."""
+        """Append showers (B, voxels) MeV and their conditions by name; raises `DataError` for invalid ones."""
         conditions = {name: _array(values) for name, values in named_conditions(condition).items()}
         self._writer.append(_array(deposits(x)), conditions)
 
     def close(self) -> None:
-        """Finish the file if all showers have come; else leave the whole blocks for a later writer."""
+        """Finish the file if all showers were appended; else keep the complete blocks for a later writer."""
         self._writer.close()
 
 

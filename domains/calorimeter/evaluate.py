@@ -1,4 +1,4 @@
-"""Judge generated showers by reference showers: every metric, the figures, the published rows and a verdict."""
+"""Compare generated with reference showers: all metrics, the figures, published figures and a verdict."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from .figures.gallery import Gallery, matched
 from .metrics.classification import Side, classify, tests
 from .metrics.comparison import Comparison, Estimates
 from .metrics.distances import physics_distances
-from .metrics.effort import EffortConfig, effort_called
-from .metrics.features import Extractor, high_level, low_level, read, spread
+from .metrics.effort import EffortConfig, effort_named
+from .metrics.features import Extractor, evenly_spaced, high_level, low_level, read
 from .metrics.memorisation import memorisation
 from .metrics.profiles import profiles
 from .metrics.response import response
@@ -29,7 +29,7 @@ from .metrics.verdict import verdict
 from .published import published
 
 Showers = Source | tuple[NDArray, NDArray]
-"""A data set whose batches hold x (B, V) and condition {"energy": (B, 1)}, or such arrays; MeV."""
+"""A data set whose batches have x (B, V) and condition {"energy": (B, 1)}, or such arrays; MeV."""
 
 
 NOT_GIVEN = Unavailable("the training showers were not given")
@@ -48,21 +48,21 @@ def evaluate(
 ) -> Evaluation:
     """Compare generated with reference showers.
 
-    Files are read in blocks: only features stay in memory, and of voxels what one classifier needs. Where several
-    processes were started they share the reading and the trainings, and all return the same.
+    Files are read in blocks: only features stay in memory, and the voxels that one classifier needs. If several
+    processes were started, they divide the reading and the trainings, and all return the same.
 
     Args:
         reference, generated: data sets, or pairs (showers (n, V), incident energies (n,) or (n, 1)), MeV.
         geometry: of both; deposits below its threshold are cut first.
-        training: what the generator was fitted to, for the memorisation check, or why that is not known.
+        training: the data that the generator was fitted to, for the memorisation check, or why they are missing.
         seed: of halves, classifiers and resampling.
         progress: called as progress(what, done, total).
-        effort: "full", "quick", "smoke", or sizes of one's own.
-        device: where networks train; a GPU if there is one.
+        effort: "full", "quick", "smoke", or a config of sizes.
+        device: where classifiers train; by default a GPU if there is one.
 
     Raises:
         SampleError: too few showers.
-        SpaceError: a voxel count that is not the geometry's.
+        SpaceError: another number of voxels than the geometry has.
         ConfigError: an unknown effort.
     """
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -81,7 +81,7 @@ def _evaluate(
     device: str,
     world: World,
 ) -> Evaluation:
-    sizes = effort_called(effort) if isinstance(effort, str) else effort
+    sizes = effort_named(effort) if isinstance(effort, str) else effort
     whole: dict[Side, Source] = {"reference": _source(reference), "generated": _source(generated)}
     for side, source in whole.items():
         _check(side, source, geometry)
@@ -142,7 +142,7 @@ def _evaluate(
 
 
 def feature_metrics(c: Comparison) -> Estimates:
-    """The metrics that features alone give: spectra, response, profiles and lines."""
+    """The metrics that need features only: spectra, response, profiles and lines."""
     return separations(c) | response(c) | profiles(c) | lines(c)
 
 
@@ -154,13 +154,13 @@ def _source(showers: Showers) -> Source:
 
 
 def _part(source: Source, n: int) -> Source:
-    """The source, or n of its showers from all over it."""
-    return source if len(source) <= n else Subset(source, torch.from_numpy(spread(len(source), n)))
+    """The source, or n of its showers, evenly spaced."""
+    return source if len(source) <= n else Subset(source, torch.from_numpy(evenly_spaced(len(source), n)))
 
 
 def _check(side: str, source: Source, geometry: Geometry) -> None:
     if not len(source):
-        raise SampleError(f"The {side} sample holds no showers; give at least 40 reference and 20 generated ones.")
+        raise SampleError(f"The {side} sample has no showers; give at least 40 reference and 20 generated ones.")
     x = source.fetch(torch.zeros(1, dtype=torch.int64)).x
     if not isinstance(x, torch.Tensor) or x.shape[1:] != (geometry.n_voxels,):
         found = tuple(x.shape[1:]) if isinstance(x, torch.Tensor) else "named tensors"
@@ -178,7 +178,7 @@ def _notes(
         f"Each half of the reference and each part of the generated sample has {n:,} showers.",
     ]
     notes += [
-        f"Of the {side} sample {len(read[side]):,} of {len(source):,} showers were read, from all over it."
+        f"Of the {side} sample {len(read[side]):,} of {len(source):,} showers were read, evenly spaced."
         for side, source in whole.items()
         if len(read[side]) < len(source)
     ]

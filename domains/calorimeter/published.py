@@ -1,4 +1,4 @@
-"""Figures that others published for their showers: the final tables of the CaloChallenge 2022."""
+"""Published figures of other models: the final tables of the CaloChallenge 2022."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..plugin import Published, ReferenceCost
 DATA_SETS = {"ds1-photons": "ds1_photons", "ds1-pions": "ds1_pions", "ds2": "ds2", "ds3": "ds3"}
 """The challenge's data set by the name of the geometry."""
 NEAREST = "ds2"
-"""Shown for other geometries: electrons in a sampling calorimeter."""
+"""Its table is shown for geometries without one: electrons in a sampling calorimeter."""
 COLUMNS = {
     "model": "model",
     "parameters": "parameters",
@@ -34,10 +34,10 @@ NOTE = (
     "Krause et al., CaloChallenge 2022, arXiv:2410.21611. {match} Their AUCs come from a slightly stronger test than "
     "auc_low and auc_high here: a network with three hidden layers of 512 in float64 (here two, in float32) and far "
     "more showers a side; split, optimiser, epochs and the choice of the best epoch are the same. Their high-level "
-    "network sees no occupancies, this one does. FPD and KPD (x 1000) follow the same definitions on another choice of "
-    "features; separation powers are of other binnings and larger samples. Showers come from Geant4 with a full "
-    "physics list, at 1 GeV to 1 TeV (ds1: 256 MeV to 4 TeV). GEANT4, like the second row, is real against real. The "
-    "source gives no unit of the sampling times: read as ms per shower at the batch size, on its own hardware."
+    "network has no occupancies as inputs, this one does. FPD and KPD (x 1000) follow the same definitions on another "
+    "choice of features; separation powers are of other binnings and larger samples. Showers come from Geant4 with a "
+    "full physics list, at 1 GeV to 1 TeV (ds1: 256 MeV to 4 TeV). GEANT4, like the second row, is real against real. "
+    "The source gives no unit of the sampling times: read as ms per shower at the batch size, on its own hardware."
 )
 SAME = "Same voxels as these showers, other showers."
 OTHER = 'No data set of the challenge has the geometry "{name}"; its ds2 is shown for orders of magnitude only.'
@@ -57,11 +57,15 @@ OWN = ("these showers", "their reference, half to half")
 
 
 def published(geometry: str, estimates: Mapping[str, Estimate] | None = None) -> tuple[Published, ...]:
-    """Published figures beside those of showers of the named geometry, best low-level AUC first.
+    """Published figures for a geometry, best low-level AUC first.
 
     Args:
         geometry: its name.
-        estimates: the showers' own figures and floors, which become the first rows.
+        estimates: figures and floors of one's own showers, which become the first rows.
+
+    >>> (table,) = published("ds2")
+    >>> table.title, table.rows[0][0]
+    ('CaloChallenge 2022, ds2', 'GEANT4')
     """
     known = geometry in DATA_SETS
     data_set = DATA_SETS.get(geometry, DATA_SETS[NEAREST])
@@ -78,15 +82,15 @@ def published(geometry: str, estimates: Mapping[str, Estimate] | None = None) ->
 
 
 def _cell(row: Mapping[str, str], source: str) -> str:
-    """What the source says, large numbers without powers of ten; parameters in millions, to three digits."""
+    """The source's text, large numbers without powers of ten; parameters in millions, to three digits."""
     if source == "parameters" and row[source]:
         return f"{float(f'{float(row[source]) / 1e6:.3g}'):,.10g} M"
     return f"{float(row[source]):,.0f}" if "e+" in row[source] else row[source]
 
 
 def _own(estimates: Mapping[str, Estimate]) -> list[tuple[str, ...]]:
-    """The showers' own figures under the table's columns, then their floors; none without estimates."""
-    found = {name: (one.value, one.floor) for name, one in estimates.items() if name in COLUMNS}
+    """One's own figures in the table's columns, then their floors; none without estimates."""
+    found = {name: (estimate.value, estimate.floor) for name, estimate in estimates.items() if name in COLUMNS}
 
     def cell(name: str, which: int) -> str:
         return f"{found[name][which]:.4g}" if name in found and math.isfinite(found[name][which]) else ""

@@ -1,4 +1,4 @@
-"""The showers that come with the package, so that everything runs on real ones without a download."""
+"""The showers in the package: real ones, so that everything runs without a download."""
 
 from __future__ import annotations
 
@@ -12,11 +12,15 @@ from ...data_specs.errors import DataError
 
 SHOWERS = 5_500
 HELD_OUT = 42_000
-"""First row of the full set that is kept for judging; the sample ends before it."""
+"""First row of the full set that is held out for validation; the sample ends before it."""
 
 
 def sample_path() -> Path:
-    """The embedded file: 5,500 positron showers of 1 .. 10 GeV in a lead and liquid-argon stack, Geant4."""
+    """The embedded file: 5,500 positron showers of 1 .. 10 GeV in a lead and liquid-argon stack, Geant4.
+
+    >>> sample_path().name
+    'eplus_sample.h5'
+    """
     return Path(__file__).with_name("data") / "eplus_sample.h5"
 
 
@@ -27,10 +31,12 @@ def make_sample(source: str | Path, target: str | Path, n: int = SHOWERS) -> Non
     the K shell of lead) survive.
 
     Raises:
-        DataError: the source is not a shower file, or `n` reaches into the rows held out for judging.
+        DataError: the source is not a shower file, or `n` reaches into the rows held out for validation.
     """
     if not 1 <= n <= HELD_OUT:
-        raise DataError(f"{target}: expected 1 .. {HELD_OUT} showers, found {n}; later rows are held out for judging.")
+        raise DataError(
+            f"{target}: expected 1 .. {HELD_OUT} showers, found {n}; later rows are held out for validation."
+        )
     with ShowerReader(source) as reader:
         showers, geometry = reader.read(0, n), reader.geometry
         attributes = {

@@ -64,7 +64,7 @@ def test_conditions_are_not_taken_from_another_geometry(run, folder):
 
 def test_words_files_and_python_keep_to_what_training_showed(run, folder):
     high = write(folder / "high.h5", factor=100.0, voxels=432)
-    sentence = r"energy: the model was trained on 1\d{3}.* MeV and knows nothing beyond; found \d{6}"
+    sentence = r"energy: the model was trained on 1\d{3}.* MeV and cannot extrapolate; found \d{6}"
     for way in ({"conditions_from": high}, {"conditions": {"energy": "500 GeV"}, "n": 5}):
         with pytest.raises(ConfigError, match=sentence):
             generate(run, out=folder / "no.h5", **way)

@@ -1,1 +1,1 @@
-"""Between showers and tensors: the codec, the law of each voxel by itself, layers as a table, symmetries."""
+"""Showers to tensors and back: the codec and its parts, and the symmetries of a geometry."""

@@ -13,7 +13,7 @@ from ....data_specs.calorimeter.geometry import Geometry
 
 
 class Padding(nn.Module):
-    """Index tables of a geometry; layers without cells are left out.
+    """Pads the layers of a geometry to one size; layers without cells are left out.
 
     Attributes:
         layers: L, the number of layers with cells.
@@ -21,6 +21,14 @@ class Padding(nn.Module):
         sizes: cells of each layer, (L,).
         mask: which entries of the table are cells, (L, N).
         layer: the layer of each voxel, (V,).
+
+    >>> from maquette.data_specs.calorimeter.geometries import known_geometry
+    >>> padding = Padding(known_geometry("calogan"))
+    >>> padding, padding.sizes.tolist()
+    (Padding(layers=3, most=288), [288, 144, 72])
+    >>> table = padding.split(torch.ones(2, 504))
+    >>> table.shape, padding.join(table).shape
+    (torch.Size([2, 3, 288]), torch.Size([2, 504]))
     """
 
     sizes: Tensor
@@ -51,7 +59,7 @@ class Padding(nn.Module):
         return f"layers={self.layers}, most={self.most}"
 
     def split(self, x: Tensor) -> Tensor:
-        """(B, voxels) to (B, L, N), zero where there is no cell."""
+        """(B, voxels) to (B, L, N), zero in the padding."""
         return F.pad(x, (0, 1)).index_select(1, self.gather).unflatten(1, (self.layers, self.most))
 
     def join(self, table: Tensor) -> Tensor:

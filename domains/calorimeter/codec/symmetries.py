@@ -1,9 +1,9 @@
 """Exact symmetries of a geometry under normal incidence, as permutations of its voxels.
 
-A symmetry is one isometry of the transverse plane that maps the cells of every layer onto cells: a turn around the
-axis, then perhaps the reflection y -> -y. Rings and sectors allow turns by whole sectors (32 maps for 16 sectors),
-rectangular cells half a turn (4 maps, the reflections of x and y); a stack allows what all its layers do. Layers of one
-sector are their own image.
+A symmetry is one isometry of the transverse plane that maps the cells of every layer onto cells: a rotation around
+the axis, then possibly the reflection y -> -y. Rings and sectors allow rotations by whole sectors (32 maps for 16
+sectors), rectangular cells half a turn (4 maps, the reflections of x and y). A stack allows what all its layers allow;
+layers of one sector are invariant.
 """
 
 from __future__ import annotations
@@ -26,25 +26,30 @@ Indices = NDArray[np.int64]
 
 
 def symmetries(geometry: Geometry) -> Tensor:
-    """Permutations (S, n_voxels), int64: `showers[:, table[s]]` are the images under map s; map 0 is the identity."""
+    """Permutations (S, n_voxels), int64: `showers[:, table[s]]` are the images under map s; map 0 is the identity.
+
+    >>> from maquette.data_specs.calorimeter.geometries import known_geometry
+    >>> symmetries(known_geometry("calogan")).shape
+    torch.Size([4, 504])
+    """
     layers = [(geometry.layers[i], geometry.slices[i].start) for i in geometry.active]
     turns = gcd(*(order for layer, _ in layers if (order := _order(layer)) > 1)) or 1
-    rows = []
+    maps = []
     for turn, mirror in product(range(turns), (False, True)):
         images = [(start, _image(layer, Fraction(turn, turns), mirror)) for layer, start in layers]
-        row = [start + image.ravel() for start, image in images if image is not None]
-        if len(row) == len(layers):
-            rows.append(np.concatenate(row))
-    return torch.from_numpy(np.unique(np.stack(rows), axis=0)).long()
+        parts = [start + image.ravel() for start, image in images if image is not None]
+        if len(parts) == len(layers):
+            maps.append(np.concatenate(parts))
+    return torch.from_numpy(np.unique(np.stack(maps), axis=0)).long()
 
 
 def _order(layer: Layer) -> int:
-    """How many turns around the axis map the layer's grid onto itself; 1 for a layer that any turn does."""
+    """How many rotations around the axis map the layer's grid onto itself; 1 where every rotation does."""
     return 2 if isinstance(layer, CartesianLayer) else layer.n_alpha
 
 
 def _image(layer: Layer, turn: Fraction, mirror: bool) -> Indices | None:
-    """Cells of the layer, in its grid, after a part of a full turn and perhaps y -> -y; None if it has no such map."""
+    """Cells of the layer, in its grid, after a fraction of a turn and possibly y -> -y; None if that is no map."""
     cells = np.arange(layer.n_voxels).reshape(layer.grid)
     if isinstance(layer, CartesianLayer):
         half = turn != 0  # half a turn, the only one, reflects both axes
@@ -69,6 +74,9 @@ class RandomSymmetry(nn.Module):
     def __init__(self, geometry: Geometry) -> None:
         super().__init__()
         self.register_buffer("table", symmetries(geometry), persistent=False)
+
+    def extra_repr(self) -> str:
+        return f"symmetries={len(self.table)}"
 
     def forward(self, batch: Batch, noise: Noise) -> Batch:
         choice = (noise.uniform("map") * len(self.table)).long()

@@ -1,4 +1,4 @@
-"""Classifier two-sample tests on showers, with the same test between the halves of the reference beside each."""
+"""Classifier two-sample tests on showers, each also between the halves of the reference."""
 
 from __future__ import annotations
 
@@ -19,56 +19,62 @@ from ....core.statistics.two_sample import FOLDS, Learner, TwoSample, two_sample
 from .effort import EffortConfig
 
 Side = Literal["reference", "generated"]
-Rows = Callable[[Side, Index], NDArray[np.float32]]
-"""Maps a side and row numbers to classifier inputs."""
+Inputs = Callable[[Side, Index], NDArray[np.float32]]
+"""Maps a side and indices (n,) to classifier inputs (n, F)."""
 Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
-class Test:
+class ClassifierTest:
     """One kind of classifier test.
 
     Attributes:
         learner: what is trained.
-        rows: its inputs.
+        inputs: its inputs.
         cap: showers a side at most.
-        inputs: what its inputs are, in the definition.
+        described: what its inputs are, for the definition.
         jsd: whether its Jensen-Shannon divergence is a metric, too.
     """
 
     learner: Learner
-    rows: Rows
+    inputs: Inputs
     cap: int
-    inputs: str
+    described: str
     jsd: bool = True
 
 
-def tests(low: Rows, high: Rows, n_voxels: int, effort: EffortConfig, device: str) -> Mapping[str, Test]:
-    """The three tests by the ending of their metrics' names."""
+def tests(low: Inputs, high: Inputs, n_voxels: int, effort: EffortConfig, device: str) -> Mapping[str, ClassifierTest]:
+    """The three tests, by the last part of their metrics' names."""
     features = "the high-level features"
     network = NetworkLearner(epochs=effort.epochs, device=device)
     small = min(effort.classifier, max(FOLDS * 4, effort.voxels // n_voxels))
     return {
-        "low": Test(network, low, small, "the voxels / E_incident and log10 E_incident"),
-        "high": Test(network, high, effort.classifier, features),
-        "trees": Test(TreeLearner(iterations=effort.trees), high, effort.classifier, features, jsd=False),
+        "low": ClassifierTest(network, low, small, "the voxels / E_incident and log10 E_incident"),
+        "high": ClassifierTest(network, high, effort.classifier, features),
+        "trees": ClassifierTest(TreeLearner(iterations=effort.trees), high, effort.classifier, features, jsd=False),
     }
 
 
 @dataclass(frozen=True)
 class Run:
-    """One training of a learner: reference rows against rows of either side."""
+    """One training of a learner: showers of the reference against showers of either side.
+
+    Attributes:
+        kind: name of the test.
+        reference: indices of the reference showers.
+        side, other: the side and indices of the showers they are compared with.
+        number: 0 and 1 for generated against each half, 2 for half against half.
+    """
 
     kind: str
-    real: Index
+    reference: Index
     side: Side
     other: Index
     number: int
-    """0 and 1: generated against each half; 2: half against half."""
 
 
 def classify(
-    kinds: Mapping[str, Test],
+    kinds: Mapping[str, ClassifierTest],
     halves: Halves,
     effort: EffortConfig,
     *,
@@ -76,7 +82,7 @@ def classify(
     progress: Progress,
     world: World = ALONE,
 ) -> tuple[dict[str, Estimate], dict[str, TwoSample]]:
-    """Run every test against each half, and between the halves; processes share the trainings.
+    """Run every test against each half, and between the halves; processes divide the trainings.
 
     Returns:
         The metrics, and by kind the test against the first half (for its ROC curve).
@@ -89,21 +95,21 @@ def classify(
         test = kinds[run.kind]
         return two_sample_test(
             test.learner,
-            test.rows("reference", run.real),
-            test.rows(run.side, run.other),
+            test.inputs("reference", run.reference),
+            test.inputs(run.side, run.other),
             seed=seed + run.number,
             folds=folds[run.kind],
             progress=lambda done, total: progress(f"classifier {run.kind}", run.number * total + done, 3 * total),
         )
 
-    shares = world.gather([result(run) for run in runs[world.rank :: world.size]])
-    results = {(run.kind, run.number): shares[i % world.size][i // world.size] for i, run in enumerate(runs)}
+    by_rank = world.gather([result(run) for run in runs[world.rank :: world.size]])
+    results = {(run.kind, run.number): by_rank[i % world.size][i // world.size] for i, run in enumerate(runs)}
     estimates: dict[str, Estimate] = {}
     for kind, test in kinds.items():
         found = [results[kind, number] for number in range(3)]
         how = "5-fold cross-validation" if folds[kind] == FOLDS else "split 60/20/20"
         definition = (
-            f"{test.learner} on {test.inputs}; {how}, {sizes[kind]:,} showers a side, floor: the same between the "
+            f"{test.learner} on {test.described}; {how}, {sizes[kind]:,} showers a side, floor: the same between the "
             "halves of the reference."
         )
         estimates[f"auc_{kind}"] = _mean(found, "auc", f"ROC AUC (0.5 is chance) of {definition}")
@@ -112,7 +118,7 @@ def classify(
                 found,
                 "jsd",
                 "Jensen-Shannon divergence, estimated by 1 - BCE / ln 2 of the isotonically calibrated score, so it "
-                f"may come out below 0 where there is little to tell; of {definition}",
+                f"may be below 0 where the samples hardly differ; of {definition}",
             )
     return estimates, {kind: results[kind, 0] for kind in kinds}
 

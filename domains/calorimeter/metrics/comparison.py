@@ -1,4 +1,4 @@
-"""What every physics metric is computed from: features of two samples, and how these are divided."""
+"""What every physics metric is computed from: features of two samples, and their division into halves."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ Estimates = dict[str, Estimate]
 Better = Literal["lower", "higher", "floor"]
 Values = NDArray[Any]
 Summed = Callable[[Features], Callable[[Index], Values]]
-"""From features to a function that sums something additive over row numbers."""
+"""Maps features to a function of indices, which returns sums of something additive over them."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two sets of features and how they are divided.
+    """Two sets of features and their division into halves.
 
     Attributes:
         reference, generated: features of all showers.
-        halves: which rows are compared with which.
-        extractor: what computed the features.
-        seed: of every random choice; each metric draws from a generator of its own.
+        halves: which showers are compared with which.
+        extractor: computed the features.
+        seed: of every random choice; each metric has its own random generator.
     """
 
     reference: Features
@@ -40,11 +40,18 @@ class Comparison:
     extractor: Extractor
     seed: int
 
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}(reference={len(self.reference)}, generated={len(self.generated)}, "
+            f"halves={self.halves.n}, seed={self.seed})"
+        )
+
     def rng(self, name: str) -> np.random.Generator:
+        """The random generator of a metric."""
         return np.random.default_rng([self.seed, crc32(name.encode())])
 
     def sums(self, of: Summed) -> tuple[Values, Values]:
-        """Group sums (reference, generated); `of(features)` returns what maps row numbers to sums."""
+        """Group sums (reference, generated); `of(features)` returns the function of indices that sums."""
         reference, generated = of(self.reference), of(self.generated)
         return (
             np.stack([group_sums(reference, part) for part in self.halves.reference]),
@@ -65,7 +72,7 @@ class Comparison:
         scale: float = 1.0,
         remark: str = "",
     ) -> Estimate:
-        """Dress a contrast as an estimate; `scale` converts to the unit."""
+        """The contrast as an estimate; `scale` converts to the unit."""
         return Estimate(
             value=scale * result.value,
             stderr=scale * result.stderr,
@@ -78,7 +85,7 @@ class Comparison:
             remark=remark,
         )
 
-    def beside(
+    def own_value(
         self,
         of: Summed,
         property: Callable[[Values], float],
@@ -86,7 +93,7 @@ class Comparison:
         *,
         unit: str = "",
     ) -> Estimate:
-        """A property of the generated showers; its floor is the same property of the reference."""
+        """A property of the generated showers alone; its floor is the same property of the reference."""
         sides = []
         for groups in self.sums(of):
             pool = groups.reshape(-1, *groups.shape[2:])
@@ -99,6 +106,6 @@ class Comparison:
 
 
 def not_measurable(what: str, why: str, unit: str = "", better: Better = "floor") -> Estimate:
-    """A metric that this data cannot give."""
+    """A metric that these data cannot determine."""
     nan = math.nan
     return Estimate(nan, nan, nan, 0, unit, better, f"{what}; not measurable: {why}.", nan)

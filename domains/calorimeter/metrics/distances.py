@@ -13,17 +13,17 @@ from ....core.statistics.frechet import frechet_distance, frechet_infinity, mome
 from ....core.statistics.mmd import GroupedKernel
 from .comparison import Comparison, Estimates, Values, not_measurable
 from .effort import EffortConfig
-from .features import physics_vector
+from .features import physics_features
 
 PAPER_SAMPLES = (20_000, 50_000)
-"""Sample sizes between which the FPD of arXiv:2211.10295 is extrapolated; it is drawn from at least the larger one."""
+"""Batch sizes between which arXiv:2211.10295 extrapolates the FPD; it draws from at least as many as the larger."""
 KERNEL_BATCH = 5_000
 NOT_COMPARABLE = (
     f" Not comparable with published values: those draw their batches, of up to {PAPER_SAMPLES[1]:,} in the FPD, from "
     "at least as many showers a side, here they are drawn from {n:,}."
 )
 CONSTANT = 1e-6
-"""A feature whose range in the reference is at most this part of its largest value is constant but for rounding."""
+"""A feature whose range in the reference is at most this fraction of its largest value is constant up to rounding."""
 FEATURES = (
     "layer energies over E_incident, centroids, widths and occupancies, each over its largest value in the reference "
     "({kept} features; those constant there are left out)"
@@ -35,10 +35,10 @@ def physics_distances(
 ) -> Estimates:
     """Frechet and kernel physics distances on the high-level features, scaled by the reference's largest values."""
     angular = c.extractor.angular
-    reference = physics_vector(c.reference, angular).astype(np.float64)
-    generated = physics_vector(c.generated, angular).astype(np.float64)
+    reference = physics_features(c.reference, angular).astype(np.float64)
+    generated = physics_features(c.generated, angular).astype(np.float64)
     largest = np.abs(reference).max(0)
-    # a constant says nothing of the reference, and what the generated make of it would have a unit
+    # a constant feature has no scale by which to divide
     kept = np.ptp(reference, axis=0) > CONSTANT * largest
     if not kept.any():
         why = "all reference showers are the same"
@@ -50,7 +50,7 @@ def physics_distances(
 
 
 def comparable(n: int) -> bool:
-    """Whether FPD and KPD of n showers a side may be held against published ones."""
+    """Whether FPD and KPD of n showers a side are comparable with published values."""
     return n >= PAPER_SAMPLES[1]
 
 
@@ -59,8 +59,8 @@ def sample_sizes(n: int) -> tuple[int, int]:
     return PAPER_SAMPLES if comparable(n) else (max(2, int(0.4 * n)), n)
 
 
-def _dressed(c: Comparison, result: Contrast, definition: str) -> Estimate:
-    """The estimate (x 1000), which says where it cannot be held against published ones."""
+def _estimate(c: Comparison, result: Contrast, definition: str) -> Estimate:
+    """The estimate (x 1000), with a remark where it is not comparable with published values."""
     n = c.halves.n
     if comparable(n):
         return c.estimate(result, definition, scale=1000)
@@ -109,15 +109,16 @@ def _frechet(
         f"Frechet distance (x 1000) of the Gaussian moments of {features}, extrapolated in 1/N from "
         f"{sizes[0]:,}-{sizes[1]:,} showers as in JetNet (arXiv:2211.10295)."
     )
-    return _dressed(c, result, definition)
+    return _estimate(c, result, definition)
 
 
 def _kernel(c: Comparison, effort: EffortConfig, r: list[Values], g: list[Values]) -> Estimate:
-    """Median over batches, drawn without replacement: the unbiased estimator wants distinct showers in each.
+    """Median over batches, drawn without replacement: the unbiased estimator needs distinct showers in each.
 
-    Batches overlap, so their spread is not the error. Every batch is divided by the same groups of showers, and the
+    Batches overlap, so their spread is not the error. All batches are divided into the same groups of showers, and the
     jackknife leaves a group out of all batches at once: that is the error of their mean. Given the showers, batches
-    are independent draws, so their median has pi/2 of the mean's variance of drawing; the difference is added.
+    are independent draws, so the variance of their median due to drawing is pi/2 times that of their mean; the
+    difference is added.
     """
     n, rng = c.halves.n, c.rng("kpd")
     size = min(n, KERNEL_BATCH)
@@ -158,4 +159,4 @@ def _kernel(c: Comparison, effort: EffortConfig, r: list[Values], g: list[Values
         "Squared maximum mean discrepancy (x 1000, unbiased, so it may be negative) with the kernel (x.y/F + 1)^4 on "
         f"the features of the FPD, {how} (arXiv:2211.10295)."
     )
-    return _dressed(c, result, definition)
+    return _estimate(c, result, definition)

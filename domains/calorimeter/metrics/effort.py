@@ -1,4 +1,4 @@
-"""How much work an evaluation is worth: sizes only; the definitions stay the same."""
+"""The effort of an evaluation: sample sizes and epochs. The definitions of the metrics stay the same."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from ....core.errors import ConfigError, did_you_mean
 
 
 class EffortConfig(Config):
-    """Sizes of an evaluation. The defaults are those of the metrics' sources."""
+    """Sizes of an evaluation. The defaults are those of the metrics' sources.
+
+    >>> EffortConfig(epochs=3).epochs, effort_named("smoke").showers
+    (3, 2000)
+    """
 
     showers: int = Field(default=200_000, ge=40, description="showers read from each file, at most")
     classifier: int = Field(default=20_000, ge=20, description="showers a side in each classifier test, at most")
@@ -57,7 +61,7 @@ EFFORTS = {
 }
 
 
-def effort_called(name: str) -> EffortConfig:
+def effort_named(name: str) -> EffortConfig:
     """The sizes of that name; raises `ConfigError`."""
     if name not in EFFORTS:
         known = ", ".join(EFFORTS)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ....core.data import Source
 from ....core.engine.parallel import ALONE, World
 from ....core.statistics.histogram import Binning
-from ....data_specs.calorimeter.geometry import Geometry, PolarLayer
+from ....data_specs.calorimeter.geometry import CartesianLayer, Geometry, PolarLayer
 from ..batches import deposits, incident_energy
 
 Array = NDArray[np.float32]
@@ -25,17 +25,21 @@ BLOCK = 1024
 LINES = {"line_511": 0.510999, "line_88": 0.088005}
 """MeV: annihilation at rest, and K-shell binding energy of lead, each deposited in one piece by an idealised engine."""
 ROUNDING = 1e-12
-"""Variances below this part of the mean square are what rounding leaves of energy in one place: zero."""
-LAID, RUNS = 4096, 64
-"""Showers over which the bins of the voxel spectrum are laid, and the runs of neighbours in which rows are picked."""
+"""Variances below this fraction of the mean square are rounding errors of zero: all energy is in one cell."""
+BINNING_SHOWERS, RUNS = 4096, 64
+"""Showers from which the bins of the voxel spectrum are set; runs of consecutive rows in an evenly spaced selection."""
 LINE_WIDTH = 1e-6
 """MeV: how near a deposit must lie to count as one of the lines; float32 resolves 6e-8 there."""
 
 
-def spread(total: int, n: int) -> NDArray[np.int64]:
-    """Up to n of the row numbers 0 .. total - 1, ascending: runs of neighbours at equal steps from end to end.
+def evenly_spaced(total: int, n: int) -> NDArray[np.int64]:
+    """Up to n of the row numbers 0 .. total - 1, ascending: runs of consecutive rows at equal distances.
 
-    Files may be sorted (by energy, say), so a part of one must come from everywhere; runs are read faster than rows.
+    Files may be sorted (by energy, say), so a selection must cover the whole file; runs are read faster than single
+    rows.
+
+    >>> evenly_spaced(5, 10).tolist(), evenly_spaced(1000, 4).tolist()
+    ([0, 1, 2, 3, 4], [0, 333, 666, 999])
     """
     if n >= total:
         return np.arange(total)
@@ -86,6 +90,9 @@ class Features:
     def __len__(self) -> int:
         return len(self.incident)
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(showers={len(self)}, layers={self.layer.shape[1]})"
+
     @property
     def total(self) -> NDArray[np.float64]:
         """Energy in all layers, MeV, (n,)."""
@@ -116,31 +123,32 @@ class Extractor:
 
     @classmethod
     def fit(cls, geometry: Geometry, reference: Source) -> Extractor:
-        """Lay the bins of the voxel spectrum over (up to 4,096 showers from all over) the reference."""
-        showers, _ = read(reference, spread(len(reference), LAID), geometry.readout)
+        """Set the bins of the voxel spectrum from (up to 4,096 evenly spaced showers of) the reference."""
+        showers, _ = read(reference, evenly_spaced(len(reference), BINNING_SHOWERS), geometry.readout)
         deposits = np.log10(showers[showers > 0].astype(np.float64))
         return cls(geometry, Binning.of(deposits[:, None] if len(deposits) else np.zeros((1, 1))))
 
     @cached_property
     def angular(self) -> tuple[int, ...]:
-        """Positions, among the layers that have cells, of those in which eta and phi mean something."""
+        """Indices, among the layers that have cells, of those with more than one direction, so with eta and phi."""
         layers = [self.geometry.layers[i] for i in self.geometry.active]
         return tuple(k for k, layer in enumerate(layers) if not isinstance(layer, PolarLayer) or layer.n_alpha > 1)
 
     @cached_property
     def rings(self) -> NDArray[np.float64]:
-        """Radii that bound the rings of the radial profile, mm: of the finest layer, or steps of a cell."""
+        """Edges of the rings of the radial profile, mm: those of the finest layer, or multiples of a cell's size."""
         layers = [self.geometry.layers[i] for i in self.geometry.active]
         polar = [layer for layer in layers if isinstance(layer, PolarLayer)]
         if polar:
             return np.asarray(max(polar, key=lambda layer: len(layer.r_edges)).r_edges, dtype=np.float64)
-        step = max(min(np.diff(layer.x_edges).min(), np.diff(layer.y_edges).min()) for layer in layers)  # type: ignore[union-attr]
-        reach = max(layer.radii.max() for layer in layers)
-        return np.arange(int(reach / step) + 2) * step
+        cartesian = [layer for layer in layers if isinstance(layer, CartesianLayer)]
+        step = max(min(np.diff(layer.x_edges).min(), np.diff(layer.y_edges).min()) for layer in cartesian)
+        largest = max(layer.radii.max() for layer in cartesian)
+        return np.arange(int(largest / step) + 2) * step
 
     @cached_property
     def _moments(self) -> list[NDArray[np.float64]]:
-        """Per layer (cells, 7): what a deposit is multiplied with, 1, x, x^2, y, y^2, r, r^2."""
+        """Per layer (cells, 7): the factors 1, x, x^2, y, y^2, r, r^2 of a deposit."""
         tables = []
         for k, i in enumerate(self.geometry.active):
             layer = self.geometry.layers[i]
@@ -202,7 +210,7 @@ class Extractor:
     ) -> tuple[Features, NDArray[np.float64]]:
         """Features of the first n showers of a source, and their mean shower (V,), MeV; one block in memory.
 
-        Processes share the blocks, and each gets all features.
+        Processes divide the blocks, and each gets all features.
         """
         own = []
         for start in range(world.rank * BLOCK, n, world.size * BLOCK):
@@ -210,9 +218,9 @@ class Extractor:
             showers, incident = read(source, np.arange(start, stop), self.geometry.readout)
             own.append((self(showers, incident), showers.sum(0, dtype=np.float64)))
             progress(min(stop + (world.size - 1) * BLOCK, n), n)
-        shares = world.gather(own)
+        by_rank = world.gather(own)
         # block k was computed by rank k modulo the number of ranks
-        found = [share[k] for k in range(len(shares[0])) for share in shares if k < len(share)]
+        found = [blocks[k] for k in range(len(by_rank[0])) for blocks in by_rank if k < len(blocks)]
         blocks, whole = [block for block, _ in found], np.sum([total for _, total in found], axis=0)
         columns = {f.name: np.concatenate([getattr(block, f.name) for block in blocks]) for f in fields(Features)}
         return Features(**columns), whole / n
@@ -225,7 +233,7 @@ def low_level(showers: NDArray, incident: NDArray) -> Array:
 
 
 def high_level(features: Features, angular: tuple[int, ...]) -> Array:
-    """Classifier inputs after the CaloChallenge, (n, F), with the occupancies added.
+    """Classifier inputs as in the CaloChallenge, (n, F), and the occupancies.
 
     log10(E / MeV), log10(layer energy / MeV + 1e-8), centroids and widths in eta and phi of the layers with
     angular cells in units of 100 mm, occupancies.
@@ -240,7 +248,7 @@ def high_level(features: Features, angular: tuple[int, ...]) -> Array:
     return np.concatenate(columns, axis=1).astype(np.float32)
 
 
-def physics_vector(features: Features, angular: tuple[int, ...]) -> Array:
+def physics_features(features: Features, angular: tuple[int, ...]) -> Array:
     """Features of the Frechet and kernel distances, (n, F): layer energies over E, centroids, widths, occupancies."""
     lengths = (features.eta, features.phi, features.width_eta, features.width_phi)
     columns = [

@@ -16,7 +16,7 @@ MIN_LAYERS = 10
 
 
 def depths(geometry: Geometry) -> NDArray[np.float64] | None:
-    """Boundaries of the layers in X0, or None where layers are too few or their depths are not known."""
+    """Boundaries of the layers in X0, or None where layers are too few or their depths are unknown."""
     edges = geometry.depth_edges
     if edges is None or geometry.medium is None or len(geometry.active) < MIN_LAYERS:
         return None
@@ -39,7 +39,7 @@ def shower_maximum(energy: ArrayLike, edges: ArrayLike) -> float:
     """Depth of the maximum of a gamma function fitted to layer energies, in the unit of the edges.
 
     dE/dt ~ t^(a-1) exp(-b t) has its maximum at (a - 1) / b; the fit compares its integral over each layer with
-    the layer's share of the energy (Longo & Sestili, Nucl. Instrum. Meth. 128 (1975) 283).
+    the layer's fraction of the energy (Longo & Sestili, Nucl. Instrum. Meth. 128 (1975) 283).
 
     Args:
         energy: (L,), any unit.
@@ -47,18 +47,22 @@ def shower_maximum(energy: ArrayLike, edges: ArrayLike) -> float:
 
     Returns:
         The depth; NaN without energy, or with all of it in one layer.
+
+    >>> edges = np.arange(21.0)
+    >>> round(shower_maximum(np.diff(gammainc(4.0, 0.5 * edges)), edges), 3)  # (a - 1) / b
+    6.0
     """
     energy, edges = np.asarray(energy, dtype=np.float64), np.asarray(edges, dtype=np.float64)
     if np.count_nonzero(energy) < 2:
         return math.nan
-    share = energy / energy.sum()
+    fraction = energy / energy.sum()
     middle = (edges[1:] + edges[:-1]) / 2
-    mean = (share * middle).sum()
-    variance = (share * (middle - mean) ** 2).sum()
+    mean = (fraction * middle).sum()
+    variance = (fraction * (middle - mean) ** 2).sum()
 
     def misfit(p: NDArray[np.float64]) -> NDArray[np.float64]:
         norm, a, b = np.exp(p)
-        return norm * np.diff(gammainc(a, b * edges)) - share
+        return norm * np.diff(gammainc(a, b * edges)) - fraction
 
     start = np.log([1.0, mean**2 / variance, mean / variance])
     _, a, b = np.exp(least_squares(misfit, start).x)
@@ -66,7 +70,7 @@ def shower_maximum(energy: ArrayLike, edges: ArrayLike) -> float:
 
 
 def containment_radius(energy: ArrayLike, edges: ArrayLike, fraction: float = 0.9) -> float:
-    """Radius that holds a fraction of the energy, interpolated linearly within rings, in the unit of the edges.
+    """Radius that contains a fraction of the energy, interpolated linearly within rings, in the unit of the edges.
 
     Args:
         energy: in each ring, (R,).
@@ -75,6 +79,9 @@ def containment_radius(energy: ArrayLike, edges: ArrayLike, fraction: float = 0.
 
     Returns:
         The radius; NaN without energy.
+
+    >>> containment_radius([8.0, 1.0, 1.0], [0.0, 1.0, 2.0, 3.0])
+    2.0
     """
     inside = np.concatenate([[0.0], np.cumsum(np.asarray(energy, dtype=np.float64))])
     if not inside[-1]:
@@ -93,7 +100,7 @@ def profiles(c: Comparison) -> Estimates:
         found["t_max"] = not_measurable(longest, "fewer than 10 layers, or their depths in X0 are not known", "X0")
     else:
         boundaries = edges
-        found["t_max"] = c.beside(
+        found["t_max"] = c.own_value(
             lambda f: lambda rows: (f.layer[rows] / f.incident[rows, None]).sum(0, dtype=np.float64),
             lambda s: shower_maximum(s, boundaries),
             longest,
@@ -105,7 +112,7 @@ def profiles(c: Comparison) -> Estimates:
         )
     else:
         rings = c.extractor.rings / geometry.medium.moliere_radius
-        found["r90"] = c.beside(
+        found["r90"] = c.own_value(
             lambda f: lambda rows: (f.radial[rows] / f.incident[rows, None]).sum(0, dtype=np.float64),
             lambda s: containment_radius(s, rings),
             widest,

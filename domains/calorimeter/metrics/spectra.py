@@ -9,7 +9,7 @@ import numpy as np
 from ....core.statistics.comparison import Index
 from ....core.statistics.histogram import Binning, separation_power
 from .comparison import Comparison, Estimates, Values, not_measurable
-from .features import LAID, LINES, Features
+from .features import BINNING_SHOWERS, LINES, Features
 
 
 def separations(c: Comparison) -> Estimates:
@@ -61,8 +61,8 @@ def separations(c: Comparison) -> Estimates:
     result = c.measure(name, power, lambda f: lambda rows: f.spectrum[rows].sum(0, dtype=np.float64), distance=True)
     found[name] = c.estimate(
         result,
-        f"Separation power 1/2 sum (p-q)^2/(p+q) of log10 of the deposits above threshold; {histogram}, laid over "
-        f"{LAID:,} showers from all over it at most.",
+        f"Separation power 1/2 sum (p-q)^2/(p+q) of log10 of the deposits above threshold; {histogram}, from "
+        f"at most {BINNING_SHOWERS:,} showers of it, evenly spaced.",
     )
     return found
 
@@ -78,7 +78,7 @@ def lines(c: Comparison) -> Estimates:
 
         definition = f"Fraction of the voxels above threshold that hold exactly {what[name]}"
         if c.reference.lines[:, k].any() or c.generated.lines[:, k].any():
-            found[name] = c.beside(sums, lambda s: float(s[0] / max(s[1], 1.0)), definition)
+            found[name] = c.own_value(sums, lambda s: float(s[0] / max(s[1], 1.0)), definition)
         else:
             found[name] = not_measurable(definition, "neither sample has such deposits")
     return found

@@ -1,4 +1,4 @@
-"""The verdict on generated showers: which metrics lie beyond their floors."""
+"""The verdict on generated showers: which metrics are significantly beyond their floors."""
 
 from __future__ import annotations
 
@@ -10,18 +10,22 @@ from ....core.statistics.estimate import Estimate
 SIGNIFICANT = 3.0
 """Standard errors beyond the floor from which a difference counts."""
 NAMED = 5
-"""Metrics that a verdict names; the table has all."""
+"""Metrics that a verdict names at most; the table has all."""
 
 
 def verdict(estimates: Mapping[str, Estimate], n: int) -> str:
-    """One sentence: all metrics within 3 sigma of their floors, or which are not, the farthest first."""
+    """One sentence: all metrics within 3 sigma of their floors, or which are not, the farthest first.
+
+    >>> verdict({"auc": Estimate(0.8, 0.01, 0.5, 100, "", "lower", "ROC AUC.")}, 100)
+    'distinguishable by auc (30.0 sigma) at n = 100'
+    """
     beyond = {name: e.significance() for name, e in estimates.items()}
-    caught = sorted((name for name, x in beyond.items() if x > SIGNIFICANT), key=lambda name: -beyond[name])
-    if not caught:
+    different = sorted((name for name, x in beyond.items() if x > SIGNIFICANT), key=lambda name: -beyond[name])
+    if not different:
         measured = sum(map(math.isfinite, beyond.values()))
         return f"indistinguishable at n = {n:,}: all {measured} metrics lie within 3 sigma of their floors"
-    named = ", ".join(f"{name} ({_how(estimates[name])})" for name in caught[:NAMED])
-    more = f" and {len(caught) - NAMED} more" if len(caught) > NAMED else ""
+    named = ", ".join(f"{name} ({_how(estimates[name])})" for name in different[:NAMED])
+    more = f" and {len(different) - NAMED} more" if len(different) > NAMED else ""
     return f"distinguishable by {named}{more} at n = {n:,}"
 
 

@@ -1,1 +1,1 @@
-"""The embedded simulator: GFLASH, its parametrisation and the calorimeters it knows."""
+"""The embedded simulator: GFLASH, its parametrisation and its calorimeters."""

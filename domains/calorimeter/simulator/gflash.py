@@ -1,11 +1,11 @@
 """The embedded simulator: parametrised electromagnetic showers after GFLASH, in any voxel geometry.
 
 This is a parametrisation (Grindhammer and Peters, hep-ex/0001020), not a transport code: it has no lines of
-annihilation or of atomic shells, no correlations between neighbouring spots, and it is labelled "parametrised".
+annihilation or of atomic shells, no correlations between neighbouring spots, and its files say "parametrised".
 
-Each shower draws its longitudinal profile. Steps in depth of at most one radiation length receive the profile's
-energy, with sampling fluctuations (a gamma law of mean dE and variance c^2 dE, energies in GeV) where only active
-plates count. A step's energy is shared by the number of spots expected there, which scatter radially.
+A longitudinal profile is drawn for each shower. Steps in depth of at most one radiation length get the profile's
+energy, with sampling fluctuations (a gamma distribution of mean dE and variance c^2 dE, energies in GeV) where only
+active plates count. A step's energy is divided equally among the expected number of spots, which scatter radially.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ from .parametrisation import Parametrisation, Radial
 
 LOWEST_ENERGY = 0.5  # GeV; the parametrisation was fitted above, and fluctuates without bound below
 HIGHEST_ENERGY = 200.0  # GeV; beyond what the parametrisation was fitted to, its logarithms are an extrapolation
-_TRIES = 12  # of a profile's two numbers; at 0.5 GeV one try in sixty has to be repeated
-_GROUP_SPOTS = 40_000  # spots worked on at once: what stays in a CPU's cache
-_DUST = 1e-6  # share of the shower's energy below which a step has no spot
+_TRIES = 12  # draws of a profile's two parameters; at 0.5 GeV one in sixty has to be repeated
+_GROUP_SPOTS = 40_000  # spots computed at once: as many as stay in a CPU's cache
+_DUST = 1e-6  # fraction of the shower's energy below which a step has no spot
 
 CalorimeterName = Literal["tungsten-silicon", "lead-argon", "lead-tungstate"]
 _USUAL: Mapping[str, CalorimeterName] = {
@@ -52,7 +52,7 @@ class GflashConfig(Config):
 
     geometry: str = Field("calogan", description="known name or XML file")
     calorimeter: CalorimeterName | None = Field(None, description="by default that of a known geometry")
-    layer_depth: float | None = Field(None, gt=0, description="mm per layer, where the geometry does not say")
+    layer_depth: float | None = Field(None, gt=0, description="mm per layer, where the geometry does not have it")
     particle: Literal["e", "gamma"] = "e"
     energy: tuple[float, float] = Field((1.0, 10.0), description="GeV, drawn log-uniformly in between; files hold MeV")
     sampled: bool | None = Field(
@@ -71,7 +71,7 @@ class GflashConfig(Config):
         return value
 
     def build(self) -> Gflash:
-        """Return the simulator; raises `ConfigError` for a geometry that does not say how deep its layers are."""
+        """Return the simulator; raises `ConfigError` for a geometry without the depths of its layers."""
         try:
             geometry = named_geometry(self.geometry)
         except DataError as error:
@@ -79,14 +79,14 @@ class GflashConfig(Config):
         name = self.calorimeter or _USUAL.get(geometry.name)
         if name is None:
             known = ", ".join(CALORIMETERS)
-            raise ConfigError(f"calorimeter: say what {geometry.name} is made of, calorimeter=NAME; known: {known}.")
+            raise ConfigError(f"calorimeter: give the material of {geometry.name}, calorimeter=NAME; known: {known}.")
         calorimeter = CALORIMETERS[name]
         if self.layer_depth is not None or geometry.medium is None:
             material = calorimeter.material
             medium = Medium(material.radiation_length, material.moliere_radius, self.layer_depth)
             geometry = replace(geometry, medium=medium, z_edges=None if self.layer_depth else geometry.z_edges)
         if geometry.depth_edges is None:
-            raise ConfigError(f"layer_depth: {geometry.name} does not say how deep its layers are; say layer_depth=MM.")
+            raise ConfigError(f"layer_depth: {geometry.name} lacks the depths of its layers; give layer_depth=MM.")
         sampled = geometry.name in ("ds2", "ds3") if self.sampled is None else self.sampled
         return Gflash(geometry, calorimeter, self.particle, self.energy, sampled and calorimeter.stack is not None)
 
@@ -100,7 +100,14 @@ class Gflash:
         calorimeter: what the layers are made of.
         particle: "e", or "gamma" (which starts to shower after 9/7 X0 on average).
         energy: lowest and highest incident energy, GeV, log-uniform in between.
-        sampled: deposits fluctuate as the signal of the active plates does.
+        sampled: deposits fluctuate like the signal of the active plates.
+
+    >>> simulator = GflashConfig(geometry="calogan").build()
+    >>> simulator
+    Gflash(calogan, Pb/liquid Ar, particle=e, energy=1 .. 10 GeV, sampled=False)
+    >>> showers, condition = simulator.simulate(range(3), seed=0)
+    >>> showers.shape, condition["energy"].shape
+    (torch.Size([3, 504]), torch.Size([3, 1]))
     """
 
     geometry: Geometry
@@ -109,9 +116,16 @@ class Gflash:
     energy: tuple[float, float] = (1.0, 10.0)
     sampled: bool = False
 
+    def __repr__(self) -> str:
+        low, high = self.energy
+        return (
+            f"{type(self).__name__}({self.geometry.name}, {self.calorimeter.material.name}, particle={self.particle}, "
+            f"energy={low:g} .. {high:g} GeV, sampled={self.sampled})"
+        )
+
     @property
     def description(self) -> Mapping[str, Any]:
-        """What a writer must know of the showers: geometry, conditions, and what made them."""
+        """Geometry, conditions and engine of the showers, for a writer."""
         plates = ", active plates only" if self.sampled else ""
         engine = f"parametrised: GFLASH (hep-ex/0001020), {self.particle} in {self.calorimeter.material.name}{plates}"
         return {"geometry": geometry_to_json(self.geometry), "conditions": ["energy"], "engine": engine}
@@ -119,7 +133,7 @@ class Gflash:
     def simulate(self, index: Tensor | Sequence[int], seed: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Return (showers (B, voxels) float32 MeV, {"energy": (B, 1) float32 MeV}) of the given global indices.
 
-        A shower is a function of its index and the seed alone, whatever else is simulated beside it.
+        A shower depends on its index and the seed only, not on the others of the batch.
         """
         index = torch.as_tensor(index, dtype=torch.int64, device="cpu")
         noise = KeyedNoise(seed, index, stream="gflash")
@@ -134,7 +148,7 @@ class Gflash:
         return showers, {"energy": 1000 * energy}
 
     def _groups(self, energy: Tensor) -> Iterator[Tensor]:
-        """Rows of like energy, so that they have about as many spots, as many at once as the cache holds."""
+        """Batch indices in groups of similar energy, so of a similar number of spots; a group fits the cache."""
         order = energy[:, 0].argsort()
         profile = self._formulas.draw(energy, energy.new_zeros(len(energy), 1, 2))
         most = self._formulas.spots(energy, profile)[0][order, 0].tolist()
@@ -168,14 +182,14 @@ class Gflash:
         step = torch.repeat_interleave(torch.arange(len(flat)), flat)
         shower = torch.div(step, counts.shape[1], rounding_mode="floor")
         per_shower = counts.sum(dim=1)
-        place = torch.arange(len(step)) - (per_shower.cumsum(0) - per_shower)[shower]
-        u = noise.uniform("spots", (int(per_shower.max()), 2))[shower, place]
-        radius = self.geometry.medium.moliere_radius * _radii(u[:, 0], radial, step)  # type: ignore[union-attr]
-        share = (deposits / counts.clamp_min(1)).flatten()[step]
+        position = torch.arange(len(step)) - (per_shower.cumsum(0) - per_shower)[shower]
+        u = noise.uniform("spots", (int(per_shower.max()), 2))[shower, position]
+        radius = self._moliere_radius * _radii(u[:, 0], radial, step)
+        energy_of_spot = (deposits / counts.clamp_min(1)).flatten()[step]
         layer = layer_of_step[step % counts.shape[1]]
         voxel = self._voxels(layer, radius, u[:, 1])
         hit = voxel >= 0
-        showers.view(-1).index_add_(0, (rows[shower] * showers.shape[1] + voxel)[hit], share[hit])
+        showers.view(-1).index_add_(0, (rows[shower] * showers.shape[1] + voxel)[hit], energy_of_spot[hit])
 
     def _voxels(self, layer: Tensor, radius: Tensor, turn: Tensor) -> Tensor:
         """Position in the shower of spots at a radius (mm) and an angle (turns) in a layer; -1 outside all cells."""
@@ -186,6 +200,12 @@ class Gflash:
             voxel[some] = torch.where(inside >= 0, self._first_voxel[layer[some]] + inside, inside)
         return voxel
 
+    @property
+    def _moliere_radius(self) -> float:
+        if self.geometry.medium is None:
+            raise ConfigError(f"geometry: {self.geometry.name} needs a medium with a Moliere radius.")
+        return self.geometry.medium.moliere_radius
+
     @cached_property
     def _formulas(self) -> Parametrisation:
         return Parametrisation(self.calorimeter)
@@ -194,7 +214,8 @@ class Gflash:
     def _steps(self) -> tuple[Tensor, Tensor]:
         """(edges of the steps (S + 1,), X0; layer of each step (S,)): layers cut into steps of at most one X0."""
         depths = self.geometry.depth_edges
-        assert depths is not None
+        if depths is None:
+            raise ConfigError(f"geometry: {self.geometry.name} needs the depths of its layers.")
         depths = depths / self.calorimeter.material.radiation_length
         edges, layers = [depths[0]], []
         for i, (start, stop) in enumerate(pairwise(depths)):
@@ -209,7 +230,7 @@ class Gflash:
 
     @cached_property
     def _grids(self) -> Sequence[tuple[Tensor, _Grid]]:
-        """Layers that share their cells' shape, with that shape."""
+        """Layers with equal cells, and those cells."""
         alike: dict[_Grid, list[int]] = {}
         for i, layer in enumerate(self.geometry.layers):
             if isinstance(layer, PolarLayer):
@@ -222,7 +243,7 @@ class Gflash:
 
 @dataclass(frozen=True)
 class _Grid:
-    """Cells of a layer; finds the one that holds a point."""
+    """Cells of a layer; finds the one at a point."""
 
     polar: bool
     first_edges: tuple[float, ...]
@@ -230,7 +251,7 @@ class _Grid:
     second_edges: tuple[float, ...] = ()
 
     def cell(self, radius: Tensor, turn: Tensor) -> Tensor:
-        """Number of the cell at a radius (mm) and an angle (turns, 0 .. 1), -1 if there is none."""
+        """Index of the cell at a radius (mm) and an angle (turns, 0 .. 1), -1 if there is none."""
         if self.polar:
             slow = (turn * self.n_alpha).long().clamp_max(self.n_alpha - 1)
             fast, inside, n_fast = _bin(radius, self.first_edges)
@@ -245,13 +266,13 @@ class _Grid:
 def _bin(x: Tensor, edges: tuple[float, ...]) -> tuple[Tensor, Tensor, int]:
     """(bin of each x, whether it lies in one, number of bins)."""
     n = len(edges) - 1
-    place = torch.bucketize(x, torch.tensor(edges, dtype=x.dtype), right=True) - 1
-    return place, (place >= 0) & (place < n), n
+    index = torch.bucketize(x, torch.tensor(edges, dtype=x.dtype), right=True) - 1
+    return index, (index >= 0) & (index < n), n
 
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Keep tensors that fit a cache on one core: several cost more in waiting for one another than they save."""
+    """Compute on one core: tensors that fit its cache gain less from more threads than synchronisation costs."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -261,7 +282,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def _radii(u: Tensor, radial: Radial, step: Tensor) -> Tensor:
-    """Radii of spots, R_M, by inversion: the part of u below the core's share serves the core."""
+    """Radii of spots, R_M, by inversion: u below the core's fraction selects the core."""
     core = radial.core.flatten()[step]
     in_core = u < core
     v = torch.where(in_core, u / core.clamp_min(1e-12), (u - core) / (1 - core).clamp_min(1e-12)).clamp(0, 1 - 1e-6)
@@ -270,10 +291,15 @@ def _radii(u: Tensor, radial: Radial, step: Tensor) -> Tensor:
 
 
 def gamma_variates(shape: Tensor, noise: KeyedNoise, rounds: int = 4) -> Tensor:
-    """Gamma(shape, 1) numbers, (B, S), after Marsaglia and Tsang, ACM Trans. Math. Softw. 26 (2000) 363.
+    """Gamma(shape, 1) variates, (B, S), after Marsaglia and Tsang, ACM Trans. Math. Softw. 26 (2000) 363.
 
-    A fixed number of rounds keeps every draw where it is; one in 10^6 is left to the last proposal. Shapes below one
-    are raised by one and the result multiplied by u^(1/shape).
+    The number of rounds is fixed, so that each draw has its own key; one in 10^6 is a proposal that was not accepted.
+    Shapes below one are raised by one and the result multiplied by u^(1/shape).
+
+    >>> noise = KeyedNoise(0, torch.arange(2000))
+    >>> x = gamma_variates(torch.full((2000, 1), 4.0), noise)
+    >>> (x.mean() - 4).abs() < 0.2, (x.var() - 4).abs() < 0.5
+    (tensor(True), tensor(True))
     """
     d = shape + (shape < 1) - 1 / 3
     x = noise.normal("normal", (rounds, shape.shape[1]))

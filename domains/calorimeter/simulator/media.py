@@ -1,4 +1,4 @@
-"""The calorimeters that the embedded simulator knows."""
+"""The calorimeters of the embedded simulator."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Calorimeter:
         material: the medium, or the effective medium of the stack.
         stack: its plates; None if it is homogeneous.
         sampling: c of sigma(E)/E = c / sqrt(E / GeV) of the active plates' signal; 0 if it is homogeneous.
-        shift: added to the depth of the maximum, X0, where full transport asks for it.
+        shift: added to the depth of the maximum, X0, to agree with full transport.
     """
 
     material: Material

@@ -1,7 +1,7 @@
 """The formulas of GFLASH: Grindhammer and Peters, hep-ex/0001020, sections 2 and 3, and appendix.
 
-Energies in GeV, depths in radiation lengths, radii in Moliere radii, energy over critical energy y. Every argument
-and answer broadcasts; showers go along the first axis, steps in depth along the second.
+Energies in GeV, depths in radiation lengths, radii in Moliere radii; y is the energy over the critical energy. All
+arguments and results broadcast: showers along the first axis, steps in depth along the second.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ class Profile(NamedTuple):
     alpha: Tensor
 
     def within(self, t: Tensor) -> Tensor:
-        """Share of the energy before depth t, (B, S)."""
+        """Fraction of the energy before depth t, (B, S)."""
         beta = (self.alpha - 1) / self.maximum
         return torch.special.gammainc(*torch.broadcast_tensors(self.alpha, beta * t))
 
 
 class Radial(NamedTuple):
-    """A share `core` of the energy with scale `r_core`, the rest with `r_tail`; densities 2 r R^2/(r^2 + R^2)^2."""
+    """A fraction `core` of the energy with scale `r_core`, the rest with `r_tail`; densities 2 r R^2/(r^2 + R^2)^2."""
 
     core: Tensor
     r_core: Tensor
@@ -74,7 +74,7 @@ class Parametrisation:
 
         Args:
             energy: (B, 1).
-            z: standard normal numbers, (B, tries, 2); the first try with alpha > 1.05 is taken.
+            z: standard normal noise, (B, tries, 2); the first try with alpha > 1.05 is taken.
         """
         log_y = self._log_y(energy)
         if self._sampling is None:

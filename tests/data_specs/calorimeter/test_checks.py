@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from maquette.data_specs.calorimeter.checks import check_showers
 from maquette.data_specs.calorimeter.showers import ShowerReader
-from maquette.data_specs.calorimeter.units import Faintest
+from maquette.data_specs.calorimeter.units import ThresholdCheck
 from maquette.data_specs.errors import DataError
 
 N = 600
@@ -71,7 +71,7 @@ def test_negative_deposits_are_found_in_any_row(tmp_path: Path) -> None:
     ids=["trimmed", "untrimmed generator", "ideal", "rounded, with a stray deposit"],
 )
 def test_deposits_that_do_not_contradict_the_threshold(law: Callable[[np.random.Generator], np.ndarray]) -> None:
-    faintest = Faintest(0.01515)
+    faintest = ThresholdCheck(0.01515)
     for part in np.split(law(np.random.default_rng(0))[:2000], 4):
         faintest.add(part)
     faintest.check("a.h5")

@@ -130,7 +130,7 @@ def put(row: int, column: int, value: float) -> Callable[[np.ndarray], np.ndarra
         (altered(showers=lambda x: x[:, :-1]), "no known geometry has 503 voxels"),
         (altered(showers=lambda x: x[:-1]), "one row per shower"),
         (altered(showers=lambda x: x.reshape(N, 3, -1)), "of shape (n, voxels)"),
-        (altered(showers=lambda x: x[:0], incident_energies=lambda x: x[:0]), "holds no showers"),
+        (altered(showers=lambda x: x[:0], incident_energies=lambda x: x[:0]), "has no showers"),
         (altered(showers=lambda x: np.full((N, VOXELS), b"a")), "real numbers, found numbers of type |S1"),
         (altered(incident_energies=lambda x: np.repeat(x, 2, axis=1)), "one energy per shower"),
         (altered(incident_energies=lambda x: x / 1000, showers=lambda x: x / 1000), "look like GeV"),

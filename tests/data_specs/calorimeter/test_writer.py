@@ -151,7 +151,7 @@ def nan(values: np.ndarray) -> np.ndarray:
         (change(deposits=nan), "shower 2 has nan in showers"),
         (change(deposits=lambda x: -x), "finite, non-negative MeV"),
         (change(energy=nan), "shower 2 has nan in incident_energies"),
-        ((showers(0, 4)[0], {}), "with their incident energy"),
+        ((showers(0, 4)[0], {}), "showers need their incident energy"),
         ((showers(0, 4)[0], {"colour": [1, 2, 3, 4]}), 'no condition "colour"'),
         (showers(0, N + 1), "more came"),
     ],

@@ -167,7 +167,7 @@ def test_showers_meet_the_data_spec(tmp_path: Path) -> None:
         ({"energy": [5, 1]}, "0.5 <= lowest <= highest"),
         ({"energy": [1000, 10_000]}, "in GeV (not MeV, as in files), 0.5 <= lowest <= highest <= 200"),
         ({"geometry": "ds4"}, "Did you mean"),
-        ({"geometry": "ds1-photons"}, "say what ds1-photons is made of"),
+        ({"geometry": "ds1-photons"}, "give the material of ds1-photons"),
         ({"geometry": "ds1-photons", "calorimeter": "lead-argon"}, "layer_depth=MM"),
         ({"particle": "pion"}, "particle"),
         ({"enregy": [1, 2]}, 'no such key. Did you mean "energy"?'),

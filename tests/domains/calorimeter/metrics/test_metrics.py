@@ -220,7 +220,7 @@ def test_copies_of_training_showers_are_found(real: tuple[Sample, Sample]) -> No
     assert caught.significance() > 3
     assert caught.value == pytest.approx(0.06, abs=0.015)
     assert held_out.floor == caught.floor == pytest.approx(0.01, abs=0.01)
-    assert "750 showers of each were held against 2,500 of the 2,500 training showers" in caught.definition
+    assert "750 showers of each were compared with 2,500 of the 2,500 training showers" in caught.definition
     overlapping = judged(fresh, against=(x[:2600], e[:2600]))
     assert np.isnan(overlapping.value)
     assert "1% or more of the reference are training showers; give held-out ones" in overlapping.definition
@@ -293,7 +293,9 @@ def test_classifiers_are_the_prescribed_ones() -> None:
     def rows(side, index: np.ndarray) -> np.ndarray:
         return np.random.default_rng(len(side)).normal(size=(100, 2)).astype(np.float32)[index]
 
-    kind = replace(kinds["low"], rows=rows, learner=NetworkLearner(hidden=3, layers=1, epochs=2, batch_size=10, lr=0.5))
+    kind = replace(
+        kinds["low"], inputs=rows, learner=NetworkLearner(hidden=3, layers=1, epochs=2, batch_size=10, lr=0.5)
+    )
     parts = halves(100, 100, np.random.default_rng(0))
     found, _ = classify({"low": kind}, parts, EFFORTS["full"], seed=0, progress=lambda *_: None)
     said = found["auc_low"].definition
@@ -523,9 +525,9 @@ def test_a_part_of_a_sorted_file_speaks_for_all_of_it(real: tuple[Sample, Sample
     effort = EFFORTS["smoke"].model_copy(update={"showers": 600})
     result = evaluate((x[order], e[order]), (x[3000:3600], e[3000:3600]), CALOGAN, effort=effort)
     assert result.verdict.startswith("indistinguishable at n = 300")
-    assert "Of the reference sample 600 of 3,000 showers were read, from all over it." in result.notes
+    assert "Of the reference sample 600 of 3,000 showers were read, evenly spaced." in result.notes
     assert not any("Of the generated sample" in note for note in result.notes)
-    assert "from all over it" in result.estimates["separation_voxel_spectrum"].definition
+    assert "showers of it, evenly spaced" in result.estimates["separation_voxel_spectrum"].definition
 
 
 def test_bad_input_is_a_sentence(real: tuple[Sample, Sample]) -> None:

@@ -7,7 +7,14 @@ from maquette.core.data import TensorSource
 from maquette.core.statistics.histogram import Binning
 from maquette.data_specs.calorimeter.geometries import known_geometry
 from maquette.data_specs.calorimeter.geometry import CartesianLayer, Geometry, PolarLayer
-from maquette.domains.calorimeter.metrics.features import Extractor, high_level, low_level, physics_vector, read, spread
+from maquette.domains.calorimeter.metrics.features import (
+    Extractor,
+    evenly_spaced,
+    high_level,
+    low_level,
+    physics_features,
+    read,
+)
 
 SPECTRUM = Binning(np.array([-3.0]), np.array([3.0]))
 MIXED = Geometry(
@@ -117,7 +124,7 @@ def test_streaming_equals_one_block_and_cuts_at_the_threshold() -> None:
 
 def test_a_part_of_a_file_comes_from_all_over_it() -> None:
     for total, n in ((10, 10), (10, 20), (1000, 300), (100_000, 4096), (100, 99), (70, 3), (5, 1)):
-        rows = spread(total, n)
+        rows = evenly_spaced(total, n)
         assert len(rows) == min(n, total)
         assert (np.diff(rows) > 0).all()
         assert rows[0] == 0
@@ -143,4 +150,4 @@ def test_classifier_inputs() -> None:
     np.testing.assert_allclose(low[1, 1:], x[1], rtol=1e-6)  # percent of 100 MeV
     f = Extractor(MIXED, SPECTRUM)(x, e)
     assert high_level(f, (0,)).shape == (4, 1 + 2 + 4 * 1 + 2)
-    assert physics_vector(f, (0,)).shape == (4, 2 + 4 * 1 + 2 + 2 + 2)
+    assert physics_features(f, (0,)).shape == (4, 2 + 4 * 1 + 2 + 2 + 2)
