@@ -1,4 +1,4 @@
-"""The bench on which laws of families are tried: small spaces, arbitrary values, models moved off their start."""
+"""The bench on which laws are tried: arbitrary values, keyed noise, models moved away from their initial weights."""
 
 from __future__ import annotations
 
@@ -10,25 +10,19 @@ import torch
 from torch import Tensor, nn
 
 from ..data import Batch
-from ..errors import ConfigError
 from ..families import FamilyConfig
 from ..layout import parts
 from ..noise import KeyedNoise
 from ..objective import Objective, Player, Trainable
 from ..spaces import (
     Binary,
-    Field,
     Interval,
     Levels,
     Product,
-    Real,
-    Sequence,
     Simple,
     Space,
-    Support,
     Torus,
     Tree,
-    Vector,
     size,
     support_of,
 )
@@ -40,70 +34,13 @@ SIGMAS = 4.0
 """Standard errors within which a law of averages has to hold."""
 
 
-SUPPORTS: dict[str, Support] = {
-    "real": Real(),
-    "binary": Binary(),
-    "levels": Levels(count=3),
-    "interval": Interval(),
-    "torus": Torus(),
-}
-"""A support of each name that a family may declare."""
-
-
-def cases(config: FamilyConfig) -> list[tuple[Space, Space | None]]:
-    """Small spaces and conditions for every sort of space and support that the family says it models.
-
-    Raises:
-        AssertionError: it can be built for none of them.
-    """
-    labelled = Product(
-        parts={
-            "energy": Vector(dim=1),
-            "kind": Vector(dim=1, support=Levels(count=3)),
-            "angle": Vector(dim=1, support=Torus()),
-        }
-    )
-    found: list[tuple[Space, Space | None]] = []
-    for name in config.supports:
-        s = SUPPORTS[name]
-        spaces: dict[str, list[tuple[Space, Space | None]]] = {
-            "vector": [
-                (Vector(dim=2, support=s), None),
-                (Vector(dim=5, support=s), Vector(dim=2)),
-                (Vector(dim=1, support=s), None),
-                # a plane or a torus for every condition, and all states of ten binary numbers
-                *([(Vector(dim=2, support=s), Vector(dim=1))] if isinstance(s, Real | Torus) else []),
-                *([(Vector(dim=10, support=s), Vector(dim=1))] if isinstance(s, Binary) else []),
-            ],
-            "field": [
-                (Field(channels=1, grid=(3, 2), support=s), labelled),
-                (Field(channels=2, grid=(4, 4), support=s), None),
-            ],
-            "sequence": [
-                (_sequence(2, s), None),
-                (_sequence(5, s), labelled),
-            ],
-            "product": [
-                (Product(parts={"a": Vector(dim=1, support=s), "b": Vector(dim=1, support=s)}), None),
-                (
-                    Product(parts={"a": Vector(dim=2, support=s), "b": Field(channels=1, grid=(2, 2), support=s)}),
-                    labelled,
-                ),
-            ],
-        }
-        found += [case for kind in config.spaces for case in spaces.get(kind, []) if _builds(config, *case)]
-    assert found, f"{type(config).__name__}: none of its spaces {config.spaces} could be tried"
-    return found
-
-
-def _sequence(length: int, support: Support) -> Sequence:
-    if isinstance(support, Levels):
-        return Sequence(length=length, vocabulary=support.count)
-    return Sequence(length=length, channels=1, support=support)
-
-
 def all_states(space: Space) -> Tensor | None:
-    """All rows that a sample of discrete numbers can be, (states, D), if they are few."""
+    """All states of a discrete space, (states, D), if there are at most 1024 of them; else None.
+
+    >>> from maquette.core.spaces import Vector
+    >>> all_states(Vector(dim=2, support=Binary())).tolist()
+    [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]
+    """
     levels = []
     for _, part in parts(space):
         match support_of(part):
@@ -117,17 +54,13 @@ def all_states(space: Space) -> Tensor | None:
     return torch.cartesian_prod(*levels).reshape(-1, len(levels)) if math.prod(map(len, levels)) <= 2**10 else None
 
 
-def _builds(config: FamilyConfig, space: Space, condition: Space | None) -> bool:
-    """Whether the family takes this space; one number is too few for some."""
-    try:
-        config.build(space, condition)
-    except ConfigError:
-        return False
-    return True
-
-
 def draw(space: Space, n: int, seed: int) -> Tree:
-    """Arbitrary values of a space, (n, ...), float64 where they are real."""
+    """Arbitrary values of a space, (n, ...); float64 where they are not integers.
+
+    >>> from maquette.core.spaces import Vector
+    >>> draw(Vector(dim=3, support=Levels(count=5)), 2, seed=0).shape
+    torch.Size([2, 3])
+    """
     generator = torch.Generator().manual_seed(seed)
     if isinstance(space, Product):
         return {name: _draw(part, n, generator) for name, part in space.parts.items()}
@@ -151,7 +84,10 @@ def _draw(part: Simple, n: int, generator: torch.Generator) -> Tensor:
 
 
 def shaken(config: FamilyConfig, space: Space, condition: Space | None, *, seed: int = 0, scale: float = 0.1) -> Any:
-    """The family's model in float64 and evaluation mode, every parameter moved by `scale` away from its start."""
+    """A family's model in float64 and evaluation mode, with normal noise of deviation `scale` on every parameter.
+
+    Many networks start as the zero function, which breaks no law.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = config.build(space, condition).double().eval()
@@ -161,35 +97,54 @@ def shaken(config: FamilyConfig, space: Space, condition: Space | None, *, seed:
     return model
 
 
+def shared(config: FamilyConfig, space: Space, condition: Space | None, *, scale: float = 0.1) -> Any:
+    """The same model, built once for all laws of a case. They must leave it as it is: weights, gradients and mode."""
+    key = type(config), config.model_dump_json(), repr(space), repr(condition), scale
+    if key not in _SHARED:
+        if len(_SHARED) == _KEPT:
+            del _SHARED[next(iter(_SHARED))]
+        _SHARED[key] = shaken(config, space, condition, scale=scale)
+    return _SHARED[key]
+
+
+_SHARED: dict[tuple[Any, ...], Any] = {}
+_KEPT = 4  # laws are tried case by case, so the oldest is no longer needed
+
+
 def keyed(n: int, *, seed: int = 0, dtype: torch.dtype = torch.float64) -> KeyedNoise:
     """Noise of n samples numbered from zero."""
     return KeyedNoise(seed, torch.arange(n), "laws", dtype=dtype)
 
 
 def condition_of(condition: Space | None, n: int) -> Tree | None:
+    """Arbitrary values of a condition, if there is one."""
     return None if condition is None else draw(condition, n, seed=2)
 
 
 def batch_of(space: Space, condition: Space | None, n: int) -> Batch:
+    """Arbitrary samples and conditions, numbered from zero."""
     return Batch(draw(space, n, seed=1), condition_of(condition, n), torch.arange(n))
 
 
 def head(batch: Batch, n: int) -> Batch:
+    """The first n samples of a batch."""
     head = batch.map(lambda tensor: tensor[:n])
     return Batch(head.x, head.condition, batch.index[:n])
 
 
 def assert_near(found: Tensor, expected: Tensor, tolerance: float, what: str) -> None:
+    """Raise AssertionError if an error, relative to max(1, |expected|), is larger than the tolerance."""
     error = ((found - expected).abs() / expected.abs().clamp(min=1)).max().item()
-    assert error <= tolerance, f"{what}: off by {error:.2e}, where {tolerance:.0e} was declared"
+    assert error <= tolerance, f"{what}: off by {error:.2e}, which is more than the declared {tolerance:.0e}"
 
 
 def tolerance_of(config: FamilyConfig, law: str) -> float:
-    """Of a law by name, if the family declares one, else that of all its laws."""
+    """The tolerance that a family declares for a law, else its general one."""
     return config.tolerances.get(law, TOLERANCES[config.tolerance])
 
 
 def objectives(model: Trainable) -> list[tuple[str, Objective, tuple[nn.Module, ...]]]:
+    """The objectives of all players as ("stage.player", objective, networks that the player trains)."""
     return [
         (f"{stage.name}.{player.name}", player.objective, player.networks)
         for stage in model.stages()

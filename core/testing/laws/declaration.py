@@ -11,24 +11,17 @@ from ... import artifact
 from ...capabilities import capabilities
 from ...config import parse
 from ...families import FamilyConfig
-from ...spaces import (
-    Space,
-    flatten,
-)
-from ..bench import (
-    condition_of,
-    keyed,
-    shaken,
-)
+from ...spaces import Space, flatten
+from ..bench import condition_of, keyed, shaken
 
 
 def check_declaration(config: FamilyConfig, space: Space, condition: Space | None) -> None:
     """`build` returns what `config.model` promises, and the config survives its own JSON."""
     model = config.build(space, condition)
-    assert isinstance(model, config.model)
+    assert isinstance(model, config.model), f"build returns a {type(model).__name__}, not a {config.model.__name__}"
     missing = set(capabilities(config.model)) - set(capabilities(model))
     assert not missing, f"the class promises {sorted(missing)}, the model lacks them"
-    assert parse(type(config), config.model_dump(mode="json")) == config
+    assert parse(type(config), config.model_dump(mode="json")) == config, "the config differs when read from its JSON"
 
 
 def check_saving(config: FamilyConfig, space: Space, condition: Space | None) -> None:
@@ -37,10 +30,10 @@ def check_saving(config: FamilyConfig, space: Space, condition: Space | None) ->
     with tempfile.TemporaryDirectory() as folder:
         artifact.save(Path(folder) / "model", {"family": config.model_dump(mode="json")}, model.state_dict())
         content, tensors = artifact.load(Path(folder) / "model")
-    assert parse(type(config), content["family"]) == config
+    assert parse(type(config), content["family"]) == config, "the config read back differs"
     artifact.restore(other, tensors, what="the artefact")
     for name, tensor in model.state_dict().items():
-        assert torch.equal(tensor, other.state_dict()[name]), f"{name} changed on its way through the disk"
+        assert torch.equal(tensor, other.state_dict()[name]), f"{name} read back differs"
     if "sample" in capabilities(model):
         c = condition_of(condition, 4)
         before, after = (flatten(space, each.sample(4, c, noise=keyed(4))) for each in (model, other))

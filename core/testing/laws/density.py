@@ -1,4 +1,4 @@
-"""Laws of densities and their bounds: normalised, matched by samples, bounded from the declared side."""
+"""Laws of densities and their bounds: densities are normalised and match the samples, bounds are on the right side."""
 
 from __future__ import annotations
 
@@ -11,16 +11,7 @@ from ...data import map_tree
 from ...families import FamilyConfig
 from ...layout import parts
 from ...samplers.likelihood import normal_log_density
-from ...spaces import (
-    Interval,
-    Space,
-    Torus,
-    Tree,
-    flatten,
-    size,
-    support_of,
-    unflatten,
-)
+from ...spaces import Interval, Space, Torus, Tree, flatten, size, support_of, unflatten
 from ..bench import (
     SIGMAS,
     TOLERANCES,
@@ -31,20 +22,20 @@ from ..bench import (
     draw,
     head,
     keyed,
-    shaken,
+    shared,
 )
 
 
 def check_log_prob(config: FamilyConfig, space: Space, condition: Space | None) -> None:
-    """Log-densities are finite, one per row, and a row's does not depend on its batch."""
-    model, batch = shaken(config, space, condition), batch_of(space, condition, 8)
+    """Log-densities are finite, one per sample, and do not depend on the rest of the batch."""
+    model, batch = shared(config, space, condition), batch_of(space, condition, 8)
     with torch.no_grad():
         eight = model.log_prob(batch.x, batch.condition)
         one = head(batch, 1)
         single = model.log_prob(one.x, one.condition)
-    assert eight.shape == (8,)
-    assert single.shape == (1,)
-    assert eight.isfinite().all()
+    assert eight.shape == (8,), f"log_prob of 8 samples has shape {tuple(eight.shape)}"
+    assert single.shape == (1,), f"log_prob of 1 sample has shape {tuple(single.shape)}"
+    assert eight.isfinite().all(), "log_prob is not finite"
     assert_near(single, eight[:1], TOLERANCES[config.tolerance], "log_prob depends on the batch")
 
 
@@ -53,8 +44,8 @@ def repeated(condition: Tree | None, n: int) -> Tree | None:
     return None if condition is None else map_tree(lambda t: t[:1].expand(n, *t.shape[1:]), condition)
 
 
-def box(space: Space) -> tuple[float, float] | None:
-    """The bounds of a space whose numbers have some."""
+def bounds(space: Space) -> tuple[float, float] | None:
+    """The lowest and highest value of an interval or an angle; None for other supports."""
     (_, part), *_ = parts(space)
     match support_of(part):
         case Interval(low=low, high=high):
@@ -66,90 +57,96 @@ def box(space: Space) -> tuple[float, float] | None:
 
 
 def _grid(space: Space) -> tuple[Tensor, float]:
-    """Rows (n, 2) all over a space of two real numbers, and the area that each stands for."""
-    low, high = box(space) or (-8.0, 8.0)
+    """The middles (n, 2) of the cells of a grid over a plane, and the area of a cell."""
+    low, high = bounds(space) or (-8.0, 8.0)
     side = 100
     axis = low + (high - low) * (torch.arange(side, dtype=torch.float64) + 0.5) / side
     return torch.cartesian_prod(axis, axis), ((high - low) / side) ** 2
 
 
 def check_normalised(config: FamilyConfig, space: Space, condition: Space | None) -> None:
-    """The density of two numbers integrates to one within 2e-3; the masses of all states sum to one."""
-    model, states = shaken(config, space, condition), all_states(space)
+    """The density on a plane integrates to one within 2e-3; the probabilities of all states sum to one."""
+    model, states = shared(config, space, condition), all_states(space)
     points, area = _grid(space) if states is None else (states, 1.0)
     tolerance = 2e-3 if states is None else TOLERANCES[config.tolerance]
     with torch.no_grad():
         total = sum(
-            model.log_prob(unflatten(space, rows), repeated(condition_of(condition, 1), len(rows))).exp().sum().item()
-            for rows in points.split(1 << 14)
+            model.log_prob(unflatten(space, x), repeated(condition_of(condition, 1), len(x))).exp().sum().item()
+            for x in points.split(1 << 14)
         )
     assert abs(area * total - 1) <= tolerance, f"the density integrates to {area * total:.12g}"
 
 
-def _lighter(space: Space, rows: Tensor) -> Tensor:
-    """Log-densities (B,) of rows under a law with lighter tails than theirs: the ratio's variance is finite."""
+def _lighter_tails(space: Space, x: Tensor) -> Tensor:
+    """Log-densities (B,) of samples (B, D) under a distribution with lighter tails than theirs.
+
+    The ratio of such a density to that of the samples has a finite variance.
+    """
     (_, part), *_ = parts(space)
-    volume: Tensor | float = 0.0
+    log_volume: Tensor | float = 0.0
     match support_of(part):
         case Torus(period=period):
-            return rows.new_full((len(rows),), -size(space) * math.log(period))
+            return x.new_full((len(x),), -size(space) * math.log(period))
         case Interval(low=low, high=high):
-            t = ((rows - low) / (high - low)).clamp(1e-9, 1 - 1e-9)
-            rows, volume = t.logit(), (t * (1 - t) * (high - low)).log().sum(1)
-    center, scale = rows.mean(0), 0.7 * rows.std(0)
-    return normal_log_density((rows - center) / scale) - scale.log().sum() - volume
+            t = ((x - low) / (high - low)).clamp(1e-9, 1 - 1e-9)
+            x, log_volume = t.logit(), (t * (1 - t) * (high - low)).log().sum(1)
+    center, scale = x.mean(0), 0.7 * x.std(0)
+    return normal_log_density((x - center) / scale) - scale.log().sum() - log_volume
 
 
 def check_sample_density(config: FamilyConfig, space: Space, condition: Space | None) -> None:
     """Samples follow the density: the mean of q / p over samples of p is one for any density q (within 4 sigma)."""
-    model, n, states = shaken(config, space, condition), 2000, all_states(space)
+    model, n, states = shared(config, space, condition), 2000, all_states(space)
     c = repeated(condition_of(condition, 1), n)
     with torch.no_grad():
         x = model.sample(n, c, noise=keyed(n))
-        rows = flatten(space, x)
         if states is None:
-            log_q = _lighter(space, rows)
+            log_q = _lighter_tails(space, flatten(space, x))
         else:
             log_q = torch.full((n,), -math.log(len(states)), dtype=torch.float64)
         ratio = (log_q - model.log_prob(x, c)).exp()
     error = (ratio.std() / math.sqrt(n)).item()
     away = abs(ratio.mean().item() - 1)
     assert away <= SIGMAS * error + TOLERANCES[config.tolerance], (
-        f"mean of q / p is off one by {away:.3f} +- {error:.3f}"
+        f"the mean of q / p differs from one by {away:.3f} +- {error:.3f}"
     )
 
 
 def check_estimate(config: FamilyConfig, space: Space, condition: Space | None) -> None:
     """Estimates have the log-density as their mean, and their gradients have its gradient (within 4 sigma)."""
-    model, n, tolerance = shaken(config, space, condition), 250, TOLERANCES[config.tolerance]
+    model, n, tolerance = shared(config, space, condition), 250, TOLERANCES[config.tolerance]
     x, c = repeated(draw(space, 1, seed=1), n), repeated(condition_of(condition, 1), n)
     assert x is not None
     weights = list(model.parameters())
 
-    def with_slopes(log_prob: Tensor) -> Tensor:
-        """The mean, and its slopes along some directions in the space of all parameters."""
+    def with_gradients(log_prob: Tensor) -> Tensor:
+        """The mean, and its derivatives along some directions in the space of all parameters."""
         gradients = torch.autograd.grad(log_prob.mean(), weights, materialize_grads=True)
         return torch.cat((log_prob.detach().mean()[None], directions @ torch.cat([g.flatten() for g in gradients])))
 
     generator = torch.Generator().manual_seed(3)
     directions = torch.randn(8, sum(map(torch.numel, weights)), generator=generator, dtype=torch.float64)
-    expected = with_slopes(model.log_prob(x, c))
-    found = torch.stack([with_slopes(model.log_prob_estimate(x, c, noise=keyed(n, seed=seed))) for seed in range(40)])
+    expected = with_gradients(model.log_prob(x, c))
+    found = torch.stack(
+        [with_gradients(model.log_prob_estimate(x, c, noise=keyed(n, seed=seed))) for seed in range(40)]
+    )
     away, error = (found.mean(0) - expected).abs(), found.std(0) / math.sqrt(len(found))
     assert (away <= SIGMAS * error + tolerance).all(), (
-        f"the mean is off by {away[0]:.4f} +- {error[0]:.4f}, slopes by up to {(away / error)[1:].max():.1f} errors"
+        f"the mean is off by {away[0]:.4f} +- {error[0]:.4f}, "
+        f"directional derivatives by up to {(away / error)[1:].max():.1f} standard errors"
     )
 
 
 def check_bound(config: FamilyConfig, space: Space, condition: Space | None) -> None:
-    """One-draw lower bounds are honest: the mean of exp(bound), summed over all states, is one (within 4 sigma).
+    """Bounds of one draw are lower bounds: the mean of exp(bound), summed over all states, is one (within 4 sigma).
 
-    A lower bound of the form log p(x, z) / q(z | x) estimates p(x) without bias, whatever q is, unless q leaves out
-    some z that p has: a family with such a q declares it, and its sum may only be less.
+    With a bound of the form log p(x, z) / q(z | x), its exponential estimates p(x) without bias, whatever q is, unless
+    q is zero for some z where p is not. A family with such a q declares `unbiased = False`, and its sum may be less.
     """
-    # shaken less: weights of posteriors much narrower than their prior are too heavy-tailed for their error to be seen
-    model, states, draws = shaken(config, space, condition, scale=0.05), all_states(space), 2000
-    assert model.direction == "lower"
+    # shaken less: importance weights of a posterior much narrower than its prior are so heavy-tailed that the standard
+    # error of their mean is underestimated
+    model, states, draws = shared(config, space, condition, scale=0.05), all_states(space), 2000
+    assert model.direction == "lower", f"the bound calls itself {model.direction}, expected lower"
     assert states is not None
     c = repeated(condition_of(condition, 1), draws)
     total = variance = 0.0
@@ -165,11 +162,11 @@ def check_bound(config: FamilyConfig, space: Space, condition: Space | None) -> 
 
 
 def check_elbo(config: FamilyConfig, space: Space, condition: Space | None) -> None:
-    """The terms of a bound are those of the bound: no divergence is negative, and both have one mean (within 4 sigma).
+    """The terms of the evidence lower bound sum to the bound on the mean (within 4 sigma); no divergence is negative.
 
-    A divergence in closed form and the log-ratio of a draw meet here.
+    This compares divergences in closed form with log-ratios at a draw.
     """
-    model, n = shaken(config, space, condition), 4000
+    model, n = shared(config, space, condition), 4000
     x, c = repeated(draw(space, 1, seed=1), n), repeated(condition_of(condition, 1), n)
     assert x is not None
     with torch.no_grad():
@@ -177,7 +174,7 @@ def check_elbo(config: FamilyConfig, space: Space, condition: Space | None) -> N
         away = elbo.bound - model.log_bound(x, c, noise=keyed(n, seed=1))
     assert elbo.reconstruction.shape == (n,)
     for name, terms in elbo.kl.items():
-        assert terms.shape[0] == n, f"{name} has shape {tuple(terms.shape)}, expected {n} rows"
+        assert terms.shape[0] == n, f"{name} has shape {tuple(terms.shape)}, expected {n} samples"
         assert (terms >= -TOLERANCES[config.tolerance]).all(), f"{name} is negative"
     error = (away.std() / math.sqrt(n)).item()
     assert away.mean().abs() <= SIGMAS * error + TOLERANCES[config.tolerance], (

@@ -11,74 +11,61 @@ from ...data import map_tree
 from ...families import FamilyConfig
 from ...layout import parts
 from ...samplers.likelihood import normal_log_density
-from ...spaces import (
-    Space,
-    Torus,
-    Tree,
-    flatten,
-    support_of,
-    unflatten,
-)
-from ..bench import (
-    TOLERANCES,
-    assert_near,
-    batch_of,
-    shaken,
-    tolerance_of,
-)
-from .density import box
+from ...spaces import Space, Torus, Tree, flatten, support_of, unflatten
+from ..bench import TOLERANCES, assert_near, batch_of, shared, tolerance_of
+from .density import bounds
 
 
 def check_inverse(config: FamilyConfig, space: Space, condition: Space | None) -> None:
-    """`encode` and `decode` undo each other, also far out in the tails; on a circle, up to whole turns."""
-    model, tolerance = shaken(config, space, condition), tolerance_of(config, "inverse")
+    """`encode` and `decode` are inverses, also far out in the tails; angles may differ by whole periods."""
+    model, tolerance = shared(config, space, condition), tolerance_of(config, "inverse")
     batch = batch_of(space, condition, 64)
     with torch.no_grad():
-        rows = flatten(space, batch.x)
-        rows = rows if box(space) else 3 * rows
-        x = unflatten(space, rows)
+        flat = flatten(space, batch.x)
+        flat = flat if bounds(space) else 3 * flat
+        x = unflatten(space, flat)
         again = flatten(space, model.decode(model.encode(x, batch.condition), batch.condition))
-        assert_near(_unturned(space, again, rows), rows, tolerance, "x")
+        assert_near(_nearest_turn(space, again, flat), flat, tolerance, "x")
         z = model.encode(batch.x, batch.condition)
         assert_near(model.encode(model.decode(z, batch.condition), batch.condition), z, tolerance, "z")
 
 
-def _unturned(space: Space, rows: Tensor, like: Tensor) -> Tensor:
-    """Rows (B, D) moved next to others by whole turns, if they are angles."""
+def _nearest_turn(space: Space, flat: Tensor, other: Tensor) -> Tensor:
+    """Samples (B, D); angles shifted by whole periods to be next to those of the other samples."""
     (_, part), *_ = parts(space)
     match support_of(part):
         case Torus(period=period):
-            return rows - period * ((rows - like) / period).round()
+            return flat - period * ((flat - other) / period).round()
         case _:
-            return rows
+            return flat
 
 
 def check_log_det(config: FamilyConfig, space: Space, condition: Space | None) -> None:
-    """log_prob is the density of the code plus the log-determinant of the Jacobian of `encode`.
+    """log_prob is the log-density of the code plus the log-determinant of the Jacobian of `encode`.
 
-    The Jacobian is what autograd finds; and, lest a backward pass of its own tell of another map, what central
-    differences find. A code is standard normal, unless the model has a `base` of its own.
+    The Jacobian is taken twice: by autograd, and by central differences, which also notice a custom backward pass that
+    does not belong to the forward pass. A code is standard normal, unless the model has a `base` of its own.
     """
-    model, batch = shaken(config, space, condition), batch_of(space, condition, 16)
-    rows = flatten(space, batch.x).requires_grad_()
-    x = unflatten(space, rows)
+    model, batch = shared(config, space, condition), batch_of(space, condition, 16)
+    flat = flatten(space, batch.x).requires_grad_()
+    x = unflatten(space, flat)
     z = model.encode(x, batch.condition)
     base = model.base.log_prob(z) if hasattr(model, "base") else normal_log_density(z)
     found, tolerance = model.log_prob(x, batch.condition), tolerance_of(config, "log-det")
-    jacobian = torch.stack([torch.autograd.grad(column.sum(), rows, retain_graph=True)[0] for column in z.T], dim=1)
+    jacobian = torch.stack([torch.autograd.grad(column.sum(), flat, retain_graph=True)[0] for column in z.T], dim=1)
     assert_near(found, base + torch.linalg.slogdet(jacobian).logabsdet, tolerance, "log-determinant")
     step = max(torch.finfo(z.dtype).eps, 1e-5 * TOLERANCES[config.tolerance]) ** (1 / 3)  # truncation is as rounding
-    differences = _differences(lambda rows, c: model.encode(unflatten(space, rows), c), rows, batch.condition, step)
+    differences = _differences(lambda flat, c: model.encode(unflatten(space, flat), c), flat, batch.condition, step)
     expected = base + torch.linalg.slogdet(differences).logabsdet
     assert_near(found, expected, max(tolerance, 1e-6), "log-determinant by differences")
 
 
 @torch.no_grad()
-def _differences(f: Callable[[Tensor, Tree | None], Tensor], rows: Tensor, condition: Tree | None, h: float) -> Tensor:
-    """The Jacobians (B, L, D) of codes (B, L) by central differences of rows (B, D), all of them in one batch."""
-    n, d = rows.shape
-    steps = h * torch.cat((torch.eye(d, dtype=rows.dtype), -torch.eye(d, dtype=rows.dtype)))
-    moved = (rows + steps.unsqueeze(1)).flatten(0, 1)
+def _differences(f: Callable[[Tensor, Tree | None], Tensor], x: Tensor, condition: Tree | None, h: float) -> Tensor:
+    """The Jacobians (B, L, D) of codes (B, L) by central differences in x (B, D), all of them in one batch."""
+    n, d = x.shape
+    steps = h * torch.cat((torch.eye(d, dtype=x.dtype), -torch.eye(d, dtype=x.dtype)))
+    shifted = (x + steps.unsqueeze(1)).flatten(0, 1)
     c = None if condition is None else map_tree(lambda t: t.repeat(2 * d, *(1 for _ in t.shape[1:])), condition)
-    up, down = f(moved, c).unflatten(0, (2, d, n))
+    up, down = f(shifted, c).unflatten(0, (2, d, n))
     return ((up - down) / (2 * h)).permute(1, 2, 0)

@@ -1,4 +1,4 @@
-"""Laws of samplers: samples are values of the space, keyed by their own noise, and follow the condition."""
+"""Laws of samplers: samples are values of the space, depend on their own noise only, and follow the condition."""
 
 from __future__ import annotations
 
@@ -6,43 +6,34 @@ import torch
 
 from ...data import map_tree
 from ...families import FamilyConfig
-from ...spaces import (
-    Space,
-    batch_size,
-    check,
-    flatten,
-)
-from ..bench import (
-    TOLERANCES,
-    assert_near,
-    condition_of,
-    draw,
-    keyed,
-    shaken,
-)
+from ...spaces import Space, batch_size, check, flatten
+from ..bench import TOLERANCES, assert_near, condition_of, draw, keyed, shaken, shared
 
 
 def check_sample(config: FamilyConfig, space: Space, condition: Space | None) -> None:
     """Samples are finite values of the space, for any n, in the precision of the model."""
-    model = shaken(config, space, condition)
+    model = shared(config, space, condition)
     for n in (1, 5):
         c = condition_of(condition, n)
         with torch.no_grad():
             x = model.sample(n, c, noise=keyed(n))
-            assert batch_size(x) == n
+            assert batch_size(x) == n, f"{batch_size(x)} samples, where {n} were asked for"
             check(space, x, what="sample")
-            assert flatten(space, x).isfinite().all()
+            assert flatten(space, x).isfinite().all(), "samples are not finite"
     single = shaken(config, space, condition).float()
     c = None if c is None else map_tree(lambda t: t.float() if t.is_floating_point() else t, c)
-    x, expected = single.sample(5, c, noise=keyed(5, dtype=torch.float32)), draw(space, 1, seed=0)
-    for name, part in x.items() if isinstance(x, dict) else [("", x)]:
-        like = expected[name] if isinstance(expected, dict) else expected
-        assert part.dtype == (torch.float32 if like.is_floating_point() else torch.int64)
+    with torch.no_grad():
+        x = single.sample(5, c, noise=keyed(5, dtype=torch.float32))
+    values = draw(space, 1, seed=0)
+    for name, part in x.items() if isinstance(x, dict) else [("samples", x)]:
+        value = values[name] if isinstance(values, dict) else values
+        expected = torch.float32 if value.is_floating_point() else torch.int64
+        assert part.dtype == expected, f"{name} of a model in float32: {part.dtype}, expected {expected}"
 
 
-def check_sample_rows(config: FamilyConfig, space: Space, condition: Space | None) -> None:
-    """A sample is a function of its own index and condition: alone or in company, and again."""
-    model, c = shaken(config, space, condition), condition_of(condition, 8)
+def check_sample_index(config: FamilyConfig, space: Space, condition: Space | None) -> None:
+    """A sample is a function of its own index and condition: the same in any batch, and at every call."""
+    model, c = shared(config, space, condition), condition_of(condition, 8)
     with torch.no_grad():
         eight = flatten(space, model.sample(8, c, noise=keyed(8)))
         again = flatten(space, model.sample(8, c, noise=keyed(8)))
@@ -51,14 +42,14 @@ def check_sample_rows(config: FamilyConfig, space: Space, condition: Space | Non
         other = flatten(space, model.sample(8, c, noise=keyed(8, seed=1)))
     assert torch.equal(eight, again), "two calls with the same noise differ"
     assert not torch.equal(eight, other), "samples do not depend on the noise"
-    assert_near(four, eight[:4], TOLERANCES[config.tolerance], "rows depend on their batch")
+    assert_near(four, eight[:4], TOLERANCES[config.tolerance], "samples depend on their batch")
 
 
 def check_sample_condition(config: FamilyConfig, space: Space, condition: Space | None) -> None:
-    """Samples follow the condition, where there is one."""
-    if condition is None:
-        return
-    model, n = shaken(config, space, condition, scale=1.0), 32  # few discrete numbers change for a slight difference
+    """Samples follow the condition."""
+    assert condition is not None
+    # shaken more: a slight difference of conditions changes few discrete samples
+    model, n = shared(config, space, condition, scale=1.0), 32
     with torch.no_grad():
         one, two = (flatten(space, model.sample(n, draw(condition, n, seed=seed), noise=keyed(n))) for seed in (2, 3))
     assert not torch.allclose(one, two), "samples do not depend on the condition"

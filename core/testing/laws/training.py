@@ -6,33 +6,23 @@ import torch
 from torch import Tensor, nn
 
 from ...families import FamilyConfig
-from ...spaces import (
-    Space,
-)
-from ..bench import (
-    TOLERANCES,
-    assert_near,
-    batch_of,
-    head,
-    keyed,
-    objectives,
-    shaken,
-)
+from ...spaces import Space
+from ..bench import TOLERANCES, assert_near, batch_of, head, keyed, objectives, shaken, shared
 
 
 def check_gradients(config: FamilyConfig, space: Space, condition: Space | None) -> None:
     """Every parameter of a player's networks gets a gradient, and every parameter belongs to some player."""
     model, batch = shaken(config, space, condition).train(), batch_of(space, condition, 16)
-    owned = set()
+    trained = set()
     for name, objective, networks in objectives(model):
         model.zero_grad(set_to_none=True)
         objective(batch, keyed(16)).losses.sum().backward()
         for network in networks:
             for parameter_name, parameter in network.named_parameters():
-                owned.add(parameter)
+                trained.add(parameter)
                 moved = not parameter.numel() or (parameter.grad is not None and bool(parameter.grad.abs().sum() > 0))
                 assert moved, f"{name}: no gradient reaches {parameter_name}"
-    idle = [name for name, parameter in model.named_parameters() if parameter not in owned]
+    idle = [name for name, parameter in model.named_parameters() if parameter not in trained]
     assert not idle, f"no player trains {idle}"
 
 
@@ -55,12 +45,12 @@ def _state(model: nn.Module, objective: nn.Module) -> dict[str, Tensor]:
 
 
 def check_losses(config: FamilyConfig, space: Space, condition: Space | None) -> None:
-    """Losses, weights and metrics are one per row, finite, and independent of the batch unless declared coupled."""
-    model, batch = shaken(config, space, condition), batch_of(space, condition, 8)
+    """Losses, weights and metrics are one per sample, finite, and independent of the batch unless declared coupled."""
+    model, batch = shared(config, space, condition), batch_of(space, condition, 8)
     for name, objective, _ in objectives(model):
         eight = objective(batch, keyed(8))
         for what, value in {"losses": eight.losses, "weights": eight.weights, **eight.metrics}.items():
-            assert value is not None
+            assert value is not None, f"{name}: {what} is None"
             assert value.shape == (8,), f"{name}: {what} has shape {tuple(value.shape)}, expected (8,)"
             assert value.isfinite().all(), f"{name}: {what} is not finite"
         if not objective.coupled:

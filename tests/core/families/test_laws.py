@@ -1,19 +1,21 @@
-"""Every registered family keeps the laws that its capabilities make it owe."""
+"""Every registered family keeps the laws that its capabilities make it owe; `pytest --full` tries all combinations."""
 
 import pytest
 from maquette.core.families import families
-from maquette.core.testing.bench import cases
-from maquette.core.testing.laws import LAWS, applicable
+from maquette.core.testing.cover import describe
+from maquette.core.testing.laws import LAWS, owed
 
 
-def owed():
-    for name, family in families.items():
-        config = family.example()
-        for number, case in enumerate(cases(config)):
-            for law in applicable(config, *case):
-                yield pytest.param(config, *case, law, id=f"{name}-{number}-{law}")
+def pytest_generate_tests(metafunc):
+    full = metafunc.config.getoption("full")
+    found = [
+        pytest.param(config, *case, law, id=f"{name}-{describe(case)}-{law}")
+        for name, family in families.items()
+        for config in [family.example()]
+        for law, *case in owed(config, full=full)
+    ]
+    metafunc.parametrize(("config", "space", "condition", "law"), found)
 
 
-@pytest.mark.parametrize(("config", "space", "condition", "law"), list(owed()))
 def test_law(config, space, condition, law):
     LAWS[law].check(config, space, condition)

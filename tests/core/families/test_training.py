@@ -11,14 +11,15 @@ from maquette.core.families import families
 from maquette.core.families.gan.gan import GANConfig
 from maquette.core.families.gan.losses import Hinge, LeastSquares, Wasserstein, WassersteinGP
 from maquette.core.nets.residual import ResidualConfig
-from maquette.core.spaces import Vector, size
-from maquette.core.testing.bench import cases, draw
+from maquette.core.spaces import Vector
+from maquette.core.testing.bench import draw
 from maquette.core.testing.cases import STEPS, steps_of, training_case
+from maquette.core.testing.cover import largest, smallest
 from maquette.core.testing.training import assert_processes_do_not_matter, assert_world_size_does_not_matter
 
 
 def losses(config, folder, micro_batch):
-    space, condition = cases(config)[-1]
+    space, condition = largest(config)
     source = TensorSource(draw(space, 40, seed=1), None if condition is None else draw(condition, 40, seed=2))
     torch.manual_seed(0)
     model = config.build(space, condition)
@@ -51,8 +52,7 @@ def test_micro_batches_change_nothing(name, tmp_path):
 @pytest.mark.parametrize("name", [name for name, _ in families.items()])
 def test_processes_change_nothing(name, tmp_path, crew):
     config = families.get(name).example()
-    # the smallest samples with a condition: what is summed and cut here are gradients, weights and state
-    space, condition = min(cases(config), key=lambda case: (case[1] is None, size(case[0])))
+    space, condition = smallest(config)  # what is summed and cut here are gradients, weights and state
     stages = config.build(space, condition).stages()
     if any(player.objective.coupled for stage in stages for player in stage.players):
         pytest.skip("its losses couple the samples of a batch, which several processes would cut apart")

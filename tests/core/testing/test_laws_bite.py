@@ -11,6 +11,7 @@ from maquette.core.likelihoods.bernoulli import Bernoulli
 from maquette.core.objective import Losses, Objective, Player, Stage
 from maquette.core.samplers.likelihood import normal_log_density
 from maquette.core.spaces import Binary, Vector
+from maquette.core.testing.bench import shared
 from maquette.core.testing.laws import LAWS, applicable
 from torch import nn
 
@@ -248,6 +249,23 @@ def test_honest_models_keep_all_laws():
         LAWS[name].check(config, *where(config))
 
 
+@pytest.mark.parametrize(
+    "config", [AffineConfig(), CoinsConfig(), RoundingConfig()], ids=lambda config: type(config).__name__
+)
+def test_laws_leave_the_model_that_they_share_as_it_is(config):
+    for name in applicable(config, *where(config)):
+        model = shared(config, *where(config))
+        before = {key: value.clone() for key, value in model.state_dict().items()}
+        likelihood = getattr(model, "likelihood", None)
+        LAWS[name].check(config, *where(config))
+        assert shared(config, *where(config)) is model
+        assert not model.training
+        assert getattr(model, "likelihood", None) is likelihood
+        for key, value in model.state_dict(keep_vars=True).items():
+            assert torch.equal(value, before[key]), f"{name} changed {key}"
+            assert value.grad is None, f"{name} left a gradient of {key}"
+
+
 def where(config):
     return (COINS if isinstance(config, CoinsConfig) else SPACE), CONDITION
 
@@ -259,8 +277,8 @@ def where(config):
         ("saving", Forgetful()),
         ("sample", AffineConfig(fault="not-finite")),
         ("sample", AffineConfig(fault="precision")),
-        ("sample-rows", AffineConfig(fault="batch-sample")),
-        ("sample-rows", AffineConfig(fault="unkeyed")),
+        ("sample-index", AffineConfig(fault="batch-sample")),
+        ("sample-index", AffineConfig(fault="unkeyed")),
         ("sample-condition", AffineConfig(fault="deaf")),
         ("log-prob", AffineConfig(fault="batch-density")),
         ("normalised", AffineConfig(fault="total")),

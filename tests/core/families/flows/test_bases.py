@@ -67,7 +67,7 @@ def test_a_spectrum_is_a_density_per_volume():
     torch.testing.assert_close(config.build(Layout(field((2, 4, 2)))).variances, torch.ones(2, 4, 2).double())
 
 
-@pytest.mark.parametrize("law", ["sample-rows", "inverse", "log-det", "saving"])
+@pytest.mark.parametrize("law", ["sample-index", "inverse", "log-det", "saving"])
 @pytest.mark.parametrize(
     "config", [SplineConfig(transforms=2, hidden=(8,), bins=4), AutoregressiveFlowConfig.example()]
 )
