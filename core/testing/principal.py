@@ -1,14 +1,14 @@
-"""The laws of bounds where the truth is known: probabilistic principal components, for any family that can hold them.
+"""The laws of bounds where the truth is known: probabilistic PCA, for any family that can represent it.
 
-    from maquette.core.testing.principal import LAWS, PrincipalComponents
+    from maquette.core.testing.principal import LAWS, ProbabilisticPCA
 
     @pytest.mark.parametrize("law", LAWS)
     @pytest.mark.parametrize("context", [0, 3])
     def test_law(law, context):
         LAWS[law](my_model, context)
 
-where `my_model(truth, widen)` returns a `Bounded` model in float64: p(x, z) is that of `truth`, and so is the
-posterior, but for deviations `widen` times as large.
+where `my_model(truth, widen)` returns a `Bounded` model in float64 with the p(x, z) of `truth` (a `ProbabilisticPCA`)
+and its posterior with standard deviations `widen` times as large.
 """
 
 from __future__ import annotations
@@ -28,30 +28,35 @@ DIM, LATENT = 5, 2
 SAMPLES = 200
 
 
-class PrincipalComponents:
+class ProbabilisticPCA:
     """x = W z + A c + s e, z and e standard normal (Tipping & Bishop, J. R. Stat. Soc. B 61 (1999) 611).
 
-    The evidence is Gaussian. The columns of W are orthogonal, so that the posterior is diagonal.
+    The evidence is Gaussian. The columns of W are orthogonal, so the posterior has a diagonal covariance.
 
     Args:
-        context: numbers of the condition c.
+        context_features: features of the condition c; 0 for none.
 
     Attributes:
         w: W, (5, 2).
-        a: A, (5, context).
+        a: A, (5, context_features).
         sigma: s.
-        pull: the posterior's mean is `pull` (x - A c), (2, 5).
-        deviation: the posterior's standard deviations, (2,).
+        gain: the posterior's mean is `gain` (x - A c), (2, 5).
+        posterior_scale: the posterior's standard deviations, (2,).
+
+    >>> truth = ProbabilisticPCA(context_features=3)
+    >>> x, c = truth.batch(4)
+    >>> truth.log_prob(x, c).shape
+    torch.Size([4])
     """
 
-    def __init__(self, context: int = 0) -> None:
+    def __init__(self, context_features: int = 0) -> None:
         generator = torch.Generator().manual_seed(3)
         basis = torch.linalg.qr(torch.randn(DIM, LATENT, generator=generator, dtype=torch.float64)).Q
         self.w = basis * torch.tensor([1.5, 0.7], dtype=torch.float64)
-        self.a = torch.randn(DIM, context, generator=generator, dtype=torch.float64)
+        self.a = torch.randn(DIM, context_features, generator=generator, dtype=torch.float64)
         self.sigma = 0.5
         variance = self.sigma**2 / (self.w.square().sum(0) + self.sigma**2)
-        self.deviation, self.pull = variance.sqrt(), variance[:, None] * self.w.T / self.sigma**2
+        self.posterior_scale, self.gain = variance.sqrt(), variance[:, None] * self.w.T / self.sigma**2
 
     @property
     def space(self) -> Space:
@@ -67,48 +72,48 @@ class PrincipalComponents:
         return self.w @ self.w.T + self.sigma**2 * torch.eye(DIM, dtype=torch.float64)
 
     def log_prob(self, x: Tensor, c: Tensor | None = None) -> Tensor:
-        """log p(x | c) of rows (B, 5) and (B, context), nats, (B,)."""
+        """log p(x | c) of x (B, 5) and c (B, context_features), nats, (B,)."""
         mean = torch.zeros(DIM, dtype=torch.float64) if c is None else c @ self.a.T
         found: Tensor = torch.distributions.MultivariateNormal(mean, self.covariance).log_prob(x)
         return found
 
-    def rows(self, n: int) -> tuple[Tensor, Tensor | None]:
-        """Arbitrary samples and conditions, not those that the model expects."""
+    def batch(self, n: int) -> tuple[Tensor, Tensor | None]:
+        """n arbitrary samples and conditions, not drawn from the model."""
         x, c = draw(self.space, n, seed=1), None if self.condition is None else draw(self.condition, n, seed=2)
         assert isinstance(x, Tensor)
         assert c is None or isinstance(c, Tensor)
         return x, c
 
 
-MakeModel = Callable[[PrincipalComponents, float], Bounded]
+MakeModel = Callable[[ProbabilisticPCA, float], Bounded]
 
 
-def check_posterior(make: MakeModel, context: int) -> None:
-    """At the exact posterior, the bound is the evidence whatever is drawn."""
-    truth = PrincipalComponents(context)
-    x, c = truth.rows(SAMPLES)
+def check_posterior(make: MakeModel, context_features: int) -> None:
+    """With the exact posterior, every draw of the bound is the evidence."""
+    truth = ProbabilisticPCA(context_features)
+    x, c = truth.batch(SAMPLES)
     away = make(truth, 1.0).log_bound(x, c, noise=keyed(SAMPLES)) - truth.log_prob(x, c)
     assert away.abs().max() <= TOLERANCES["exact"], f"the bound is off by {away.abs().max():.2e} nats"
 
 
-def check_evidence(make: MakeModel, context: int) -> None:
-    """At another posterior, the bound is lower by its divergence from the exact one on the mean (within 4 sigma)."""
-    truth, widen = PrincipalComponents(context), 1.4
-    x, c = truth.rows(SAMPLES)
+def check_evidence(make: MakeModel, context_features: int) -> None:
+    """With another posterior, the mean bound is lower by its KL from the exact one (within 4 standard errors)."""
+    truth, widen = ProbabilisticPCA(context_features), 1.4
+    x, c = truth.batch(SAMPLES)
     gap = truth.log_prob(x, c) - make(truth, widen).log_bound(x, c, noise=keyed(SAMPLES))
-    divergence = LATENT * (0.5 * (widen**2 - 1) - math.log(widen))
+    kl = LATENT * (0.5 * (widen**2 - 1) - math.log(widen))
     error = (gap.std() / math.sqrt(SAMPLES)).item()
-    away = abs(gap.mean().item() - divergence)
-    assert away <= SIGMAS * error, f"the bound is low by {gap.mean():.3f} +- {error:.3f}, expected {divergence:.3f}"
+    away = abs(gap.mean().item() - kl)
+    assert away <= SIGMAS * error, f"the bound is low by {gap.mean():.3f} +- {error:.3f}, expected {kl:.3f}"
 
 
-def check_importance(make: MakeModel, context: int) -> None:
-    """Bounds from 1, 10 and 500 draws climb to the evidence, and errors are what they say.
+def check_importance(make: MakeModel, context_features: int) -> None:
+    """Bounds of 1, 10 and 500 draws rise to the evidence, and their errors are right.
 
     K draws are low by var(w) / 2 K, with weights w of mean one: enough samples to see that for K = 500.
     """
-    truth, n = PrincipalComponents(context), 40 * SAMPLES
-    x, c = truth.rows(n)
+    truth, n = ProbabilisticPCA(context_features), 40 * SAMPLES
+    x, c = truth.batch(n)
     model, exact = make(truth, 3.0), truth.log_prob(x, c)
     one, ten, many = (importance_bound(model, x, c, noise=keyed(n), draws=k) for k in (1, 10, 500))
     means = [each.mean().item() for each in (one.value, ten.value, many.value, exact)]

@@ -1,4 +1,4 @@
-"""The laws of probabilistic principal components bite: each is broken by a model that breaks it, and only then."""
+"""The laws of probabilistic PCA bite: each is broken by a model that violates it, and only then."""
 
 import pytest
 import torch
@@ -14,12 +14,12 @@ class Principal:
         self.truth, self.widen, self.fault = truth, widen, fault
 
     def log_bound(self, x, c=None, *, noise):
-        truth, deviation = self.truth, self.widen * self.truth.deviation
+        truth, deviation = self.truth, self.widen * self.truth.posterior_scale
         e = torch.full((len(x), 2), 0.5).double() if self.fault == "still" else noise.normal("z", (2,))
         if self.fault == "offset":
             e = e + 0.1
         center = x if c is None else x - c @ truth.a.T
-        z = center @ truth.pull.T + deviation * e
+        z = center @ truth.gain.T + deviation * e
         prior = torch.distributions.Normal(0, 1).log_prob(z).sum(1)
         posterior = (torch.distributions.Normal(0, 1).log_prob(e) - deviation.log()).sum(1)
         seen = torch.distributions.Normal(center, truth.sigma).log_prob(z @ truth.w.T).sum(1)

@@ -41,7 +41,7 @@ def test_statistics_of_parts_add_up():
     codebook, z, u = codebook_of(normal(4, 3)), normal(10, 2, 3, seed=1), torch.rand(10, 2)
     codes = codebook.nearest(z)
     whole = codebook.statistics(z, codes, u)
-    parts = [codebook.statistics(z[rows], codes[rows], u[rows]) for rows in (slice(0, 3), slice(3, 10))]
+    parts = [codebook.statistics(z[part], codes[part], u[part]) for part in (slice(0, 3), slice(3, 10))]
     for name, tensor in whole.items():
         torch.testing.assert_close(parts[0][name] + parts[1][name], tensor)
 

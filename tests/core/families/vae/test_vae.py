@@ -1,4 +1,4 @@
-"""Variational autoencoders against probabilistic principal components, where evidence and posterior are known."""
+"""Variational autoencoders against probabilistic PCA, where evidence and posterior are known."""
 
 import math
 
@@ -17,7 +17,7 @@ from maquette.core.testing.bench import draw, fit, keyed, shaken
 from maquette.core.testing.laws.density import check_bound
 from maquette.core.testing.laws.sampling import check_sample
 from maquette.core.testing.laws.training import check_gradients, check_losses
-from maquette.core.testing.principal import DIM, LATENT, LAWS, PrincipalComponents
+from maquette.core.testing.principal import DIM, LATENT, LAWS, ProbabilisticPCA
 
 LINEAR = MLPCoderConfig(hidden=())
 FLOOR = 1e-3  # the least scale of the Gaussian likelihood
@@ -29,9 +29,9 @@ def principal(truth, widen):
     (encoder,), (decoder,) = model.encoder.net, model.decoder.net
     with torch.no_grad():
         encoder.weight.zero_()
-        encoder.weight[:LATENT] = torch.cat((truth.pull, -truth.pull @ truth.a), dim=1)
+        encoder.weight[:LATENT] = torch.cat((truth.gain, -truth.gain @ truth.a), dim=1)
         encoder.bias[:LATENT] = 0
-        encoder.bias[LATENT:] = 7 * torch.atanh((widen * truth.deviation).log() / 7)
+        encoder.bias[LATENT:] = 7 * torch.atanh((widen * truth.posterior_scale).log() / 7)
         weight, bias = decoder.weight.view(DIM, 3, -1), decoder.bias.view(DIM, 3)
         weight.zero_()
         bias.zero_()
@@ -42,12 +42,12 @@ def principal(truth, widen):
 
 @pytest.mark.parametrize("law", LAWS)
 @pytest.mark.parametrize("context", [0, 3])
-def test_principal_components(law, context):
+def test_laws_of_probabilistic_pca(law, context):
     LAWS[law](principal, context)
 
 
 def test_a_bound_of_one_draw_has_no_error():
-    model = principal(PrincipalComponents(), 1.0)
+    model = principal(ProbabilisticPCA(), 1.0)
     x = draw(Vector(dim=DIM), 3, seed=1)
     bound = importance_bound(model, x, noise=keyed(3), draws=1)
     assert bound.error.isnan().all()
@@ -104,7 +104,7 @@ def test_impossible_models_are_refused(config, space, sentence):
 
 def test_it_learns_what_features_have_in_common():
     """Much nearer to the evidence of the truth than the best distribution of independent features can come."""
-    truth, n = PrincipalComponents(), 256
+    truth, n = ProbabilisticPCA(), 256
     torch.manual_seed(0)
     model = VAEConfig(latent=LATENT, coder=MLPCoderConfig(hidden=(32,))).build(Vector(dim=DIM)).double()
     generator = torch.Generator().manual_seed(1)
