@@ -1,4 +1,4 @@
-"""Bits per dimension: the mean negative log2-likelihood of a number, as image models are compared by."""
+"""Bits per dimension: the mean negative log2-likelihood per dimension, by which image models are compared."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from .likelihood import LogLikelihood
 
 @dataclass(frozen=True)
 class BitsPerDim:
-    """Bits that a number of a sample costs on average, and all that has to be known to compare them with others'.
+    """Bits per dimension of a sample, and all that has to be known to compare them with others'.
 
     Attributes:
-        value: bits per number; where the likelihood is a lower bound, the bits are an upper one.
+        value: bits per dimension; an upper bound where the likelihood is a lower bound.
         error: its standard error over the samples.
-        likelihood: what it was made of: its measure, bound, draws, base, masks and dequantisation.
+        likelihood: what it was computed from, with its measure, bound, draws and notes.
     """
 
     value: float
@@ -28,15 +28,20 @@ class BitsPerDim:
 
 
 def bits_per_dim(likelihood: LogLikelihood) -> BitsPerDim:
-    """Turn the mean log-mass of samples of integer levels into bits per number.
+    """Convert the mean log-mass of samples of integer levels to bits per dimension.
 
     Raises:
-        ConfigError: a density of real numbers, of which there are as many bits as one likes, by the choice of a unit.
+        ConfigError: the log-density of real values, whose bits depend on the choice of the unit.
+
+    >>> from maquette.core.inference.likelihood import LogLikelihood
+    >>> figure = LogLikelihood(value=-8.3178, error=0.1, n=50, kind="exact", measure="mass", dimensions=6)
+    >>> print(bits_per_dim(figure))
+    2.0000 +- 0.0240 bits/dim (log-mass of 6 dimensions, exact, n = 50)
     """
     if likelihood.measure != "mass":
         raise ConfigError(
-            f"Bits per dimension are of masses of integer levels, found a log-{likelihood.measure}, which depends on "
-            "the unit of the numbers; give nats, or model the levels."
+            f"Bits per dimension need masses of integer levels, found a log-{likelihood.measure}, which depends on "
+            "the unit of the values; give nats, or model the levels."
         )
-    scale = 1 / (math.log(2) * likelihood.numbers)
+    scale = 1 / (math.log(2) * likelihood.dimensions)
     return BitsPerDim(-likelihood.value * scale, likelihood.error * scale, likelihood)

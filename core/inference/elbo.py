@@ -1,4 +1,4 @@
-"""What an evidence lower bound is made of: its terms over a set of samples, and what its divergence pays for."""
+"""The terms of an evidence lower bound over a set of samples, and a decomposition of its KL divergence."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Term:
     Attributes:
         value: the mean.
         error: its standard error over samples.
-        groups: the mean by group of latent numbers, (groups,); of a divergence only.
+        groups: the mean by group of latent variables, (groups,); of KL divergences only.
     """
 
     value: float
@@ -29,7 +29,7 @@ class Term:
 
     @property
     def active(self) -> int:
-        """Groups that tell anything about a sample: more than 0.01 nats (after arXiv:1509.00519, section 5.2)."""
+        """Number of groups with a KL divergence above 0.01 nats: the others carry no information about a sample."""
         return 0 if self.groups is None else int((self.groups > 0.01).sum())
 
 
@@ -37,25 +37,33 @@ class Term:
 def terms(
     model: Variational, x: Tree, condition: Tree | None = None, *, noise: Noise, draws: int = 1
 ) -> dict[str, Term]:
-    """The bound, its reconstruction, and the divergence of each layer of latent numbers.
+    """The bound, its reconstruction term, and the KL divergence of each layer of latent variables.
 
     Args:
-        model: infers latent numbers.
+        model: one with an evidence lower bound.
         x: samples, leading axis B, at least two.
         condition: one row per sample.
-        noise: of B rows; draw k reads it folded under "draw/k".
-        draws: of the latent numbers of each sample.
+        noise: of batch size B; draw k reads it folded under "draw/k".
+        draws: of the latent variables of each sample.
 
     Returns:
-        "bound", "reconstruction", then the layers as the model names them; the first is the second less the others.
+        "bound", "reconstruction", then the layers as the model names them; the bound is the reconstruction less all
+        KL divergences.
+
+    >>> from maquette.core.families.vae.vae import VAEConfig
+    >>> from maquette.core.noise import KeyedNoise
+    >>> from maquette.core.spaces import Vector
+    >>> model, noise = VAEConfig.example().build(Vector(dim=3)), KeyedNoise(0, torch.arange(5))
+    >>> len(terms(model, torch.zeros(5, 3), noise=noise))
+    3
     """
     found = [model.elbo(x, condition, noise=noise.fold(f"draw/{k}")) for k in range(draws)]
     result = {
-        "bound": _term(torch.stack([evidence.bound for evidence in found]).mean(0)),
-        "reconstruction": _term(torch.stack([evidence.reconstruction for evidence in found]).mean(0)),
+        "bound": _term(torch.stack([elbo.bound for elbo in found]).mean(0)),
+        "reconstruction": _term(torch.stack([elbo.reconstruction for elbo in found]).mean(0)),
     }
     for name in found[0].kl:
-        groups = torch.stack([evidence.kl[name] for evidence in found]).mean(0)
+        groups = torch.stack([elbo.kl[name] for elbo in found]).mean(0)
         result[name] = _term(groups.sum(1), groups.mean(0))
     return result
 
@@ -65,46 +73,51 @@ def _term(values: Tensor, groups: Tensor | None = None) -> Term:
 
 
 @dataclass(frozen=True)
-class DivergenceSplit:
-    """The three prices of a code, nats per sample; they sum to the mean of log q(z | x) - log p(z) over the draws.
+class KLDecomposition:
+    """Three parts of KL(q(z | x) || p(z)), nats per sample; they sum to the mean of log q(z | x) - log p(z).
 
     Attributes:
-        information: mutual information of sample and code.
-        correlation: total correlation, what the code's numbers share.
-        marginals: divergence of each number's law from the prior, summed.
+        mutual_information: of sample and code.
+        total_correlation: KL divergence of the aggregate posterior from the product of its marginals.
+        dimensionwise_kl: KL divergences of the marginals from the prior, summed over the code's dimensions.
     """
 
-    information: float
-    correlation: float
-    marginals: float
+    mutual_information: float
+    total_correlation: float
+    dimensionwise_kl: float
 
 
 @torch.no_grad()
-def split_divergence(mean: Tensor, log_scale: Tensor, *, noise: Noise, block: int = 256) -> DivergenceSplit:
-    """Split the mean divergence of diagonal Gaussian posteriors from the standard normal prior.
+def decompose_kl(mean: Tensor, log_scale: Tensor, *, noise: Noise, block: int = 256) -> KLDecomposition:
+    """Decompose the mean KL divergence of diagonal Gaussian posteriors from the standard normal prior.
 
-    Chen et al., "Isolating sources of disentanglement in VAEs", arXiv:1802.04942, eq. 2, where the law of all codes is
-    the mixture of the posteriors of the N samples given: there is no estimate of it from a small batch.
+    Chen et al., "Isolating sources of disentanglement in VAEs", arXiv:1802.04942, eq. 2. The aggregate posterior is
+    the mixture of the posteriors of all N samples given, so N must not be a small batch.
 
     Args:
         mean, log_scale: of the posteriors, (N, L).
-        noise: of N rows; reads "posterior" (L,).
+        noise: of batch size N; reads "posterior" (L,).
         block: codes that are compared with all posteriors at a time.
+
+    >>> from maquette.core.noise import KeyedNoise
+    >>> mean, log_scale = torch.zeros(100, 2), torch.zeros(100, 2)  # the prior itself
+    >>> decompose_kl(mean, log_scale, noise=KeyedNoise(0, torch.arange(100))).total_correlation
+    0.0
     """
-    n, numbers = mean.shape
-    z = mean + log_scale.exp() * noise.normal("posterior", (numbers,))
+    n, dim = mean.shape
+    z = mean + log_scale.exp() * noise.normal("posterior", (dim,))
 
     def log_q(z: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
         return -0.5 * ((z - mean) * torch.exp(-log_scale)).square() - log_scale - 0.5 * math.log(2 * math.pi)
 
-    joint, single = [], []
+    joint, marginals = [], []
     for part in z.split(block):
         each = log_q(part[:, None], mean, log_scale)  # (block, N, L)
         joint.append(each.sum(2).logsumexp(1) - math.log(n))
-        single.append((each.logsumexp(1) - math.log(n)).sum(1))
+        marginals.append((each.logsumexp(1) - math.log(n)).sum(1))
     posterior = log_q(z, mean, log_scale).sum(1)
     prior = log_q(z, torch.zeros_like(z), torch.zeros_like(z)).sum(1)
-    together, alone = torch.cat(joint), torch.cat(single)
-    return DivergenceSplit(
-        (posterior - together).mean().item(), (together - alone).mean().item(), (alone - prior).mean().item()
+    aggregate, product = torch.cat(joint), torch.cat(marginals)
+    return KLDecomposition(
+        (posterior - aggregate).mean().item(), (aggregate - product).mean().item(), (product - prior).mean().item()
     )

@@ -1,7 +1,8 @@
-"""Importance-weighted bounds: log p(x) from many draws of a model that bounds it from one.
+"""Importance-weighted bounds: a model that bounds log p(x) by one draw gives a tighter bound by many.
 
-Burda, Grosse & Salakhutdinov, "Importance weighted autoencoders", arXiv:1509.00519: the log of the mean of K
-weights is a lower bound on the mean, rises with K, and reaches log p(x) if p(x) is what the weights are on the mean.
+Burda, Grosse & Salakhutdinov, "Importance weighted autoencoders", arXiv:1509.00519: the logarithm of the mean of K
+weights is, in expectation, a lower bound of log p(x). It rises with K, and tends to log p(x) if the weights' mean is
+p(x).
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from ..spaces import Tree
 
 @dataclass(frozen=True)
 class ImportanceBound:
-    """Bounds with what they are worth, each (B,).
+    """Bounds with their errors, each (B,).
 
     Attributes:
         value: log of the mean weight, nats.
         error: its standard error over draws by the delta method, nats; trust it only while `effective` is not small.
-        effective: effective number of draws, (sum w)^2 / sum w^2.
+        effective: effective sample size, (sum w)^2 / sum w^2.
         draws: K.
     """
 
@@ -40,14 +41,21 @@ def importance_bound(
     """Bound log p(x | condition) by `draws` weights per sample; memory does not grow with their number.
 
     Args:
-        model: its one-draw bounds are lower ones.
+        model: one with a lower bound.
         x: samples, leading axis B.
         condition: one row per sample.
-        noise: of B rows; draw k reads it folded under "draw/k".
+        noise: of batch size B; draw k reads it folded under "draw/k".
         draws: K, at least 1; with one the error is not a number.
 
     Raises:
-        ValueError: a model whose bounds are upper ones.
+        ValueError: a model with upper bounds.
+
+    >>> from maquette.core.families.vae.vae import VAEConfig
+    >>> from maquette.core.noise import KeyedNoise
+    >>> from maquette.core.spaces import Vector
+    >>> model, noise = VAEConfig.example().build(Vector(dim=3)), KeyedNoise(0, torch.arange(5))
+    >>> importance_bound(model, torch.zeros(5, 3), noise=noise, draws=10).value.shape
+    torch.Size([5])
     """
     if model.direction != "lower":
         raise ValueError("The mean of weights bounds the log-density from below; this model bounds it from above.")

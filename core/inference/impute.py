@@ -1,10 +1,11 @@
-"""Imputation with autoregressive models: the numbers of a sample that are not known, given those that are.
+"""Imputation with autoregressive models: draws the unknown features of a sample given the known ones.
 
-Numbers are drawn in the model's order, the known ones set. Where all known numbers come before the unknown ones, that
-is an exact draw. Otherwise a number was drawn blind to known ones that follow it, which weights must make good: a
-sequential Monte Carlo over K particles, weighted by the law of each known number and resampled when the weights grow
-uneven (Gordon, Salmond & Smith, IEE Proc. F 140 (1993) 107; Doucet & Johansen, "A tutorial on particle filtering and
-smoothing", 2009, sections 3.5 and 4). It is exact as K grows; `effective` says how far that is to be trusted.
+Features are drawn in the model's order, and known ones are set. If all known features come before the unknown ones,
+that is an exact draw. Otherwise an unknown feature is drawn without regard to known ones that follow it, and importance
+weights correct for that: sequential Monte Carlo over K particles, weighted by the conditional of each known feature and
+resampled when the weights become uneven (Gordon, Salmond & Smith, IEE Proc. F 140 (1993) 107; Doucet & Johansen, "A
+tutorial on particle filtering and smoothing", 2009, sections 3.5 and 4). It is exact in the limit of large K;
+`effective` says whether K is large enough.
 """
 
 from __future__ import annotations
@@ -22,20 +23,20 @@ from ..likelihoods import Likelihood
 from ..noise import Noise, require_batch_size
 from ..samplers.ancestral import Step
 from ..spaces import Tree
-from .stepwise import blank, steps
+from .stepwise import blank_samples, steps
 
 
 @dataclass(frozen=True)
 class Imputation:
-    """Samples with their unknown numbers drawn.
+    """Samples with their unknown features drawn.
 
     Attributes:
-        value: one draw per sample, (B, ...); known numbers as they were given.
-        particles: all K draws of each sample, rows (B, K, D).
+        value: one draw per sample, (B, ...); known features as they were given.
+        particles: all K draws of each sample, flattened, (B, K, D).
         weights: of the particles, (B, K); they sum to one.
-        log_evidence: log of an unbiased estimate of p(known numbers | condition), (B,), nats.
-        effective: least effective number of particles on the way, (sum w)^2 / sum w^2, (B,).
-        exact: whether `value` is an exact draw, (B,), bool: no known number comes after an unknown one in the order.
+        log_evidence: log of an unbiased estimate of p(known features | condition), (B,), nats.
+        effective: effective sample size of the particles, (sum w)^2 / sum w^2, the smallest over all steps, (B,).
+        exact: whether `value` is an exact draw, (B,), bool: no known feature comes after an unknown one in the order.
     """
 
     value: Tree
@@ -50,87 +51,95 @@ class Imputation:
 def impute(
     model: Conditionals, x: Tree, known: Tree, condition: Tree | None = None, *, noise: Noise, particles: int = 64
 ) -> Imputation:
-    """Draw what is not known of samples, given what is.
+    """Draw the unknown features of samples given the known ones.
 
-    It costs D steps of the model with B times K rows, and i more whenever some sample is resampled after number i.
+    It costs D steps of the model with a batch of B times K, and i more whenever some sample is resampled after step i.
 
     Args:
-        model: of numbers of any law; for a mixture of several orders, one of its members.
-        x: samples, leading axis B; what stands at unknown places is not read.
+        model: with any likelihood; for a mixture of several orders, one of its members.
+        x: samples, leading axis B; unknown features are not read.
         known: true where x is known; as x, or with a leading axis of one for all samples alike.
         condition: one row per sample.
-        noise: of B rows; particle k reads the uniform "numbers" (D, U) folded under "particle/k", and the choice among
-            particles the uniform "resampling" (D + 1,).
-        particles: K, at least 1; one is enough where known numbers come first.
+        noise: of batch size B; particle k reads the uniform "numbers" (D, U) folded under "particle/k", and
+            resampling the uniform "resampling" (D + 1,).
+        particles: K, at least 1; one is enough where known features come first.
 
     Raises:
-        SpaceError: samples, known places or noise of the wrong shape; known numbers that the model deems impossible.
+        SpaceError: samples, `known` or noise of the wrong shape; known features of probability zero under the model.
+
+    >>> from maquette.core.families.autoregressive.fvsbn import FVSBNConfig
+    >>> from maquette.core.noise import KeyedNoise
+    >>> from maquette.core.spaces import Binary, Vector
+    >>> model = FVSBNConfig().build(Vector(dim=4, support=Binary()))
+    >>> known = torch.tensor([[True, True, False, False]])
+    >>> found = impute(model, torch.ones(3, 4), known, noise=KeyedNoise(0, torch.arange(3)), particles=8)
+    >>> found.value[:, :2].tolist(), found.exact.tolist()
+    ([[1.0, 1.0], [1.0, 1.0], [1.0, 1.0]], [True, True, True])
     """
     if particles < 1:
         raise ValueError(f"expected at least one particle per sample, found {particles}.")
-    order, law, k = model.order, model.likelihood, particles
-    given, known = known_numbers(model.layout, x, known)
-    n, numbers = given.shape
+    order, likelihood, k = model.order, model.likelihood, particles
+    given, known = known_features(model.layout, x, known)
+    n, features = given.shape
     require_batch_size(noise, n)
-    # everything from here on in the order of drawing
+    # from here on everything is in the order of drawing
     given, known = given[:, order], known[:, order]
-    lots = noise.uniform("resampling", (numbers + 1,))
-    uniforms = _uniforms(noise, numbers, law, k)[:, order]
-    walk = _Walk(model, condition, k, given.to(blank(model, 0)), known, uniforms)
+    choices = noise.uniform("resampling", (features + 1,))
+    uniforms = _uniforms(noise, features, likelihood, k)[:, order]
+    drawing = _Particles(model, condition, k, given.to(blank_samples(model, 0)), known, uniforms)
 
-    weights = lots.new_zeros(n, k)
-    evidence, least = lots.new_zeros(n), lots.new_full((n,), float(k))
-    for i in range(numbers):
-        weights = weights + walk.draw(i).reshape(n, k)
+    weights = choices.new_zeros(n, k)
+    evidence, least = choices.new_zeros(n), choices.new_full((n,), float(k))
+    for i in range(features):
+        weights = weights + drawing.draw(i).reshape(n, k)
         if not weights.isfinite().any(1).all():
-            row = int((~weights.isfinite().any(1)).nonzero()[0])
-            raise SpaceError(f"x: the known numbers of sample {row} are impossible under the model.")
+            sample = int((~weights.isfinite().any(1)).nonzero()[0])
+            raise SpaceError(f"x: the known features of sample {sample} have probability zero under the model.")
         effective = _effective(weights)
         least = torch.minimum(least, effective)
-        poor = (effective < k / 2) & (~known[:, i + 1 :]).any(1)
-        if poor.any():
-            evidence = torch.where(poor, evidence + weights.logsumexp(1), evidence)
-            walk.select(i, torch.where(poor[:, None], _systematic(weights, lots[:, i]), _all(weights)))
-            weights = weights.masked_fill(poor[:, None], 0.0)
-            evidence = torch.where(poor, evidence - torch.log(evidence.new_tensor(k)), evidence)
+        resample = (effective < k / 2) & (~known[:, i + 1 :]).any(1)
+        if resample.any():
+            evidence = torch.where(resample, evidence + weights.logsumexp(1), evidence)
+            drawing.select(i, torch.where(resample[:, None], _systematic(weights, choices[:, i]), _all(weights)))
+            weights = weights.masked_fill(resample[:, None], 0.0)
+            evidence = torch.where(resample, evidence - torch.log(evidence.new_tensor(k)), evidence)
 
-    place = order.argsort()
-    found = walk.sequence[:, place].unflatten(0, (n, k))
-    chosen = _inverse(weights.softmax(1), lots[:, -1:])
+    found = drawing.sequence[:, order.argsort()].unflatten(0, (n, k))
+    chosen = _inverse(weights.softmax(1), choices[:, -1:])
     value = torch.take_along_dim(found, chosen[..., None], 1)[:, 0]
     total = evidence + weights.logsumexp(1) - torch.log(evidence.new_tensor(k))
     exact = ~(known & ((~known).cumsum(1) > 0)).any(1)
     return Imputation(model.layout.unflatten(value), found, weights.softmax(1), total, least, exact)
 
 
-def known_numbers(layout: Layout, x: Tree, known: Tree) -> tuple[Tensor, Tensor]:
-    """Rows of samples with zeros at unknown places (B, D), and which places are known (B, D), bool.
+def known_features(layout: Layout, x: Tree, known: Tree) -> tuple[Tensor, Tensor]:
+    """Flat samples with zeros for unknown features (B, D), and which features are known (B, D), bool.
 
     Raises:
-        SpaceError: places that are not booleans for all samples alike or for each; known numbers that are not finite.
+        SpaceError: `known` is not boolean, or has neither one row nor B; known features that are not finite.
     """
-    rows, places = layout.flatten(x), layout.flatten(known)
-    if places.dtype != torch.bool or len(places) not in (1, len(rows)):
-        found = f"{len(places)} of {str(places.dtype).removeprefix('torch.')}"
-        raise SpaceError(f"known: expected one row of booleans, or {len(rows)} as there are samples, found {found}.")
-    places = places.expand(len(rows), -1)
-    rows = torch.where(places, rows, torch.zeros_like(rows))
-    if not bool(rows.isfinite().all()):
-        raise SpaceError("x: expected finite numbers where they are known, found others.")
-    return rows, places
+    flat, mask = layout.flatten(x), layout.flatten(known)
+    if mask.dtype != torch.bool or len(mask) not in (1, len(flat)):
+        found = f"{len(mask)} of {str(mask.dtype).removeprefix('torch.')}"
+        raise SpaceError(f"known: expected one row of booleans, or {len(flat)} as there are samples, found {found}.")
+    mask = mask.expand(len(flat), -1)
+    flat = torch.where(mask, flat, torch.zeros_like(flat))
+    if not bool(flat.isfinite().all()):
+        raise SpaceError("x: expected finite values where they are known, found others.")
+    return flat, mask
 
 
-class _Walk:
-    """Sequences (R, D) that are drawn number by number; the past of one can be replaced by that of another."""
+class _Particles:
+    """Sequences (B K, D) that are drawn feature by feature; the past of one can be replaced by that of another."""
 
     def __init__(
         self, model: Conditionals, condition: Tree | None, copies: int, given: Tensor, known: Tensor, uniforms: Tensor
     ) -> None:
-        def copied(rows: Tensor) -> Tensor:
-            return rows.repeat_interleave(copies, 0)
+        def copied(x: Tensor) -> Tensor:
+            return x.repeat_interleave(copies, 0)
 
         self.model, self.uniforms = model, uniforms
-        self.law: Likelihood = model.likelihood
+        self.likelihood: Likelihood = model.likelihood
         self.given, self.known = copied(given), copied(known)
         self.condition = None if condition is None else map_tree(copied, condition)
         self.sequence = torch.zeros_like(self.given)
@@ -140,17 +149,17 @@ class _Walk:
         return self.step(self.sequence[:, i - 1] if i else None)
 
     def draw(self, i: int) -> Tensor:
-        """Draw number i, or set it where it is known; log-density (R,) of what was set, zero of what was drawn."""
+        """Draw feature i, or set it where it is known; returns the log-density (B K,) where it was set, else zero."""
         parameters, known = self._parameters(i), self.known[:, i]
-        drawn = self.law.draw(parameters, self.uniforms[:, i])
+        drawn = self.likelihood.draw(parameters, self.uniforms[:, i])
         self.sequence[:, i] = torch.where(known, self.given[:, i], drawn.to(self.given))
-        score = self.law.log_prob(parameters, self.sequence[:, i])
+        score = self.likelihood.log_prob(parameters, self.sequence[:, i])
         return torch.where(known, score, 0.0)
 
     def select(self, i: int, ancestors: Tensor) -> None:
-        """Continue after number i from the sequences of others, each sample's (B, K) numbered from zero.
+        """Continue after feature i from the sequences of `ancestors` (B, K), particle indices within each sample.
 
-        What the model remembers of the past cannot be handed on; it walks the way again.
+        The model's cache cannot be copied between particles, so its steps are computed again.
         """
         n, copies = ancestors.shape
         flat = (ancestors + copies * torch.arange(n, device=ancestors.device)[:, None]).flatten()
@@ -160,9 +169,9 @@ class _Walk:
             self._parameters(j)
 
 
-def _uniforms(noise: Noise, numbers: int, law: Likelihood, particles: int) -> Tensor:
+def _uniforms(noise: Noise, features: int, likelihood: Likelihood, particles: int) -> Tensor:
     """(B K, D, U)."""
-    drawn = [noise.fold(f"particle/{k}").uniform("numbers", (numbers, law.uniforms)) for k in range(particles)]
+    drawn = [noise.fold(f"particle/{k}").uniform("numbers", (features, likelihood.uniforms)) for k in range(particles)]
     return torch.stack(drawn, dim=1).flatten(0, 1)
 
 
@@ -171,12 +180,12 @@ def _effective(log_weights: Tensor) -> Tensor:
 
 
 def _inverse(weights: Tensor, u: Tensor) -> Tensor:
-    """Which particle's share of (0, 1) each of u (B, M) falls into, int64 (B, M)."""
+    """Particles chosen by inversion of their weights (B, K) at uniform numbers u (B, M), int64 (B, M)."""
     return torch.searchsorted(weights.cumsum(1), u.contiguous()).clamp(max=weights.shape[1] - 1)
 
 
 def _systematic(log_weights: Tensor, u: Tensor) -> Tensor:
-    """Ancestors (B, K) by evenly spaced points with one uniform number (B,) a sample."""
+    """Ancestors (B, K) by systematic resampling, with one uniform number u (B,) for each sample."""
     k = log_weights.shape[1]
     return _inverse(log_weights.softmax(1), (torch.arange(k, device=u.device) + u[:, None]) / k)
 

@@ -1,4 +1,4 @@
-"""The log-likelihood of a data set, with all that a figure must name."""
+"""The log-likelihood of a data set, with everything that a comparison has to know."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ class LogLikelihood:
 
     Attributes:
         value: mean over the samples, nats per sample.
-        error: its standard error over the samples; draws of a bound are part of it.
-        n: samples.
-        kind: whether the model computes the log-likelihood itself or a bound; a lower one with K draws is the mean of
-            the log of K weights' mean, and rises with K.
-        measure: of what: a mass of integer levels, a density of real numbers (with respect to Lebesgue measure, in the
-            unit that the model gets them in), or both. Only figures of one measure can be compared.
-        numbers: in a sample.
+        error: its standard error over the samples; it includes the noise of a bound's draws.
+        n: number of samples.
+        kind: whether the model computes the log-likelihood itself or a lower bound. The bound with K draws is the
+            logarithm of the mean of K importance weights; it rises with K.
+        measure: a mass of integer levels, a density of real values (with respect to Lebesgue measure, in the unit in
+            which the model gets them), or both. Only figures of one measure can be compared.
+        dimensions: D, of a sample.
         draws: K for a bound, else 0.
-        account: what the model says has to be named: base law, dequantisation, number of masks.
+        likelihood_notes: the model's caveats: base distribution, dequantisation, number of masks.
     """
 
     value: float
@@ -39,7 +39,7 @@ class LogLikelihood:
     n: int
     kind: Literal["exact", "lower bound"]
     measure: Literal["mass", "density", "mass and density"]
-    numbers: int
+    dimensions: int
     draws: int = 0
     likelihood_notes: tuple[str, ...] = ()
 
@@ -48,9 +48,11 @@ class LogLikelihood:
 
     @property
     def what(self) -> str:
-        """All that has to be known to compare the figure with another, but for its unit and n."""
+        """All that has to be known to compare the figure with another, except for its unit and n."""
         draws = f" with {self.draws} draw{'' if self.draws == 1 else 's'}" if self.draws else ""
-        return ", ".join((f"log-{self.measure} of {self.numbers} numbers", self.kind + draws, *self.likelihood_notes))
+        return ", ".join(
+            (f"log-{self.measure} of {self.dimensions} dimensions", self.kind + draws, *self.likelihood_notes)
+        )
 
 
 @torch.no_grad()
@@ -66,24 +68,31 @@ def log_likelihood(
     """The mean log-likelihood of all samples of a source.
 
     Args:
-        model: one that knows its density, or else a bound; on any device, in any floating dtype.
-        source: as the model was trained on, after any codec; at least two samples.
+        model: a module with a density, or else a bound; on any device, in any floating dtype.
+        source: samples as the model was trained on, after any codec; at least two.
         space: of one sample.
-        draws: K, of a model that only knows a bound.
-        batch: samples at a time. Neither it nor the order changes the figure, for noise is keyed by sample.
+        draws: K, for a model with a bound only.
+        batch: samples at a time. Neither it nor the order changes the figure: noise is keyed by sample.
         seed: of the noise.
 
     Raises:
-        ConfigError: a model that knows neither.
+        ConfigError: a model with neither.
         SampleError: fewer than two samples.
-        SpaceError: numbers outside of their support, which would be scored all the same.
+        SpaceError: values outside of their support, which the model would score without complaint.
+
+    >>> from maquette.core.data import TensorSource
+    >>> from maquette.core.families.autoregressive.fvsbn import FVSBNConfig
+    >>> from maquette.core.spaces import Vector
+    >>> space = Vector(dim=6, support=Binary())
+    >>> print(log_likelihood(FVSBNConfig().build(space), TensorSource(torch.ones(40, 6)), space))
+    -4.1589 +- 0.0000 nats per sample (log-mass of 6 dimensions, exact, n = 40)
     """
     n, weight = len(source), next(model.parameters())
     if n < 2:
         raise SampleError(f"A mean with an error needs at least 2 samples, found {n}.")
     exact = isinstance(model, Density)
     if not exact and not isinstance(model, Bounded):
-        raise ConfigError(f"{type(model).__name__} knows neither its density nor a bound; choose another family.")
+        raise ConfigError(f"{type(model).__name__} has neither a density nor a bound; choose another family.")
     found = []
     for index in torch.arange(n).split(batch):
         data = source.fetch(index).to(weight.device, weight.dtype)
@@ -100,7 +109,7 @@ def log_likelihood(
         n=n,
         kind="exact" if exact else "lower bound",
         measure=_measure(space),
-        numbers=size(space),
+        dimensions=size(space),
         draws=0 if exact else draws,
         likelihood_notes=model.likelihood_notes if isinstance(model, LikelihoodNotes) else (),
     )

@@ -1,4 +1,4 @@
-"""The laws of a sample's numbers one after the other, of any model that has conditionals."""
+"""Conditionals one feature after the other, for any model that has conditionals."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from ..samplers.ancestral import Step, uncached_step
 from ..spaces import Levels, Tree
 
 
-def blank(model: Conditionals, n: int) -> Tensor:
-    """Rows (n, D) of zeros as the model draws them: integers for integer levels, else of the weights' dtype."""
+def blank_samples(model: Conditionals, n: int) -> Tensor:
+    """Flat samples (n, D) of zeros in the dtype in which the model draws: int64 for levels, else the weights' dtype."""
     module: Any = model
     weight = next(module.parameters())
     dtype = torch.int64 if isinstance(model.layout.support, Levels) else weight.dtype
@@ -21,21 +21,27 @@ def blank(model: Conditionals, n: int) -> Tensor:
 
 
 def steps(model: Conditionals, n: int, condition: Tree | None = None) -> Step:
-    """Begin with n samples: by the model's own steps, or, at D times the cost, by all conditionals anew each time.
+    """Begin to draw n samples: by the model's own steps, or, at D times the cost, by all conditionals in every step.
 
     Args:
-        model: a module; its numbers come in `model.order`.
+        model: a module; features come in `model.order`.
         n: samples.
         condition: one row per sample.
 
     Returns:
-        A step as in `samplers.ancestral`: it gets the last number of each sample, None at first, and returns the
+        A step as in `samplers.ancestral`: it takes the last feature of each sample, None at first, and returns the
         parameters (n, P) of the next.
+
+    >>> from maquette.core.families.autoregressive.fvsbn import FVSBNConfig
+    >>> from maquette.core.spaces import Binary, Vector
+    >>> step = steps(FVSBNConfig().build(Vector(dim=3, support=Binary())), n=2)
+    >>> step(None).shape, step(torch.ones(2)).shape
+    (torch.Size([2, 1]), torch.Size([2, 1]))
     """
     if isinstance(model, Stepwise):
         return model.steps(n, condition)
-    order, place = model.order, model.order.argsort()
+    order, position = model.order, model.order.argsort()
     return uncached_step(
-        lambda sequence: model.conditionals(model.layout.unflatten(sequence[:, place]), condition)[:, order],
-        blank(model, n),
+        lambda sequence: model.conditionals(model.layout.unflatten(sequence[:, position]), condition)[:, order],
+        blank_samples(model, n),
     )

@@ -1,4 +1,4 @@
-"""Bits per dimension against a closed form, and what they say of themselves."""
+"""Bits per dimension against a closed form, and the caveats they name."""
 
 import pytest
 import torch
@@ -32,7 +32,7 @@ def test_fair_dice_cost_three_bits():
     found = bits_per_dim(log_likelihood(Dice(5), SOURCE, SPACE))
     assert found.value == pytest.approx(3, abs=1e-6)
     assert found.error == pytest.approx(0, abs=1e-6)
-    assert str(found) == "3.0000 +- 0.0000 bits/dim (log-mass of 5 numbers, exact, n = 20)"
+    assert str(found) == "3.0000 +- 0.0000 bits/dim (log-mass of 5 dimensions, exact, n = 20)"
 
 
 @pytest.mark.parametrize(("kind", "draws"), [("uniform", 1), ("variational", 3)])
@@ -43,7 +43,7 @@ def test_a_figure_names_bound_draws_and_dequantisation(kind, draws):
     assert 3 < found.value < 5  # an untrained flow
     plural = "draw" if draws == 1 else "draws"
     sentence = (
-        f"bits/dim (log-mass of 5 numbers, lower bound with {draws} {plural}, normal base, "
+        f"bits/dim (log-mass of 5 dimensions, lower bound with {draws} {plural}, normal base, "
         f"{kind} dequantisation of 8 levels, n = 20)"
     )
     assert str(found).endswith(sentence)
@@ -52,5 +52,5 @@ def test_a_figure_names_bound_draws_and_dequantisation(kind, draws):
 def test_densities_have_no_bits():
     real = Vector(dim=2)
     found = log_likelihood(LinearConfig().build(real), TensorSource(torch.randn(4, 2)), real)
-    with pytest.raises(ConfigError, match="found a log-density, which depends on the unit of the numbers"):
+    with pytest.raises(ConfigError, match="found a log-density, which depends on the unit of the values"):
         bits_per_dim(found)

@@ -102,14 +102,14 @@ def test_another_model_cannot_read_it(coins, archive):
     with pytest.raises(ArtifactError, match="the model, the conditions, the device"):
         decompress(other, archive)
     wider = shaken(FVSBNConfig(), Vector(dim=11, support=Binary()), None)
-    with pytest.raises(ArtifactError, match="expected samples of 11 numbers of 2 levels, found 10 of 2"):
+    with pytest.raises(ArtifactError, match="expected samples of 11 features of 2 levels, found 10 of 2"):
         decompress(wider, archive)
 
 
 def test_every_flipped_byte_is_an_error(coins, archive):
-    for place in range(len(archive)):
+    for byte in range(len(archive)):
         spoilt = bytearray(archive)
-        spoilt[place] ^= 0x41
+        spoilt[byte] ^= 0x41
         with pytest.raises(ArtifactError):
             decompress(coins, bytes(spoilt))
 
@@ -134,7 +134,7 @@ def test_a_header_is_not_believed(coins, archive, n):
 
 
 @pytest.mark.parametrize("value", [2.0, -1.0, 0.5, math.nan])
-def test_what_is_no_level_is_refused(coins, value):
+def test_values_that_are_not_levels_are_refused(coins, value):
     x = draw(COINS, 3, seed=1)
     x[1, 2] = value
     with pytest.raises(SpaceError, match="expected whole numbers from 0 to 1"):
@@ -142,7 +142,7 @@ def test_what_is_no_level_is_refused(coins, value):
 
 
 def test_too_few_and_too_many_are_refused(coins, monkeypatch):
-    with pytest.raises(SpaceError, match=r"expected 1 to .* samples of 10 numbers of 2 levels, found 0"):
+    with pytest.raises(SpaceError, match=r"expected 1 to .* samples of 10 features of 2 levels, found 0"):
         compress(coins, torch.zeros(0, 10).double())
     monkeypatch.setattr(module, "LIMIT", 40)
     assert compress(coins, torch.zeros(2, 10).double())
@@ -150,7 +150,7 @@ def test_too_few_and_too_many_are_refused(coins, monkeypatch):
         compress(coins, torch.zeros(3, 10).double())
 
 
-def test_real_numbers_are_refused():
+def test_real_features_are_refused():
     model = shaken(FVSBNConfig(), Vector(dim=3), None)
     with pytest.raises(SpaceError, match="found real ones"):
         compress(model, draw(Vector(dim=3), 2, seed=1))

@@ -1,4 +1,4 @@
-"""Imputations against the conditional laws of models that can be enumerated."""
+"""Imputations against the conditional distributions of models that can be enumerated."""
 
 import math
 
@@ -17,30 +17,30 @@ from torch import nn
 
 COINS = Vector(dim=5, support=Binary())
 STATES = torch.cartesian_prod(*5 * [torch.arange(2.0, dtype=torch.float64)])
-PLACES = torch.tensor([[False, True, False, False, True]])
+KNOWN = torch.tensor([[False, True, False, False, True]])
 GIVEN = torch.tensor([0.0, 1.0, 0.0, 0.0, 1.0], dtype=torch.float64)
 
 
 @pytest.fixture(scope="module", params=["fvsbn", "made", "transformer"])
 def coins(request):
-    """Models whose order is that of the row, and another one; that compute all anew, and that remember."""
+    """Models whose order is that of the row, and another one; with and without a cache."""
     known = {"fvsbn": FVSBNConfig(), "made": MADEConfig.example(), "transformer": TransformerConfig.example()}
     config, scale = known[request.param], 0.7 if request.param == "transformer" else 2.0  # none is sure of anything
     return shaken(config, COINS, None, scale=scale)
 
 
 def posterior(model, given, known):
-    """p(states | known numbers) (32,), and log p(known numbers)."""
+    """p(states | known features) (32,), and log p(known features)."""
     with torch.no_grad():
         joint = model.log_prob(STATES)
     joint = joint.masked_fill((given != STATES)[:, known[0]].any(1), -math.inf)
     return joint.softmax(0), joint.logsumexp(0)
 
 
-def shares(rows):
-    """How often each state is met."""
-    number = (rows * 2 ** torch.arange(4, -1, -1)).sum(-1).long()
-    return torch.bincount(number.flatten(), minlength=32).double() / number.numel()
+def frequencies(flat):
+    """How often each state occurs."""
+    index = (flat * 2 ** torch.arange(4, -1, -1)).sum(-1).long()
+    return torch.bincount(index.flatten(), minlength=32).double() / index.numel()
 
 
 def assert_follows(found, expected, n):
@@ -49,19 +49,19 @@ def assert_follows(found, expected, n):
     assert (found[expected == 0] == 0).all()
 
 
-def test_what_comes_first_makes_an_exact_draw_of_one_particle(coins):
+def test_one_particle_is_an_exact_draw_if_known_features_come_first(coins):
     n = 4000
     known = torch.zeros(1, 5, dtype=torch.bool)
     known[:, coins.order[:2]] = True
     found = impute(coins, GIVEN.expand(n, -1), known, noise=keyed(n), particles=1)
     assert found.exact.all()
-    law, evidence = posterior(coins, GIVEN, known)
-    assert_follows(shares(found.value), law, n)
+    expected, evidence = posterior(coins, GIVEN, known)
+    assert_follows(frequencies(found.value), expected, n)
     torch.testing.assert_close(found.log_evidence, evidence.expand(n))
     assert torch.equal(found.effective, torch.ones(n, dtype=torch.float64))
 
 
-def test_particles_find_the_law_given_later_numbers(coins):
+def test_particles_follow_the_posterior_given_later_features(coins):
     n, k = 2000, 100
     known = torch.zeros(1, 5, dtype=torch.bool)
     known[:, coins.order[[2, 4]]] = True
@@ -70,11 +70,11 @@ def test_particles_find_the_law_given_later_numbers(coins):
     assert (found.value[:, known[0]] == GIVEN[known[0]]).all()
     assert (found.effective >= 1).all()
     assert found.effective.mean() < 0.98 * k
-    law, _ = posterior(coins, GIVEN, known)
+    expected, _ = posterior(coins, GIVEN, known)
     blind = impute(coins, GIVEN.expand(n, -1), known, noise=keyed(n), particles=1)
-    # the bias of a draw is of order 1 / k; without weights the law is another one
-    assert (shares(found.value) - law).abs().max() <= 4 * 0.5 / math.sqrt(n) + 2 / found.effective.mean()
-    assert (shares(blind.value) - law).abs().max() > 3 * (shares(found.value) - law).abs().max()
+    # the bias of a draw is of order 1 / k; without weights the distribution is another one
+    assert (frequencies(found.value) - expected).abs().max() <= 4 * 0.5 / math.sqrt(n) + 2 / found.effective.mean()
+    assert (frequencies(blind.value) - expected).abs().max() > 3 * (frequencies(found.value) - expected).abs().max()
 
 
 @pytest.mark.parametrize("k", [1, 3, 30])
@@ -87,14 +87,14 @@ def test_the_evidence_is_unbiased(coins, k):
     assert abs(ratio.mean() - 1) <= 4 * ratio.std() / math.sqrt(n) + 1e-10
 
 
-def test_weighted_particles_have_the_mean_of_the_law(coins):
+def test_weighted_particles_have_the_mean_of_the_posterior(coins):
     n = 500
-    found = impute(coins, GIVEN.expand(n, -1), PLACES, noise=keyed(n), particles=200)
+    found = impute(coins, GIVEN.expand(n, -1), KNOWN, noise=keyed(n), particles=200)
     torch.testing.assert_close(found.weights.sum(1), torch.ones(n, dtype=torch.float64))
     means = (found.weights[..., None] * found.particles).sum(1)
-    law, _ = posterior(coins, GIVEN, PLACES)
+    expected, _ = posterior(coins, GIVEN, KNOWN)
     error = means.std(0) / math.sqrt(n)
-    assert ((means.mean(0) - law @ STATES).abs() <= 4 * error + 1 / found.effective.mean()).all()
+    assert ((means.mean(0) - expected @ STATES).abs() <= 4 * error + 1 / found.effective.mean()).all()
 
 
 def test_everything_or_nothing_known(coins):
@@ -107,7 +107,7 @@ def test_everything_or_nothing_known(coins):
     assert torch.equal(nothing.value, coins.sample(6, noise=keyed(6).fold("particle/0")))
 
 
-def test_rows_are_functions_of_their_own_index_and_unknown_numbers_are_not_read():
+def test_samples_depend_on_their_own_index_and_known_features_only():
     space = Product(parts={"a": Vector(dim=3, support=Levels(count=4)), "b": Vector(dim=4, support=Levels(count=4))})
     condition = Vector(dim=2)
     model = shaken(TransformerConfig(width=4, depth=1, heads=2), space, condition, scale=1.0)
@@ -124,8 +124,8 @@ def test_rows_are_functions_of_their_own_index_and_unknown_numbers_are_not_read(
     assert set(eight.exact.tolist()) <= {True, False}
 
 
-def test_real_numbers_are_weighted_by_their_density():
-    """Two numbers, the second known: the first one's mean by quadrature."""
+def test_real_features_are_weighted_by_their_density():
+    """Two features, the second known: the mean of the first by quadrature."""
     model = shaken(FVSBNConfig(), Vector(dim=2), None, scale=1.0)
     n, given = 2000, torch.tensor([[math.nan, 0.7]], dtype=torch.float64)
     found = impute(model, given.expand(n, -1), torch.tensor([[False, True]]), noise=keyed(n), particles=300)
@@ -142,19 +142,19 @@ def test_real_numbers_are_weighted_by_their_density():
 def test_what_cannot_be_imputed_is_refused(coins):
     x = draw(COINS, 3, seed=1)
     with pytest.raises(SpaceError, match="expected one row of booleans, or 3 as there are samples, found 2 of bool"):
-        impute(coins, x, PLACES.expand(2, -1), noise=keyed(3))
+        impute(coins, x, KNOWN.expand(2, -1), noise=keyed(3))
     with pytest.raises(SpaceError, match="found 1 of float32"):
-        impute(coins, x, PLACES.float(), noise=keyed(3))
-    with pytest.raises(SpaceError, match="finite numbers where they are known"):
-        impute(coins, x * math.nan, PLACES, noise=keyed(3))
-    with pytest.raises(SpaceError, match="expected 3 rows"):
-        impute(coins, x, PLACES, noise=keyed(2))
+        impute(coins, x, KNOWN.float(), noise=keyed(3))
+    with pytest.raises(SpaceError, match="finite values where they are known"):
+        impute(coins, x * math.nan, KNOWN, noise=keyed(3))
+    with pytest.raises(SpaceError, match="expected a batch size of 3"):
+        impute(coins, x, KNOWN, noise=keyed(2))
     with pytest.raises(ValueError, match="at least one particle"):
-        impute(coins, x, PLACES, noise=keyed(3), particles=0)
+        impute(coins, x, KNOWN, noise=keyed(3), particles=0)
 
 
 class Echoes(nn.Module):
-    """Coins in pairs: one that seldom falls on one and leans on those before it, then one that tells how it fell."""
+    """Pairs of bits: the first is seldom one and depends on those before it, the second mostly repeats the first."""
 
     likelihood = Bernoulli()
 
@@ -163,34 +163,34 @@ class Echoes(nn.Module):
         self.layout = Layout(Vector(dim=7, support=Binary()), None, (Binary,))
         self.register_buffer("order", torch.arange(7))
         self.bias = nn.Parameter(torch.tensor([-1.2, -2.0, -1.0, -2.2, -0.8, -1.9, 0.3], dtype=torch.float64))
-        lean = torch.tril(torch.full((7, 7), 0.4, dtype=torch.float64), -1)
-        lean[[1, 3, 5], [0, 2, 4]] = 4.5
-        self.lean = nn.Parameter(lean)
+        weight = torch.tril(torch.full((7, 7), 0.4, dtype=torch.float64), -1)
+        weight[[1, 3, 5], [0, 2, 4]] = 4.5
+        self.weight = nn.Parameter(weight)
 
     def conditionals(self, x, condition=None):
-        return (self.bias + x @ self.lean.T)[:, :, None]
+        return (self.bias + x @ self.weight.T)[:, :, None]
 
     def log_prob(self, x, condition=None):
         return self.likelihood.log_prob(self.conditionals(x), x).sum(1)
 
 
-class Remembering(Echoes):
-    """The same, with sums that grow number by number."""
+class CachedEchoes(Echoes):
+    """The same, with sums that are updated feature by feature."""
 
     def steps(self, n, condition=None):
-        sums, place = self.bias.expand(n, -1).clone(), 0
+        sums, i = self.bias.expand(n, -1).clone(), 0
 
         def step(previous):
-            nonlocal sums, place
+            nonlocal sums, i
             if previous is not None:
-                sums, place = sums + previous[:, None] * self.lean[:, place], place + 1
-            return sums[:, place, None]
+                sums, i = sums + previous[:, None] * self.weight[:, i], i + 1
+            return sums[:, i, None]
 
         return step
 
 
-@pytest.mark.parametrize("model", [Echoes(), Remembering()], ids=["anew", "remembering"])
-def test_resampling_keeps_the_evidence_and_the_law(model):
+@pytest.mark.parametrize("model", [Echoes(), CachedEchoes()], ids=["uncached", "cached"])
+def test_resampling_keeps_the_evidence_and_the_posterior(model):
     n, k = 3000, 20
     states = torch.cartesian_prod(*7 * [torch.arange(2.0, dtype=torch.float64)])
     known, given = torch.zeros(1, 7, dtype=torch.bool), torch.ones(7, dtype=torch.float64)
@@ -201,7 +201,7 @@ def test_resampling_keeps_the_evidence_and_the_law(model):
         joint = model.log_prob(states).masked_fill((given != states)[:, known[0]].any(1), -math.inf)
     ratio = (found.log_evidence - joint.logsumexp(0)).exp()
     assert abs(ratio.mean() - 1) <= 4 * ratio.std() / math.sqrt(n)
-    # weighted by their evidence, particles have the mean of the law without any bias
+    # weighted by their evidence, particles have the mean of the posterior without any bias
     means = (found.weights[..., None] * found.particles).sum(1)
     moments = ratio[:, None] * (means - joint.softmax(0) @ states)
     assert (moments.mean(0).abs() <= 4 * moments.std(0) / math.sqrt(n) + 1e-12).all()

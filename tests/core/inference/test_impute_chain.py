@@ -1,4 +1,4 @@
-"""Chains through codes against a Gaussian whose conditional law is known in closed form."""
+"""Chains through codes against a Gaussian whose conditional distribution is known in closed form."""
 
 import math
 
@@ -37,7 +37,7 @@ class Affine:
 
 
 class Coloured(Affine):
-    """The same law with codes of standard deviation 2."""
+    """The same distribution with codes of standard deviation 2."""
 
     class base:
         @staticmethod
@@ -57,17 +57,17 @@ class Coloured(Affine):
         return self.decode(2 * self.layout.prior(n, noise), condition)
 
 
-@pytest.mark.parametrize("width", [0.5, 2.0])
+@pytest.mark.parametrize("scale", [0.5, 2.0])
 @pytest.mark.parametrize("flow", [Affine(), Coloured()], ids=["normal", "coloured"])
 @pytest.mark.parametrize("unknown", [[0], [0, 2]], ids=str)
-def test_chains_follow_the_conditional_law_of_a_gaussian(flow, unknown, width):
+def test_chains_follow_the_conditional_distribution_of_a_gaussian(flow, unknown, scale):
     n = 2000
     c = torch.tensor([0.1, 0.2, -0.3], dtype=torch.float64).expand(n, -1)
     given = torch.tensor([math.nan, 0.4, 0.9], dtype=torch.float64).expand(n, -1)
     known = torch.ones(1, 3, dtype=torch.bool)
     known[:, unknown] = False
     seen = known[0].nonzero()[:, 0]
-    found = impute_by_chain(flow, given, known, c, noise=keyed(n), steps=200, width=width)
+    found = impute_by_chain(flow, given, known, c, noise=keyed(n), steps=200, scale=scale)
     covariance = FACTOR @ FACTOR.T
     across, gain = covariance[unknown], torch.linalg.inv(covariance[seen][:, seen])
     mean = SHIFT + c[0]
@@ -83,7 +83,7 @@ def test_chains_follow_the_conditional_law_of_a_gaussian(flow, unknown, width):
     assert 0.1 < found.acceptance.mean() < 0.6
 
 
-def test_the_effective_number_says_how_far_means_scatter():
+def test_the_effective_sample_size_predicts_the_variance_of_means():
     n, c = 500, torch.zeros(500, 3, dtype=torch.float64)
     known = torch.tensor([[False, True, True]])
     found = impute_by_chain(Affine(), c, known, c, noise=keyed(n), steps=1000)
@@ -96,13 +96,13 @@ def test_a_chain_that_cannot_move_says_so():
     c = torch.zeros(4, 3, dtype=torch.float64)
     narrow = Affine(torch.diag(torch.full((3,), 1e-6)).double())
     found = impute_by_chain(
-        narrow, c + 100, torch.tensor([[False, True, True]]), c, noise=keyed(4), steps=50, width=1e-9
+        narrow, c + 100, torch.tensor([[False, True, True]]), c, noise=keyed(4), steps=50, scale=1e-9
     )
     assert (found.effective <= 25).all()
     assert found.value.isfinite().all()
 
 
-def test_chains_of_a_real_flow_are_functions_of_their_own_row():
+def test_chains_of_a_flow_depend_on_their_own_sample_only():
     flow = shaken(CouplingConfig.example(), Vector(dim=4), Vector(dim=2), scale=0.3)
     x, c = keyed(6).normal("x", (4,)), keyed(6).normal("c", (2,))
     known = torch.tensor([[True, False, False, True]])
@@ -117,7 +117,7 @@ def test_what_chains_are_not_made_for_is_refused():
     torus = Vector(dim=2, support=Torus())
     flow = shaken(CircularSplineConfig.example(), torus, None)
     x = torch.zeros(3, 2, dtype=torch.float64)
-    with pytest.raises(SpaceError, match="needs real numbers, found torus ones"):
+    with pytest.raises(SpaceError, match="needs real features, found torus ones"):
         impute_by_chain(flow, x, torch.tensor([[True, False]]), noise=keyed(3))
     c = torch.zeros(3, 3, dtype=torch.float64)
     with pytest.raises(ValueError, match="at least 8 steps"):

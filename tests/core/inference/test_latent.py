@@ -23,7 +23,7 @@ def test_a_linear_model_interpolates_linearly():
     torch.testing.assert_close(torch.stack(stops), torch.lerp(*ends, torch.linspace(0, 1, 5).double()[:, None, None]))
 
 
-def test_a_traverse_moves_one_number():
+def test_a_traverse_moves_one_dimension():
     model = shaken(VAEConfig.example(), Vector(dim=4, support=Binary()), None)
     z = codes(1)[:, :2]
     found = traverse(model, z, 1, torch.tensor([-1.0, 2.0]))
@@ -36,13 +36,13 @@ def test_a_plane_is_even_in_probability():
     grid = plane(model, torch.full((3,), 7.0, dtype=torch.float64), (2, 0), 4)
     assert grid.shape == (4, 4, 3)
     assert (grid[..., 1] == 7).all()
-    shares = torch.special.ndtr(grid)
-    torch.testing.assert_close(shares[:, 0, 2], torch.tensor([0.125, 0.375, 0.625, 0.875], dtype=torch.float64))
-    torch.testing.assert_close(shares[2, :, 0], shares[:, 0, 2])
+    probabilities = torch.special.ndtr(grid)
+    torch.testing.assert_close(probabilities[:, 0, 2], torch.tensor([0.125, 0.375, 0.625, 0.875], dtype=torch.float64))
+    torch.testing.assert_close(probabilities[2, :, 0], probabilities[:, 0, 2])
 
 
-def test_walks_keep_to_the_law_of_the_codes():
-    """Over a uniform law the way between two corners stays in the box, and a plane ends within it."""
+def test_walks_follow_the_distribution_of_the_codes():
+    """With uniform codes the path between two corners stays in the box, and a plane ends within it."""
     space = Vector(dim=2, support=Interval())
     flow = shaken(SplineConfig(transforms=2, hidden=(8,)), space, None)
     corners = torch.tensor([[0.001, 0.999], [0.999, 0.999]], dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""The log-likelihood of a data set: its value in closed form, its error, and all that it names."""
+"""The log-likelihood of a data set: its value in closed form, its error, and the caveats it names."""
 
 import math
 
@@ -28,7 +28,7 @@ def test_a_fair_coin_is_worth_log_two():
     found = log_likelihood(model, TensorSource(draw(COINS, 40, seed=1)), COINS)
     assert found.value == pytest.approx(-6 * math.log(2), rel=1e-12)
     assert found.error == pytest.approx(0, abs=1e-12)
-    assert str(found) == "-4.1589 +- 0.0000 nats per sample (log-mass of 6 numbers, exact, n = 40)"
+    assert str(found) == "-4.1589 +- 0.0000 nats per sample (log-mass of 6 dimensions, exact, n = 40)"
 
 
 def test_the_mean_of_a_models_own_samples_is_its_entropy():
@@ -45,7 +45,7 @@ def test_the_mean_of_a_models_own_samples_is_its_entropy():
 
 
 class Components(nn.Module):
-    """x = w z + noise with one standard normal z, bounded by draws of z from its law."""
+    """x = w z + noise with one standard normal z, bounded by draws of z from its prior."""
 
     direction = "lower"
 
@@ -57,7 +57,7 @@ class Components(nn.Module):
         mean = noise.normal("z")[:, None] * self.w
         return torch.distributions.Normal(mean, 0.7).log_prob(x).sum(1)
 
-    def law(self):
+    def marginal(self):
         covariance = torch.outer(self.w, self.w) + 0.49 * torch.eye(3)
         return torch.distributions.MultivariateNormal(torch.zeros(3).double(), covariance.detach())
 
@@ -67,8 +67,8 @@ SPACE = Vector(dim=3)
 
 def test_bounds_rise_with_draws_towards_the_exact_value():
     model = Components()
-    x = model.law().sample((400,))
-    exact, source = model.law().log_prob(x).mean().item(), TensorSource(x)
+    x = model.marginal().sample((400,))
+    exact, source = model.marginal().log_prob(x).mean().item(), TensorSource(x)
     one, ten, many = (log_likelihood(model, source, SPACE, draws=k) for k in (1, 10, 300))
     assert one.value < ten.value < many.value
     assert abs(many.value - exact) < 0.02
@@ -91,15 +91,15 @@ def test_batches_and_the_order_of_samples_do_not_matter():
 def test_the_figure_names_masks_measure_base_and_dequantisation():
     x = draw(COINS, 10, seed=1)
     masks = log_likelihood(shaken(MADEConfig(hidden=(8,), masks=4), COINS, None), TensorSource(x), COINS)
-    assert str(masks).endswith("(log-mass of 6 numbers, exact, mixture of 4 masks or orders, n = 10)")
+    assert str(masks).endswith("(log-mass of 6 dimensions, exact, mixture of 4 masks or orders, n = 10)")
     levels = Vector(dim=4, support=Levels(count=8))
     config = DequantisedConfig(flow=CouplingConfig.example(), noise=UniformConfig())
     found = log_likelihood(shaken(config, levels, None), TensorSource(draw(levels, 10, seed=1)), levels, draws=2)
-    told = "log-mass of 4 numbers, lower bound with 2 draws, normal base, uniform dequantisation of 8 levels"
-    assert str(found).endswith(f"({told}, n = 10)")
+    what = "log-mass of 4 dimensions, lower bound with 2 draws, normal base, uniform dequantisation of 8 levels"
+    assert str(found).endswith(f"({what}, n = 10)")
 
 
-def test_a_chain_tells_what_both_its_families_tell():
+def test_a_chain_has_the_notes_of_both_its_families():
     made = MADEConfig(hidden=(8,), masks=4)
     space = Product(parts={"a": COINS, "b": COINS})
     model = shaken(ChainConfig(first=made, second=made.model_copy(update={"masks": 8}), split=("a",)), space, None)
@@ -121,12 +121,12 @@ def test_conditions_and_named_parts_are_handed_on():
     x, c = draw(space, 12, seed=1), draw(condition, 12, seed=2)
     found = log_likelihood(model, TensorSource(x, c), space, batch=5)
     assert found.value == pytest.approx(model.log_prob(x, c).mean().item(), rel=1e-12)
-    assert (found.numbers, found.measure) == (3, "density")
+    assert (found.dimensions, found.measure) == (3, "density")
     single = log_likelihood(model.float(), TensorSource(x, c), space)
     assert single.value == pytest.approx(found.value, rel=1e-4)
 
 
-def test_numbers_outside_of_their_support_are_not_scored():
+def test_values_outside_of_their_support_are_not_scored():
     grey = draw(COINS, 4, seed=1) * 255
     with pytest.raises(SpaceError, match="x: expected zeros and ones, found 255"):
         log_likelihood(FVSBNConfig().build(COINS).double(), TensorSource(grey), COINS)
@@ -134,7 +134,7 @@ def test_numbers_outside_of_their_support_are_not_scored():
 
 def test_models_without_a_likelihood_and_single_samples_are_refused():
     space = Vector(dim=2)
-    with pytest.raises(ConfigError, match="knows neither its density nor a bound"):
+    with pytest.raises(ConfigError, match="has neither a density nor a bound"):
         log_likelihood(GANConfig.example().build(space), TensorSource(torch.zeros(3, 2)), space)
     with pytest.raises(SampleError, match="at least 2 samples, found 1"):
         log_likelihood(CouplingConfig.example().build(space), TensorSource(torch.zeros(1, 2)), space)

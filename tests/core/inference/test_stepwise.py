@@ -1,4 +1,4 @@
-"""Laws told number by number are the conditionals of the whole sample, whether the model remembers or not."""
+"""Conditionals computed feature by feature are those of the whole sample, with and without a cache."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ from maquette.core.testing.bench import draw, shaken
 from torch import nn
 
 
-class Forgetful(nn.Module):
+class Uncached(nn.Module):
     """A model that has conditionals and nothing else."""
 
     def __init__(self, model):
@@ -24,17 +24,17 @@ class Forgetful(nn.Module):
         return self.model.conditionals(x, condition)
 
 
-@pytest.mark.parametrize("remembers", [True, False])
+@pytest.mark.parametrize("cached", [True, False])
 @pytest.mark.parametrize("config", [MADEConfig, TransformerConfig, PixelCNNConfig])
-def test_steps_give_the_conditionals(config, remembers):
+def test_steps_give_the_conditionals(config, cached):
     space, condition = Field(channels=2, grid=(2, 3), support=Levels(count=4)), Vector(dim=2)
     model = shaken(config.example(), space, condition, scale=0.5)
-    told = model if remembers else Forgetful(model)
-    assert isinstance(told, Stepwise) == remembers
+    stepwise = model if cached else Uncached(model)
+    assert isinstance(stepwise, Stepwise) == cached
     x, c = draw(space, 5, seed=1), draw(condition, 5, seed=2)
-    rows = flatten(space, x)[:, model.order]
+    flat = flatten(space, x)[:, model.order]
     with torch.no_grad():
         expected = model.conditionals(x, c)[:, model.order]
-        step = steps(told, 5, c)
-        found = torch.stack([step(rows[:, i - 1] if i else None) for i in range(rows.shape[1])], dim=1)
+        step = steps(stepwise, 5, c)
+        found = torch.stack([step(flat[:, i - 1] if i else None) for i in range(flat.shape[1])], dim=1)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)

@@ -22,6 +22,26 @@ def test_rotary_products_depend_on_distances_only():
     assert found[0].unique().numel() == 6
 
 
+def test_attention_rotates_queries_and_keys_but_not_values():
+    """Against the formula, token by token."""
+    rotary = Rotary(torch.arange(5)[:, None], 4).double()
+    attention = Attention(8, 2, rotary=rotary).double()
+    x = torch.randn(3, 5, 8, dtype=torch.float64)
+    q, k, v = (part.unflatten(2, (2, 4)) for part in attention.qkv(x).chunk(3, dim=2))
+    found = torch.zeros(3, 5, 2, 4, dtype=torch.float64)
+    for i in range(5):
+        scores = [(rotate(q[:, i], i) * rotate(k[:, j], j)).sum(2) / 2 for j in range(5)]
+        found[:, i] = torch.einsum("bhj,bjhf->bhf", torch.stack(scores, dim=2).softmax(2), v)
+    torch.testing.assert_close(attention(x), attention.out(found.flatten(2)), rtol=0, atol=1e-6)
+
+
+def rotate(x, position):
+    """Pairs (x_0, x_2) and (x_1, x_3) by position x 1 and position x 1/100 (arXiv:2104.09864, eq. 15)."""
+    z = torch.complex(x[..., :2], x[..., 2:])
+    z = z * torch.polar(torch.ones(2), torch.tensor([1.0, 0.01]) * position)
+    return torch.cat((z.real, z.imag), dim=-1)
+
+
 def test_rotary_products_on_a_grid_depend_on_the_distance_along_each_axis():
     grid = torch.cartesian_prod(torch.arange(3), torch.arange(4))
     found = products(grid)

@@ -9,6 +9,7 @@ from maquette.core.likelihoods.logistic import LogisticMixtureConfig
 from maquette.core.spaces import Binary, Field, Levels, Real, Vector
 from maquette.core.testing.bench import keyed, shaken
 
+SPACE = Field(channels=1, grid=(4, 4))
 SMALL = PixelCNNConfig(channels=4, depth=3, kernel=3, first_kernel=3)
 
 
@@ -53,7 +54,25 @@ def test_logistic_mixtures_draw_levels_and_score_them():
     assert (model.log_prob(x, c) < 0).all()
 
 
-def test_skips_reach_back_over_the_middle():
+def test_layers_of_the_second_half_see_the_mirrored_layer_of_the_first():
+    network = shaken(SMALL.model_copy(update={"skips": True, "depth": 5}), SPACE, None).network
+    outputs, seen = {}, {}
+    for name, stack in (("vertical", network.vertical), ("horizontal", network.horizontal)):
+        for i, layer in enumerate(stack):
+            layer.register_forward_hook(
+                lambda _, inputs, output, key=(name, i): outputs.update(
+                    {key: output[0] if isinstance(output, tuple) else output}
+                )
+            )
+            if layer.skip is not None:
+                layer.skip.register_forward_hook(lambda _, inputs, output, key=(name, i): seen.update({key: inputs[0]}))
+    network(torch.randn(2, 16, 1, dtype=torch.float64), None)
+    assert set(seen) == {(name, i) for name in ("vertical", "horizontal") for i in (3, 4)}
+    for (name, i), found in seen.items():
+        assert torch.equal(found, outputs[name, 4 - i])
+
+
+def test_skips_start_after_the_middle():
     skipping = SMALL.model_copy(update={"skips": True, "depth": 5}).build(Field(channels=1, grid=(4, 4)))
     assert skipping.network.skips == [False, False, False, True, True]
 

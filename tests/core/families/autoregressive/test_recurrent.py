@@ -67,6 +67,19 @@ def test_the_pixel_above_is_seen_directly():
         assert slope[0, 0, 0, 1] == 0
 
 
+@pytest.mark.parametrize("depth", [1, 2])
+def test_forget_gates_of_an_lstm_start_open(depth):
+    """Without weights, a state of one keeps sigmoid(1) of itself, whatever the input and output gates are."""
+    cell = RecurrentConfig(width=3, depth=depth).build(Vector(dim=4)).network.cell
+    with torch.no_grad():
+        for name, parameter in cell.named_parameters():
+            if not name.startswith("bias_ih"):
+                parameter.zero_()
+        states = (torch.ones(depth, 1, 3), torch.zeros(depth, 1, 3))
+        after = [cell(torch.zeros(1, 1, 3), (torch.zeros(depth, 1, 3), state))[1][1] for state in states]
+    torch.testing.assert_close(after[0] - after[1], torch.full((depth, 1, 3), 1 / (1 + math.exp(-1))))
+
+
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 def test_it_remembers_the_first_letter_to_the_end(cell):
     """A letter, two blanks, the letter again: log 3 nats for whoever remembers, 2 log 3 for whoever does not."""

@@ -53,6 +53,16 @@ def test_positions_are_those_on_the_axes_of_the_space():
     assert positions(product).tolist() == [[0, 0], [0, 1], [1, 0]]
 
 
+def test_rotary_positions_distinguish_the_order_of_features():
+    """Without learned positions a block is blind to the order of earlier tokens, but for the rotary ones."""
+    model = shaken(TINY, Vector(dim=5), None)
+    x = torch.randn(1, 5, dtype=torch.float64)
+    with torch.no_grad():
+        model.network.positions.zero_()
+        one, other = (model.conditionals(each)[0, 4] for each in (x, x[:, [1, 0, 2, 3, 4]]))
+    assert (one - other).abs().max() > 1e-5
+
+
 def test_sampling_computes_every_token_once():
     """What makes it linear in length but for the attention to earlier tokens."""
     model = shaken(TINY, Vector(dim=30, support=Binary()), None)

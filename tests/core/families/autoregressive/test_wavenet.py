@@ -7,6 +7,7 @@ from maquette.core.families.autoregressive.wavenet import WaveNetConfig
 from maquette.core.nets.causal import CausalConv1d
 from maquette.core.spaces import Binary, Field, Sequence, Vector
 from maquette.core.testing.bench import keyed, shaken
+from torch.nn import functional as F
 
 
 @pytest.mark.parametrize(("depth", "stacks", "kernel"), [(3, 1, 2), (2, 2, 2), (2, 1, 3)])
@@ -17,6 +18,17 @@ def test_the_receptive_field_is_that_of_its_dilations(depth, stacks, kernel):
     steps = kernel + stacks * (kernel**depth - 1)  # steps before, by the first layer and then by every stack
     seen = (gradient[0] != 0).nonzero().squeeze(1).tolist()
     assert seen == list(range(30 - steps, 30))
+
+
+def test_the_output_sums_the_skips_of_all_blocks():
+    model = shaken(WaveNetConfig(channels=4, depth=2, stacks=2), Vector(dim=8), None)
+    skips, summed = [], []
+    for block in model.network.blocks:
+        block.register_forward_hook(lambda _, inputs, outputs: skips.append(outputs[1]))
+    model.network.output.register_forward_hook(lambda _, inputs, outputs: summed.append(inputs[0]))
+    model.conditionals(torch.randn(3, 8, dtype=torch.float64))
+    assert len(skips) == 4
+    torch.testing.assert_close(summed[0], F.silu(skips[0] + skips[1] + skips[2] + skips[3]))
 
 
 def test_sampling_computes_every_step_once():
