@@ -1,13 +1,13 @@
-"""What the engine costs: a fit against a bare torch loop over the same network, data and optimiser.
+"""Measures the overhead of the engine: a fit against a bare torch loop over the same network, data and optimiser.
 
     python benchmarks/engine_overhead.py [--width 512] [--depth 4] [--batch 512] [--steps 40] [--repeats 5]
 
-Both train the same denoiser (504 numbers a sample, the size of a CaloGAN shower) with fused AdamW and clipped
+Both train the same denoiser (504 features a sample, as many as a CaloGAN shower has voxels) with fused AdamW and clipped
 gradients. The bare loop draws its noise with `torch.randn` and its batches with `randint`; the engine keys both, sums
-weights and metrics, checks that losses and gradients are finite, and writes its loss file. A third loop is bare but for
-keyed noise, and tells what of the difference is noise. They take turns, so that a busy machine slows all alike; the
-figures are ratios of the medians of the time per step. Saving checkpoints is
-left out: how often they are taken is a choice.
+weights and metrics, checks that losses and gradients are finite, and writes its loss file. A third loop is bare except
+for keyed noise, to measure how much of the difference is due to noise. The loops alternate, so that a busy machine slows
+all of them; the figures are ratios of the median times per step. Checkpoints are left out, because their interval is a
+choice.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Denoising(Objective):
 
 
 class Stopwatch:
-    """Notes when rows are written, which is once per step here."""
+    """Records when rows are written, which is once per step here."""
 
     def __init__(self) -> None:
         self.times: list[float] = []

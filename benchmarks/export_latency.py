@@ -1,11 +1,11 @@
-"""How long a sample takes in Python, in onnxruntime and as an AOTInductor package, on a CPU.
+"""Measures the time per sample in Python, in onnxruntime and as an AOTInductor package, on a CPU.
 
     python benchmarks/export_latency.py RUN [--batch 1 1000] [--threads 1 2] [--seconds 3]
 
-A simulation asks for one shower at a time, on a thread of its own: batch 1 on one thread is what it pays. All three
-compute the same samples from the same tensors and take turns, so that a busy machine slows all alike; figures are
-medians of the wall time per sample, ratios are to Python in the same turn. Each number of threads is measured in a
-process of its own, for LibTorch and OpenMP settle theirs once. Loading and the first call are left out.
+A simulation draws one shower at a time, each on one thread: batch 1 on one thread is its cost. All three compute the same
+samples from the same tensors and alternate, so that a busy machine slows all of them; figures are medians of the wall
+time per sample, ratios are to Python in the same turn. Each number of threads is measured in its own process, because
+LibTorch and OpenMP set theirs once. Loading and the first call are left out.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from maquette.pipelines.load import load
 
 
 def measure(calls: dict[str, Callable[[], object]], seconds: float) -> dict[str, list[float]]:
-    """Seconds of every call, in turns, until the time is over and each had at least five."""
+    """Seconds of every call, alternating, until the time is over and each was called at least five times."""
     times: dict[str, list[float]] = {name: [] for name in calls}
     for call in calls.values():
         call()

@@ -1,8 +1,8 @@
-"""What the embedded simulator reaches: showers per second, depths of the maximum, radii, resolution, containment.
+"""Measures the embedded simulator: showers per second, depths of the maximum, radii, resolution, containment.
 
     python benchmarks/gflash.py [--data geant4_ds2_eminus_train.h5] [--threads 2]
 
-With a file of full transport in the same tungsten and silicon stack, its values stand beside ours.
+With a file of full transport in the same tungsten and silicon stack, its values are printed below.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def _row(values: dict[str, float]) -> str:
 
 
 def lead_tungstate() -> None:
-    print(f"\nPbWO4: t_max / X0 beside ln(E/Ec) -/+ 0.5 (Ec {PUBLISHED_CRITICAL_ENERGY} MeV), R90 / R_M within 5 R_M")
+    print(f"\nPbWO4: t_max / X0 and ln(E/Ec) -/+ 0.5 (Ec {PUBLISHED_CRITICAL_ENERGY} MeV), R90 / R_M within 5 R_M")
     calorimeter = CALORIMETERS["lead-tungstate"]
     material = calorimeter.material
     edges = tuple((RADII * material.moliere_radius).tolist())
@@ -93,23 +93,23 @@ def lead_tungstate() -> None:
 
 
 def containment() -> None:
-    print("\nShare of the energy in a block of 30 X0 and 10 x 10 R_M, by incident energy in GeV")
+    print("\nFraction of the energy in a block of 30 X0 and 10 x 10 R_M, by incident energy in GeV")
     for name, calorimeter in CALORIMETERS.items():
         material = calorimeter.material
         side = (-5 * material.moliere_radius, 5 * material.moliere_radius)
         medium = Medium(material.radiation_length, material.moliere_radius)
         z = (0.0, 30 * material.radiation_length)
         block = Geometry("block", (CartesianLayer(0, side, side),), medium=medium, z_edges=z)
-        shares = []
+        fractions = []
         for energy in (0.5, 1.0, 2.0, 5.0, 10.0):
             showers, condition = Gflash(block, calorimeter, "e", (energy, energy)).simulate(range(3000), seed=1)
-            shares.append(f"{energy:g}: {showers.double().sum() / condition['energy'].double().sum():.4f}")
-        print(f"  {name:17s}", "  ".join(shares))
+            fractions.append(f"{energy:g}: {showers.double().sum() / condition['energy'].double().sum():.4f}")
+        print(f"  {name:17s}", "  ".join(fractions))
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, help="full transport in the same stack, to print beside")
+    parser.add_argument("--data", type=Path, help="full transport in the same stack, to compare with")
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)

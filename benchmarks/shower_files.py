@@ -1,9 +1,9 @@
-"""What writing, reading and checking shower files cost, per shower and beside sampling them.
+"""Measures the cost of writing, reading and checking shower files, per shower and relative to sampling.
 
     python benchmarks/shower_files.py FILE [--showers 8000] [--sampling-ms 3]
 
-FILE supplies the showers (copied to a temporary folder); `--sampling-ms` is the time that the model beside which the
-cost is judged takes per shower.
+FILE supplies the showers (copied to a temporary folder); `--sampling-ms` is the time per shower of the model with which
+the cost is compared.
 """
 
 from __future__ import annotations

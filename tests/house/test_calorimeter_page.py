@@ -1,6 +1,7 @@
-"""The tables of docs/calorimeter.md say what the code says."""
+"""The tables of docs/calorimeter.md agree with the code, and recipes start with what to expect of them."""
 
 import re
+from itertools import takewhile
 
 import pytest
 from maquette.data_specs.calorimeter.geometries import NAMES, known_geometry
@@ -35,8 +36,8 @@ def tables(root) -> dict[str, dict[str, list[str]]]:
 def test_metrics(tables):
     data = CALORIMETER.open(CALORIMETER.sample_path(), {})
     evaluation = evaluate(data.rows(0, 120), data.rows(120, 240), data.geometry, effort=SMALLEST)
-    told = {name: (unit, better) for name, (unit, better, _) in tables["metric"].items()}
-    assert told == {name: (one.unit, one.better) for name, one in evaluation.estimates.items()}
+    listed = {name: (unit, better) for name, (unit, better, _) in tables["metric"].items()}
+    assert listed == {name: (one.unit, one.better) for name, one in evaluation.estimates.items()}
 
 
 def test_geometries(tables):
@@ -50,6 +51,13 @@ def test_recipes(tables):
     assert set(tables["recipe"]) == set(CALORIMETER.recipes())
 
 
+@pytest.mark.parametrize("name", CALORIMETER.recipes())
+def test_a_recipe_starts_with_purpose_command_hardware_and_expected_figure(name):
+    lines = CALORIMETER.recipes()[name].read_text(encoding="utf-8").splitlines()
+    header = list(takewhile(lambda line: line.startswith("#"), lines))
+    assert [line.split(":")[0] for line in header[1:]] == ["# Command", "# Hardware", "# Expected"]
+
+
 def test_efforts(tables):
-    told = {name: [int(cell.replace(",", "")) for cell in row] for name, row in tables["--effort"].items()}
-    assert told == {name: [one.showers, one.classifier, one.epochs] for name, one in EFFORTS.items()}
+    listed = {name: [int(cell.replace(",", "")) for cell in row] for name, row in tables["--effort"].items()}
+    assert listed == {name: [one.showers, one.classifier, one.epochs] for name, one in EFFORTS.items()}

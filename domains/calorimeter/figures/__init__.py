@@ -1,1 +1,1 @@
-"""Pictures of generated beside reference showers."""
+"""Figures of generated and reference showers."""

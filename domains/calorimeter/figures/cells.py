@@ -18,7 +18,7 @@ from .drawing import draw_layer, styled
 from .gallery import EXAMPLES, SIDES, Gallery
 
 RELEVANT = 1e-3
-"""Share of its layer's largest mean deposit from which a cell's ratio is drawn: below, it is mostly noise."""
+"""Fraction of its layer's largest mean deposit above which a cell's ratio is drawn; below, it is mostly noise."""
 
 
 @styled
@@ -55,18 +55,18 @@ def average_showers(g: Gallery) -> Figure:
                 bar.ax.yaxis.set_major_locator(FixedLocator([0.5, 0.7, 1, 1.4, 2]))
                 bar.ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
                 bar.ax.yaxis.set_minor_formatter(NullFormatter())
-    reach = (
+    radius = (
         ""
         if not isinstance(geometry.layers[geometry.active[0]], PolarLayer)
         else f"; radius {g.extractor.rings[-1]:g} mm"
     )
-    figure.suptitle(f"Mean shower: {g.labels[0]}, {g.labels[1]}{reach}", fontsize=9)
+    figure.suptitle(f"Mean shower: {g.labels[0]}, {g.labels[1]}{radius}", fontsize=9)
     return figure
 
 
 @styled
 def examples(g: Gallery) -> Figure:
-    """Single showers of like energy: all layers if few, else energy in depth and radius."""
+    """Single showers of similar energy: all layers if few, else energy in depth and radius."""
     draw = _example_layers if g.few_layers else _example_maps
     figure = draw(g)
     figure.suptitle(f"Single showers of {g.labels[0]} and {g.labels[1]}", fontsize=9)

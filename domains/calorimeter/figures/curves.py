@@ -68,7 +68,7 @@ def response(g: Gallery) -> Figure:
 
 @styled
 def layer_energies(g: Gallery) -> Figure:
-    """Spectra of layer energies over the incident energy, with the share of empty layers."""
+    """Spectra of layer energies over the incident energy, with the fraction of empty layers."""
     shown = g.shown
     figure = Figure(figsize=(2.9 * len(shown), 4.2), layout="constrained")
     for (upper, lower), k in zip(with_ratio(figure, 1, len(shown)), shown, strict=True):
@@ -194,8 +194,8 @@ def _points(
     lower.axhline(1, color=REFERENCE, lw=0.8)
     lower.errorbar(middle, ratio.value, ratio.error, fmt="s", ms=3, lw=0.8, color=GENERATED)
     known = np.isfinite(ratio.value)
-    reach = max(spread, 1.3 * np.max(np.abs(ratio.value[known] - 1) + ratio.error[known])) if known.any() else spread
-    lower.set_ylim(max(1 - reach, 0), 1 + reach)
+    limit = max(spread, 1.3 * np.max(np.abs(ratio.value[known] - 1) + ratio.error[known])) if known.any() else spread
+    lower.set_ylim(max(1 - limit, 0), 1 + limit)
     upper.set_xscale("log")
     upper.set_xlim(edges[0] * 0.93, edges[-1] * 1.07)
     ticks = [
@@ -213,7 +213,7 @@ def _points(
 
 @styled
 def classifiers(g: Gallery) -> Figure:
-    """ROC curves of the classifiers that try to tell generated from reference showers."""
+    """ROC curves of the classifiers that separate generated from reference showers."""
     figure = Figure(figsize=(4.6, 5.2), layout="constrained")
     axes = figure.add_subplot()
     axes.plot([0, 1], [0, 1], color="#999999", lw=0.8, ls=":", label="chance: AUC 0.5")
@@ -235,14 +235,14 @@ def classifiers(g: Gallery) -> Figure:
 
 
 def _bulk(values: NDArray) -> Array:
-    """Edges over the bulk of the reference."""
+    """Bin edges over the bulk of the reference."""
     low, high = np.percentile(values, BULK) if len(values) else (0.0, 1.0)
     margin = 0.02 * (high - low) or 1e-6
     return np.linspace(low - margin, high + margin, BINS + 1)
 
 
-def _mean_curve(rows: NDArray, scale: NDArray | float = 1.0) -> Curve:
-    mean, error = rows.mean(0, dtype=np.float64), rows.std(0, dtype=np.float64) / np.sqrt(len(rows))
+def _mean_curve(values: NDArray, scale: NDArray | float = 1.0) -> Curve:
+    mean, error = values.mean(0, dtype=np.float64), values.std(0, dtype=np.float64) / np.sqrt(len(values))
     return Curve(mean * scale, error * scale)
 
 

@@ -1,4 +1,4 @@
-"""How a histogram with its ratio, a profile, and a layer of cells are drawn."""
+"""Drawing of histograms with ratio panels, and of layers of cells."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ....data_specs.calorimeter.geometry import Layer, PolarLayer
 
 P = ParamSpec("P")
 REFERENCE, GENERATED, THIRD = "#4d4d4d", "#d55e00", "#0072b2"
-"""Grey, vermilion and blue of Okabe & Ito: told apart by every kind of colour vision, and in print."""
+"""Grey, vermilion and blue of Okabe & Ito: distinguishable with every kind of colour vision, and in print."""
 RATIO = (0.5, 1.5)
 STYLE: dict[Any, Any] = {
     "font.size": 9,
@@ -35,7 +35,7 @@ STYLE: dict[Any, Any] = {
 
 
 def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
-    """Draw in the house style, leaving matplotlib's global settings as they were."""
+    """Draw in the package's style, without changing matplotlib's global settings."""
 
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> Figure:
         with mpl.rc_context(STYLE):
@@ -96,7 +96,7 @@ def draw_pair(
     for curve, colour, label in ((reference, REFERENCE, labels[0]), (generated, GENERATED, labels[1])):
         upper.stairs(curve.value, edges, color=colour, lw=1.3, label=label)
         low = curve.value - curve.error
-        if logarithmic:  # an error as large as its value would reach down to minus infinity
+        if logarithmic:  # an error as large as its value would extend to minus infinity
             low = np.maximum(low, curve.value / 10)
         upper.stairs(curve.value + curve.error, edges, baseline=low, color=colour, alpha=0.25, fill=True, lw=0)
     positive = reference.value[reference.value > 0]
@@ -112,13 +112,13 @@ def draw_pair(
 
 
 def draw_ratio(axes: Axes, edges: NDArray[np.float64], ratio: Curve) -> None:
-    """Points with error bars about 1; what lies outside the panel is marked by a triangle at its edge."""
+    """Points with error bars about 1; points outside the panel are marked by a triangle at its edge."""
     middle, low, high = (edges[1:] + edges[:-1]) / 2, *RATIO
     inside = (ratio.value >= low) & (ratio.value <= high)
     axes.axhline(1, color=REFERENCE, lw=0.8)
     axes.errorbar(middle[inside], ratio.value[inside], ratio.error[inside], fmt=".", ms=3, lw=0.8, color=GENERATED)
     for beyond, at, marker in ((ratio.value < low, low, "v"), (ratio.value > high, high, "^")):
-        if beyond.any():  # an empty unclipped line would spoil the layout
+        if beyond.any():  # an empty unclipped line breaks the layout
             axes.plot(middle[beyond], np.full(beyond.sum(), at), marker, ms=3, color=GENERATED, clip_on=False)
     axes.set_ylim(low, high)
     axes.set_ylabel("gen. / ref.")
@@ -128,7 +128,7 @@ def draw_layer(axes: Axes, layer: Layer, values: NDArray, norm: Normalize, cmap:
     """Cells of one layer: an image in x and y, or a disc in a polar panel."""
     grid = np.ma.masked_invalid(np.asarray(values, dtype=np.float64).reshape(layer.grid))
     if isinstance(layer, PolarLayer):
-        repeat = -(-64 // layer.n_alpha)  # sectors are drawn in straight pieces: enough of them look round
+        repeat = -(-64 // layer.n_alpha)  # sectors are drawn as straight pieces; enough of them look round
         angles = np.linspace(0, 2 * np.pi, layer.n_alpha * repeat + 1)
         mesh = axes.pcolormesh(
             angles, np.asarray(layer.r_edges), np.ma.repeat(grid, repeat, axis=0).T, norm=norm, cmap=cmap

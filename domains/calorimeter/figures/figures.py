@@ -1,4 +1,4 @@
-"""Pictures of generated beside reference showers: what a calorimeter talk would show."""
+"""Figures of generated and reference showers."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ DRAWN: Mapping[str, tuple[Callable[[Gallery], Figure], str]] = {
     "response": (response, "Deposited over incident energy of whole showers, with the ratio below."),
     "layer_energies": (
         layer_energies,
-        "Share of single layers in the incident energy; empty ones are counted above.",
+        "Energy of single layers over the incident energy; the fraction of empty ones is given above.",
     ),
-    "shapes": (shapes, "Centroids and widths of the layer that holds most energy."),
-    "voxels": (voxels, "Share of voxels without energy, and the spectrum of the deposits."),
+    "shapes": (shapes, "Centroids and widths of the layer with most energy."),
+    "voxels": (voxels, "Fraction of voxels without energy, and the spectrum of the deposits."),
     "resolution": (resolution, "Energy resolution and linearity by incident energy."),
-    "examples": (examples, "Single showers of like incident energy, {arranged}, not chosen by eye."),
+    "examples": (examples, "Single showers of similar incident energy, {arranged}, not chosen by eye."),
     "classifiers": (
         classifiers,
         "ROC curves of the classifier tests against the first half of the reference, with their AUCs; those of the "
         "table are means over both halves. The diagonal is chance.",
     ),
 }
-"""Every figure by name, with what stands below it; {arranged} is where either side is found."""
+"""Every figure by name, with its caption; {arranged} is replaced by the positions of the two sides."""
 
 
 def figures(g: Gallery) -> dict[str, Figure]:

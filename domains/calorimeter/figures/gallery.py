@@ -1,4 +1,4 @@
-"""What the figures are drawn from."""
+"""The data that the figures are drawn from."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Gallery:
-    """What the figures are drawn from.
+    """The data that the figures are drawn from.
 
     Attributes:
-        extractor: what computed the features.
+        extractor: computed the features.
         reference, generated: features of all showers.
         means: mean shower (V,) of reference and generated, MeV.
-        examples: showers (EXAMPLES, V) of reference and generated, MeV, pairwise of like incident energy.
+        examples: showers (EXAMPLES, V) of reference and generated, MeV, pairwise of similar incident energy.
         energies: their incident energies (EXAMPLES,), MeV.
         curves: classifier tests by name.
     """
@@ -50,19 +50,19 @@ class Gallery:
 
     @property
     def shown(self) -> list[int]:
-        """Positions of the layers to show: all if few, else those at even shares of the mean energy in depth."""
+        """Indices of the layers to show: all if few, else those at fixed quantiles of the mean energy in depth."""
         energy = self.reference.layer.mean(0, dtype=np.float64)
         if len(energy) <= SHOWN:
             return list(range(len(energy)))
         inside = np.cumsum(energy) / energy.sum()
-        return sorted({int(np.searchsorted(inside, share)) for share in (0.02, 0.2, 0.5, 0.8, 0.98)})
+        return sorted({int(np.searchsorted(inside, quantile)) for quantile in (0.02, 0.2, 0.5, 0.8, 0.98)})
 
     def layer_name(self, k: int) -> str:
         return f"layer {self.extractor.geometry.layers[self.extractor.geometry.active[k]].id}"
 
 
 def matched(reference: NDArray, generated: NDArray) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows of reference and generated showers of like incident energy, from low to high."""
+    """Indices of reference and generated showers of similar incident energy, from low to high."""
     low, high = np.percentile(reference, [10, 90])
     wanted = np.geomspace(low, high, EXAMPLES)
     picks = [np.array([np.abs(np.log(side / energy)).argmin() for energy in wanted]) for side in (reference, generated)]
