@@ -3,11 +3,11 @@
     python benchmarks/engine_overhead.py [--width 512] [--depth 4] [--batch 512] [--steps 40] [--repeats 5]
 
 Both train the same denoiser (504 features a sample, as many as a CaloGAN shower has voxels) with fused AdamW and
-clipped gradients. The bare loop draws its noise with `torch.randn` and its batches with `randint`; the engine keys both, sums
-weights and metrics, checks that losses and gradients are finite, and writes its loss file. A third loop is bare except
-for keyed noise, to measure how much of the difference is due to noise. The loops alternate, so that a busy machine
-slows all of them; the figures are ratios of the median times per step. Checkpoints are left out, because their interval is a
-choice.
+clipped gradients. The bare loop draws its noise with `torch.randn` and its batches with `randint`; the engine keys
+both, sums weights and metrics, checks that losses and gradients are finite, and writes its loss file. A third loop is
+bare except for keyed noise, to measure how much of the difference is due to noise. The loops alternate, so that a busy
+machine slows all of them; the figures are ratios of the median times per step. Checkpoints are left out, because their
+interval is a choice.
 """
 
 from __future__ import annotations

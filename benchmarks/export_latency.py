@@ -3,9 +3,9 @@
     python benchmarks/export_latency.py RUN [--batch 1 1000] [--threads 1 2] [--seconds 3]
 
 A simulation draws one shower at a time, each on one thread: batch 1 on one thread is its cost. All three compute the
-same samples from the same tensors and alternate, so that a busy machine slows all of them; figures are medians of the wall
-time per sample, ratios are to Python in the same turn. Each number of threads is measured in its own process, because
-LibTorch and OpenMP set theirs once. Loading and the first call are left out.
+same samples from the same tensors and alternate, so that a busy machine slows all of them; figures are medians of the
+wall time per sample, ratios are to Python in the same turn. Each number of threads is measured in its own process,
+because LibTorch and OpenMP set theirs once. Loading and the first call are left out.
 """
 
 from __future__ import annotations
