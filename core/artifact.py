@@ -2,6 +2,13 @@
 
 The folder is written under a temporary name, flushed and renamed, so that a reader sees the whole artefact or none.
 The config holds the SHA-256 of the weights, so that a flipped bit is an error.
+
+>>> import tempfile
+>>> with tempfile.TemporaryDirectory() as folder:
+...     save(Path(folder) / "model", {"kind": "line"}, {"slope": torch.ones(2)})
+...     config, tensors = load(Path(folder) / "model")
+>>> config, tensors
+({'kind': 'line'}, {'slope': tensor([1., 1.])})
 """
 
 from __future__ import annotations

@@ -51,6 +51,14 @@ class Losses:
 class Objective(nn.Module, ABC):
     """Base of every objective; `forward(batch, noise)` is the loss.
 
+    >>> class SquaredError(Objective):
+    ...     def __init__(self, network: nn.Module) -> None:
+    ...         super().__init__()
+    ...         self.network = network
+    ...
+    ...     def forward(self, batch: Batch, noise: Noise) -> Losses:
+    ...         return Losses((self.network(batch.condition) - batch.x).square().mean(1))
+
     Attributes:
         coupled: the loss of one sample depends on the others of its batch (batch statistics); the engine then
             refuses to split the batch.

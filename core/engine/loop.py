@@ -81,6 +81,18 @@ def fit(
     Raises:
         TrainingError: the plan cannot run as asked, a loss is not finite, the disk is full, another process is gone.
         Interrupted: a signal came; the state is saved.
+
+    >>> import tempfile
+    >>> from maquette.core.data import TensorSource
+    >>> from maquette.core.engine.plan import TrainingConfig
+    >>> from maquette.core.families.flows.linear import LinearConfig
+    >>> from maquette.core.spaces import Vector
+    >>> flow = LinearConfig().build(Vector(dim=2))
+    >>> plan = TrainingConfig(steps=3, batch_size=8).plan(flow.stages())
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     outcome = fit(plan, TensorSource(torch.randn(20, 2)), folder, seed=0)
+    >>> outcome.steps
+    {'fit': 3}
     """
     with process_group(device) as world, peers_alive(), Signals() as signals:
         fitting = _Fit(plan, source, Path(folder), seed, torch.device(device), evaluator, listeners, world, signals)
