@@ -7,7 +7,7 @@ flattened for them, and where what they return becomes a value of the space agai
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import ItemsView
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -23,7 +23,6 @@ from .spaces import (
     Field,
     Interval,
     Levels,
-    Product,
     Real,
     Sequence,
     Simple,
@@ -32,6 +31,7 @@ from .spaces import (
     Torus,
     Tree,
     Vector,
+    as_parts,
     batch_size,
     check,
     flatten,
@@ -44,9 +44,9 @@ CONDITIONS = (Real, Interval, Torus, Binary, Levels)
 """Supports that a condition's numbers may have."""
 
 
-def parts(space: Space) -> Iterator[tuple[str, Simple]]:
+def parts(space: Space) -> ItemsView[str, Simple]:
     """The parts of a product by name; a simple space is its own only part, named ""."""
-    yield from space.parts.items() if isinstance(space, Product) else [("", space)]
+    return as_parts(space, "").items()
 
 
 @dataclass(frozen=True)

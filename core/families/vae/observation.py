@@ -24,7 +24,7 @@ class ObservationModel:
     >>> from maquette.core.spaces import Binary, Vector
     >>> observation = ObservationModel.of(Vector(dim=3, support=Binary()), None, None)
     >>> observation.likelihood
-    Bernoulli(parameters=1, embed_dim=1, uniforms=1, discrete=True)
+    Bernoulli()
     >>> observation.log_prob(torch.zeros(4, 3, 1), torch.ones(4, 3))
     tensor([-2.0794, -2.0794, -2.0794, -2.0794])
     """
