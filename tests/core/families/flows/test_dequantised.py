@@ -8,7 +8,7 @@ from maquette.core.data import Batch
 from maquette.core.errors import ConfigError
 from maquette.core.families.flows.coupling import CouplingConfig
 from maquette.core.families.flows.dequantised import DequantisedConfig, VariationalConfig
-from maquette.core.families.flows.flow_plus_plus import FlowPlusPlusConfig, LogisticMixture
+from maquette.core.families.flows.flow_plus_plus import FlowPlusPlusConfig
 from maquette.core.families.flows.planar import PlanarConfig
 from maquette.core.families.gan.gan import GANConfig
 from maquette.core.noise import KeyedNoise
@@ -17,24 +17,10 @@ from maquette.core.testing.bench import keyed, shaken
 from maquette.core.testing.laws import LAWS
 
 PIXELS = Field(channels=1, grid=(1, 2), support=Levels(count=3))
+
 PLUS = FlowPlusPlusConfig.example()
+
 UNIFORM = DequantisedConfig(flow=PlanarConfig.example())
-
-
-def test_a_mixture_of_logistics_is_an_increasing_bijection():
-    mixtures = LogisticMixture(components=3)
-    parameters = 2 * torch.randn(50, mixtures.size, 4, dtype=torch.float64)
-    bent = mixtures(parameters)
-    x = (5 * torch.randn(50, 4, dtype=torch.float64)).requires_grad_()
-    y, ladj = bent.call_and_ladj(x)
-    (slope,) = torch.autograd.grad(y.sum(), x)
-    torch.testing.assert_close(ladj, slope.log(), rtol=0, atol=1e-10)
-    torch.testing.assert_close(bent.inv(y), x, rtol=0, atol=1e-10)
-    alone = LogisticMixture(components=1)
-    torch.testing.assert_close(alone(torch.zeros(50, alone.size, 4, dtype=torch.float64))(x), x)
-    start = mixtures(torch.zeros_like(parameters))
-    assert (start(x) - x).abs().max() < 1
-    assert start.mixture.means.diff(dim=-2).min() > 0
 
 
 @pytest.mark.parametrize("condition", [None, Vector(dim=2)])

@@ -3,16 +3,20 @@
 import pytest
 import torch
 from maquette.core.errors import ConfigError
-from maquette.core.families.flows.flow_plus_plus import FlowPlusPlusConfig
-from maquette.core.families.flows.glow import GlowConfig, squeeze
-from maquette.core.spaces import Field, Levels, Vector
+from maquette.core.families.flows.coupling import Coupling
+from maquette.core.families.flows.glow import GlowConfig, Leading, squeeze
+from maquette.core.spaces import Field, Vector
 from maquette.core.testing.bench import shaken
 from maquette.core.testing.laws import LAWS
 
 DEEP = GlowConfig(levels=2, steps=1, width=4)
+
 WAVES = Field(channels=1, grid=(8,), periodic=(True,))
+
 VOLUME = Field(channels=1, grid=(4, 2, 2), periodic=(True, True, False))
+
 PIXELS = Field(channels=1, grid=(1, 2))
+
 LABEL = Vector(dim=2)
 
 
@@ -30,8 +34,8 @@ def test_the_density_of_two_cells(law):
 def test_squeezing_moves_neighbours_into_channels():
     order, field = squeeze(Field(channels=1, grid=(4, 6)), kind="glow")
     assert field.shape == (4, 2, 3)
-    rows = torch.arange(24)
-    torch.testing.assert_close(rows[order].view(4, 2, 3)[:, 1, 2], torch.tensor([16, 17, 22, 23]))
+    flat = torch.arange(24)
+    torch.testing.assert_close(flat[order].view(4, 2, 3)[:, 1, 2], torch.tensor([16, 17, 22, 23]))
     assert squeeze(Field(channels=2, grid=(3, 2)), kind="glow")[1].shape == (4, 3, 1)
 
 
@@ -42,8 +46,8 @@ def test_a_periodic_field_may_be_moved_by_whole_blocks():
     assert (flow.log_prob(x.roll(4, 3)) - flow.log_prob(x)).abs().min() > 1e-6
 
 
-def test_codes_lie_where_their_cells_do():
-    """Without rotations an untrained flow is the identity, whatever was squeezed and let go."""
+def test_codes_are_at_the_positions_of_their_cells():
+    """Without rotations an untrained flow is the identity: permutations undo the squeezes."""
     config = GlowConfig(
         levels=2, steps=2, width=4, base={"kind": "random-field", "wavenumbers": [0.0, 1.0], "power": [2.0, 1.0]}
     )
@@ -65,6 +69,25 @@ def test_impossible_grids_are_refused(space, sentence):
         DEEP.build(space)
 
 
-def test_a_grid_of_four_axes_is_refused_by_flow_plus_plus_too():
-    with pytest.raises(ConfigError, match="expected a grid of one, two or three axes"):
-        FlowPlusPlusConfig.example().build(Field(channels=1, grid=(2, 2, 2, 2), support=Levels(count=3)))
+def test_channels_that_leave_have_a_learned_prior():
+    """Half of the channels leave level 1 with a shift and scale that depend on the other half and on the condition."""
+    white = {"kind": "random-field", "wavenumbers": [0.0], "power": [1.0]}  # convolutions start as the identity
+    field = Field(channels=1, grid=(4, 4), periodic=(True, True))
+    flow = GlowConfig(levels=2, steps=1, width=4, base=white).build(field, LABEL).double()
+    x, c = torch.randn(1, 16, dtype=torch.float64), torch.randn(1, 2, dtype=torch.float64)
+    torch.testing.assert_close(flow.encode(x.view(1, 1, 4, 4), c), x)
+    leading = [lazy.lazy for lazy in flow.transforms if isinstance(lazy, Leading) and isinstance(lazy.lazy, Coupling)]
+    _, split_prior, _ = leading  # between the couplings of the two levels
+    with torch.no_grad():
+        for parameter in split_prior.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+
+    def encode(x, c):
+        return flow.encode(x.view(1, 1, 4, 4), c)[0]
+
+    of_x, of_c = (part.squeeze() for part in torch.autograd.functional.jacobian(encode, (x, c)))
+    leaves = (of_c != 0).any(1)
+    assert leaves.sum() == 8
+    torch.testing.assert_close(of_x[~leaves], torch.eye(16, dtype=torch.float64)[~leaves])
+    assert (of_x[leaves][:, ~leaves] != 0).any(1).all()
+    assert (of_x[leaves][:, leaves].diagonal() != 1).all()
