@@ -2,16 +2,16 @@
 
     benchmarks/flow_tables.py [--table TABLE ...] [--flow FLOW ...] [--minutes 2] [--data FOLDER]
 
-Every flow gets the same minutes in the same loop (Adam, the learning rate falling along a cosine in time, the weights
-that do best on a validation part), zuko's MAF and NSF with their default sizes among them. A figure is the mean of
-log p over held-out rows in nats, with its standard error; higher is better. All flows have a normal base; log p is
-exact, of `continuous` up to the precision of its ODE.
+Every flow trains for the same time in the same loop: Adam, a learning rate that decays along a cosine, and the weights
+that were best on a validation split. zuko's MAF and NSF with their default sizes are among them. A figure is the mean
+of log p over held-out samples in nats, with its standard error; higher is better. All flows have a normal base; log p
+is exact, for `continuous` up to the tolerance of its ODE solver.
 
 Tables: "moons", "rings" and "checkerboard" in the plane; "layers", the energies of the 45 layers of a calorimeter given
-the energy of the electron that came in, of `calorimeter/geant4_ds2_eminus_train.h5` (the last 4,000 showers are held
-out, the 1,000 before them are for validation). Layers enter as logarithms; one that is empty gets an energy drawn
-log-uniformly from the decade below the smallest that was ever measured, with a fixed seed, so that densities stay
-finite. All columns have mean 0 and deviation 1 over the training part, and nats are those of these columns.
+the energy of the incident electron, from `calorimeter/geant4_ds2_eminus_train.h5` (the last 4,000 showers are held out,
+the 1,000 before them are for validation). Features are logarithms of layer energies. An empty layer gets an energy
+drawn log-uniformly, with a fixed seed, from the decade below the smallest energy in the file, so that densities stay
+finite. All features have mean 0 and deviation 1 over the training split; densities are of these features.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from maquette.core.spaces import Vector
 from torch import Tensor, nn
 
 SEED, BATCH, RATE = 1, 512, 2e-3
-VALIDATIONS = 12  # in the course of a fit
+VALIDATIONS = 12  # evaluations on the validation split during a fit
 
 OURS: dict[str, FamilyConfig] = {
     "linear": LinearConfig(),
@@ -63,14 +63,14 @@ THEIRS: dict[str, Callable[..., nn.Module]] = {"zuko MAF": zuko.flows.MAF, "zuko
 
 @dataclass(frozen=True)
 class Table:
-    """Rows (n, D) of a training, a validation and a test part, and columns of their conditions (n, C) or None."""
+    """Samples (n, D) of the training, validation and test splits, and their conditions (n, C) or None."""
 
     x: tuple[Tensor, Tensor, Tensor]
     condition: tuple[Tensor, Tensor, Tensor] | None = None
 
 
 def split(x: np.ndarray, validation: int, test: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Columns standardised by the training part, which comes first."""
+    """The three splits, standardised by mean and deviation of the training split, which comes first."""
     train = len(x) - validation - test
     scaled = torch.from_numpy((x - x[:train].mean(0)) / x[:train].std(0)).float()
     a, b, c = scaled.split([train, validation, test])
@@ -118,7 +118,7 @@ def table(name: str, folder: Path) -> Table:
 
 @dataclass(frozen=True)
 class Contender:
-    """A flow to be fitted: its module, its loss of a batch in a step, and its exact log-density."""
+    """A flow to be fitted: its module, loss(x, condition, step) and log_prob(x, condition)."""
 
     module: nn.Module
     loss: Callable[[Tensor, Tensor | None, int], Tensor]
@@ -130,7 +130,7 @@ def contender(name: str, dim: int, context: int) -> Contender:
     if name in THEIRS:
         flow = THEIRS[name](dim, context)
         log_prob = lambda x, c: flow(c).log_prob(x)  # noqa: E731
-        # per number, as ours, or clipping would hold them back
+        # per dimension, as ours, or gradient clipping would act on it more strongly
         return Contender(flow, lambda x, c, step: -log_prob(x, c).mean() / dim, log_prob)
     model = OURS[name].build(Vector(dim=dim), Vector(dim=context) if context else None)
     objective = model.stages()[0].players[0].objective  # type: ignore[operator]
@@ -144,11 +144,11 @@ def contender(name: str, dim: int, context: int) -> Contender:
 
 @torch.no_grad()
 def held_out(flow: Contender, data: Table, part: int) -> Tensor:
-    """log p of each row of a part, (n,), nats."""
+    """log p of each sample of a split, (n,), nats."""
     flow.module.eval()
-    rows = data.x[part].split(1000)
-    columns = data.condition[part].split(1000) if data.condition else [None] * len(rows)
-    found = torch.cat([flow.log_prob(x, c) for x, c in zip(rows, columns, strict=True)])
+    samples = data.x[part].split(1000)
+    conditions = data.condition[part].split(1000) if data.condition else [None] * len(samples)
+    found = torch.cat([flow.log_prob(x, c) for x, c in zip(samples, conditions, strict=True)])
     flow.module.train()
     return found.double()
 
@@ -161,21 +161,21 @@ def batches(data: Table) -> Iterator[tuple[Tensor, Tensor | None]]:
 
 
 def fit(flow: Contender, data: Table, minutes: float) -> tuple[Tensor, int]:
-    """log p of the test rows after so many minutes of training, and the steps taken in them."""
+    """log p of the test samples after so many minutes of training, and the number of steps."""
     optimizer = torch.optim.Adam(flow.module.parameters(), RATE)
     spent, step, due, best = 0.0, 0, 1, (-math.inf, flow.module.state_dict())
     for x, c in batches(data):
-        share = min(spent / (60 * minutes), 1.0)
-        if share >= due / VALIDATIONS:
+        progress = min(spent / (60 * minutes), 1.0)
+        if progress >= due / VALIDATIONS:
             score = held_out(flow, data, 1).mean().item()
             if score > best[0]:
                 best = score, {name: tensor.clone() for name, tensor in flow.module.state_dict().items()}
             due += 1
-        if share == 1:
+        if progress == 1:
             break
         start = time.perf_counter()
         for group in optimizer.param_groups:
-            group["lr"] = RATE * 0.5 * (1 + math.cos(math.pi * share))
+            group["lr"] = RATE * 0.5 * (1 + math.cos(math.pi * progress))
         optimizer.zero_grad()
         flow.loss(x, c, step).backward()
         nn.utils.clip_grad_norm_(flow.module.parameters(), 5.0)

@@ -1,11 +1,11 @@
-"""The gallery: every family of the registry fitted to the same two spiral arms in the plane.
+"""The gallery: every registered family fitted to two spiral arms in the plane.
 
     python docs/gallery/make.py [FAMILY ...] [--out docs/gallery]
 
-One picture per family: the truth, samples of the model, and its density where it knows one. Families of discrete
-numbers see each coordinate as one of 64 levels, those of angles see the square of the picture wrapped up. A family that
-joins the registry joins the gallery; `SIZES` only enlarges those whose example (made for tests) is too small to be
-looked at.
+One picture per family: the data, samples of the model, and its density if it has one. For families of discrete
+features each coordinate becomes one of 64 levels; for families of angles the square of the picture becomes a torus. A
+newly registered family is included without further work. `SIZES` enlarges families whose example, made for tests, is
+too small for a picture.
 """
 
 from __future__ import annotations
@@ -62,24 +62,24 @@ TRAINING = TrainingConfig(
     optimizer=OptimizerConfig(lr=3e-3, warmup=50, clip=5.0),
 )
 TRAINED_OTHERWISE: dict[str, dict[str, Any]] = {
-    # codes collapse at first, and take their time to spread
+    # the posterior collapses at first and recovers slowly
     "vae": {"steps": 8000},
     "hierarchical-vae": {"steps": 4000},
     "vq-vae": {"steps": 3000},
-    # near the arms, a weak corruption says little of where a sample came from
+    # close to the arms, corruption leaves little signal to learn from
     "denoising-autoencoder": {"steps": 2000},
-    # a field takes long to leave the linear ones
+    # the velocity field stays almost linear for a long time
     "continuous": {"steps": 2000},
-    # a student asks its teacher for every sample
+    # each sample costs an evaluation of the teacher's ODE
     "distilled": {"stages": {"distill": StageConfig(steps=300, batch_size=256)}},
-    # two players circle each other unless they forget quickly and step slowly
+    # adversarial training oscillates with much momentum or large steps
     "gan": {
         "steps": 1500,
         "batch_size": 256,
         "optimizer": OptimizerConfig(lr=1e-3, betas=(0.0, 0.99), schedule="constant"),
     },
 }
-"""Training options of families for which those above are not right."""
+"""Training options that replace those of `TRAINING` for some families."""
 _RESIDUAL = {"kind": "residual", "width": 96, "depth": 2}
 _AUTOREGRESSIVE = {"kind": "spline", "scheme": "autoregressive", "transforms": 2, "hidden": [48, 48], "bins": 12}
 _FLOW_MATCHING = {"kind": "flow-matching", "network": _RESIDUAL, "steps": 10, "precision": 1e-3}
@@ -130,11 +130,11 @@ SIZES: dict[str, dict[str, Any]] = {
     "coupling": {"transforms": 12, "hidden": [64, 64]},
     "autoregressive-flow": {"transforms": 8, "hidden": [64, 64]},
 }
-"""Keys that replace those of a family's example."""
+"""Config keys that replace those of a family's example."""
 
 
 def spirals(n: int, seed: int) -> torch.Tensor:
-    """Points (n, 2) along two spiral arms that widen outwards."""
+    """Points (n, 2) along two spiral arms whose width grows outwards."""
     rng = np.random.default_rng(seed)
     turn = math.pi * (0.4 + 1.2 * rng.beta(1.0, 1.2, n))
     arm = rng.integers(0, 2, n) * math.pi
@@ -144,7 +144,7 @@ def spirals(n: int, seed: int) -> torch.Tensor:
 
 
 def plane(config: type[FamilyConfig]) -> Space | None:
-    """Two numbers as a space the family models: real, levels or angles, whichever it names first; None if none."""
+    """A space of two features for the family, of the first of its supports that is real, levels or torus; else None."""
     found = next((SUPPORTS[name] for name in config.supports if name in SUPPORTS), None)
     if found is None:
         return None
@@ -161,7 +161,7 @@ def plane(config: type[FamilyConfig]) -> Space | None:
 
 
 def support(space: Space) -> Support:
-    """That of both coordinates."""
+    """The support of both coordinates."""
     return next(support_of(part) for _, part in parts(space))
 
 
@@ -176,19 +176,19 @@ def to_space(space: Space, points: torch.Tensor) -> Tree:
 
 
 def to_points(space: Space, value: Tree) -> torch.Tensor:
-    """Inverse of `to_space`: levels go to the middles of their cells."""
-    rows = flatten(space, value)
+    """Inverse of `to_space`; a level becomes the middle of its cell."""
+    flat = flatten(space, value)
     match support(space):
         case Levels():
-            return ((rows + 0.5) / LEVELS - 0.5) * (2 * EDGE)
+            return ((flat + 0.5) / LEVELS - 0.5) * (2 * EDGE)
         case Torus():
-            return rows - EDGE
+            return flat - EDGE
         case _:
-            return rows
+            return flat
 
 
 def drawable() -> Iterator[tuple[str, type[FamilyConfig], Space]]:
-    """Families of the registry that can be shown in the plane: name, config and space."""
+    """Registered families with samples in the plane: name, config and space."""
     for name, config in families.items():
         space = plane(config)
         if space is not None and isinstance(config.model, type) and "sample" in capabilities(config.model):
@@ -208,7 +208,7 @@ def fitted(name: str, config: type[FamilyConfig], space: Space) -> Any:
 
 
 def draw(name: str, config: type[FamilyConfig], space: Space) -> Figure:
-    """Truth, samples and density side by side."""
+    """Data, samples and density side by side."""
     model = fitted(name, config, space)
     assert isinstance(model, Sampler)
     samples = to_points(space, model.sample(DRAWN, noise=KeyedNoise(SEED, torch.arange(DRAWN), "gallery")))
@@ -245,7 +245,7 @@ def _show(axes: Axes, density: np.ndarray, title: str, top: float) -> None:
 
 
 def save(figure: Figure, file: Path) -> None:
-    """Write a PNG with a palette, a third of the size of one in full colour."""
+    """Write a PNG with a palette, which takes a third of the bytes of full colour."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     Image.open(buffer).convert("RGB").quantize(COLOURS).save(file, optimize=True)
@@ -256,9 +256,9 @@ def page() -> str:
     lines = [
         "# Gallery",
         "",
-        "Every family fitted to the same two spiral arms in the plane, a thousand steps of 512 points or so, some",
-        "seconds each on one core (`python docs/gallery/make.py` makes the pictures and this page). They show what",
-        "each family is like, not how good it can be. Colours have the same scale in all panels.",
+        "Every family fitted to the same two spiral arms in the plane, most with 1,000 steps of 512 points, which take",
+        "some seconds to a minute on one core. The pictures show the character of each family, not the best it can do.",
+        "Colours have the same scale in all panels. `python docs/gallery/make.py` makes the pictures and this page.",
     ]
     for name, config, _ in drawable():
         can, summary = ", ".join(capabilities(config.model)), config.summary[0].upper() + config.summary[1:]
@@ -266,7 +266,7 @@ def page() -> str:
             "",
             f"## {name}",
             "",
-            f"{summary}. Can: {can}. Reference: {config.reference}.",
+            f"{summary}. Capabilities: {can}. Reference: {config.reference}.",
             "",
             f"![{name}]({name}.png)",
         ]
@@ -275,7 +275,7 @@ def page() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("families", nargs="*", metavar="FAMILY", help="all if none is named")
+    parser.add_argument("families", nargs="*", metavar="FAMILY", help="families to draw; all if none is given")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent)
     options = parser.parse_args()
     if unknown := set(options.families) - {name for name, _, _ in drawable()}:

@@ -1,4 +1,4 @@
-"""Base laws: the random field against its dense covariance, and flows over it."""
+"""Base distributions: the random field against its dense covariance, and flows over it."""
 
 import math
 
@@ -7,7 +7,7 @@ import torch
 from maquette.core.config import parse
 from maquette.core.errors import ConfigError
 from maquette.core.families.flows.autoregressive import AutoregressiveFlowConfig
-from maquette.core.families.flows.bases import RandomFieldConfig, Uniform, UniformAngles
+from maquette.core.families.flows.bases import RandomField, RandomFieldConfig, Uniform, UniformAngles
 from maquette.core.families.flows.spline import SplineConfig
 from maquette.core.layout import Layout
 from maquette.core.spaces import Field, Interval, Torus, Vector
@@ -38,12 +38,12 @@ def dense(config, grid):
 def test_density_is_that_of_the_dense_covariance(grid):
     base = SPECTRUM.build(Layout(field(grid))).double()
     covariance = dense(SPECTRUM, grid)
-    law = torch.distributions.MultivariateNormal(torch.zeros(len(covariance), dtype=torch.float64), covariance)
+    expected = torch.distributions.MultivariateNormal(torch.zeros(len(covariance), dtype=torch.float64), covariance)
     z = torch.randn(5, len(covariance), dtype=torch.float64)
-    torch.testing.assert_close(base.log_prob(z), law.log_prob(z), rtol=0, atol=1e-10)
+    torch.testing.assert_close(base.log_prob(z), expected.log_prob(z), rtol=0, atol=1e-10)
 
 
-def test_samples_have_the_spectrum_and_know_it():
+def test_samples_have_the_spectrum_and_log_prob_matches_them():
     grid, n = (4, 6), 20_000
     base = SPECTRUM.build(Layout(field(grid, channels=2))).double()
     z = base.sample(n, keyed(n)).unflatten(1, (2, *grid))
@@ -120,14 +120,14 @@ def test_variances_that_single_precision_cannot_hold_are_refused(power, spacing)
         config.build(Layout(field((2, 2))))
 
 
-def test_outside_its_box_a_uniform_law_has_no_density():
+def test_a_uniform_base_has_no_density_outside_its_bounds():
     base = Uniform(Layout(Vector(dim=2, support=Interval()), supports=(Interval,)), 3.0)
     z = torch.tensor([[3.0, -3.0], [3.000001, 0.0], [3.1, 0.0], [0.0, -30.0]])
     inside = -2 * math.log(6.0)
     assert base.log_prob(z).tolist() == pytest.approx([inside, inside, -math.inf, -math.inf])
 
 
-def test_the_way_between_angles_is_the_shorter_one():
+def test_angles_are_interpolated_along_the_shorter_arc():
     base = UniformAngles(Layout(Vector(dim=2, support=Torus()), supports=(Torus,)))
     a, b = torch.tensor([[3.0, 0.5]]), torch.tensor([[-3.0, 1.5]])
     half = base.interpolate(a, b, torch.tensor([0.0, 0.5, 1.0]))
@@ -135,7 +135,7 @@ def test_the_way_between_angles_is_the_shorter_one():
     torch.testing.assert_close(half[1, 0].abs(), torch.tensor([math.pi, 1.0]))
 
 
-def test_fields_between_two_fields_are_as_likely():
+def test_fields_interpolated_between_two_are_as_likely():
     base = SPECTRUM.build(Layout(field((4, 6))))
     a, b = base.sample(2, keyed(2)).double().chunk(2)
     b = b * (base.filter(a, -0.5).norm() / base.filter(b, -0.5).norm())  # white noises of one length
@@ -144,10 +144,15 @@ def test_fields_between_two_fields_are_as_likely():
     torch.testing.assert_close(base.log_prob(walk[:, 0]), base.log_prob(a).expand(5))
 
 
-def test_quantiles_are_those_of_each_number():
-    shares = torch.tensor([0.1, 0.5, 0.8], dtype=torch.float64)
+def test_quantiles_are_those_of_each_feature():
+    probabilities = torch.tensor([0.1, 0.5, 0.8], dtype=torch.float64)
     angles = UniformAngles(Layout(Vector(dim=1, support=Torus()), supports=(Torus,)))
     for base, n in ((SPECTRUM.build(Layout(field((4, 6)))), 4000), (angles, 40_000)):
         z = base.sample(n, keyed(n)).flatten()
-        for share, value in zip(shares, base.icdf(shares), strict=True):
-            assert abs((z < value).double().mean() - share) < 0.01
+        for probability, value in zip(probabilities, base.icdf(probabilities), strict=True):
+            assert abs((z < value).double().mean() - probability) < 0.01
+
+
+def test_a_random_field_needs_a_field():
+    with pytest.raises(ConfigError, match="expected a field, found a vector"):
+        RandomField(Layout(Vector(dim=4)), torch.ones(4, dtype=torch.float64))

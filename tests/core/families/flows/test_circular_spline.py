@@ -27,7 +27,7 @@ def test_circular_splines_have_no_seam():
 
 
 def test_networks_see_cosine_and_sine():
-    """So they tell theta from -theta, which has the same cosine, and from pi - theta, which has the same sine."""
+    """They distinguish theta from -theta, which has the same cosine, and from pi - theta, which has the same sine."""
     flow = shaken(CircularSplineConfig.example(), Vector(dim=2, support=Torus()), None, scale=0.5)
     network = next(lazy.network for lazy in flow.transforms if isinstance(lazy, Coupling))
     theta = torch.tensor([[0.7]], dtype=torch.float64)

@@ -25,12 +25,12 @@ UNIFORM = DequantisedConfig(flow=PlanarConfig.example())
 
 @pytest.mark.parametrize("condition", [None, Vector(dim=2)])
 @pytest.mark.parametrize("config", [PLUS, UNIFORM], ids=["flow++", "uniform"])
-def test_bounds_are_honest(config, condition):
+def test_bounds_are_below_the_likelihood_and_unbiased(config, condition):
     LAWS["bound"].check(config, PIXELS, condition)
 
 
 @pytest.mark.parametrize("config", [PLUS, UNIFORM], ids=["flow++", "uniform"])
-def test_samples_follow_the_masses(config):
+def test_samples_follow_the_probabilities(config):
     model, n = shaken(config, PIXELS, None, scale=0.3), 20_000
     with torch.no_grad():
         x = model.sample(n, noise=keyed(n)).flatten(1)
@@ -42,7 +42,7 @@ def test_samples_follow_the_masses(config):
 
 
 def test_noise_that_learns_starts_uniform_and_tightens_the_bound():
-    """Two equal bits, which only noise that knows them can lay out as an affine flow likes it."""
+    """Two equal bits: noise that depends on them makes the joint density one that an affine flow can fit."""
     flow = CouplingConfig(transforms=2, hidden=(16,))
     learned = DequantisedConfig(flow=flow, noise=VariationalConfig(transforms=2, hidden=(16,)))
     space, found = Vector(dim=2, support=Binary()), {}
@@ -67,7 +67,7 @@ def test_noise_that_learns_starts_uniform_and_tightens_the_bound():
     assert found["learned", "end"] > math.log(2) / 2
 
 
-def test_numbers_next_to_the_edge_stay_finite_in_single_precision():
+def test_levels_at_the_ends_stay_finite_in_single_precision():
     model = UNIFORM.build(Vector(dim=2, support=Levels(count=256)))
     x = torch.tensor([[0, 255]]).expand(4096, 2)
     noise = KeyedNoise(0, torch.arange(4096))

@@ -1,4 +1,4 @@
-"""What all flows share: laws of their variants, refusals, compilation."""
+"""What all flows have in common: laws of their variants, refusals, compilation."""
 
 import math
 
@@ -29,7 +29,7 @@ VARIANTS = [
 
 @pytest.mark.parametrize("law", ["normalised", "sample-density", "inverse", "log-det", "gradients", "losses"])
 @pytest.mark.parametrize("config", VARIANTS, ids=lambda config: config.kind)
-def test_variants_keep_the_laws_too(config, law):
+def test_variants_keep_the_laws(config, law):
     LAWS[law].check(config, Vector(dim=2), Vector(dim=2))
 
 
@@ -48,7 +48,7 @@ def test_variants_keep_the_laws_too(config, law):
         (MLPConfig, {"hidden": (0,)}),
     ],
 )
-def test_impossible_numbers_are_refused(config, wrong):
+def test_impossible_values_are_refused(config, wrong):
     with pytest.raises(ConfigError, match=rf"{next(iter(wrong))}(\.\d)?: Input should be"):
         parse(config, wrong)
 
@@ -57,7 +57,7 @@ def test_impossible_numbers_are_refused(config, wrong):
 def test_a_flow_compiles_as_one_graph(config):
     torch._dynamo.reset()
     flow = shaken(config, Vector(dim=4), Vector(dim=1))
-    rows, context = torch.randn(5, 4, dtype=torch.float64), torch.randn(5, 1, dtype=torch.float64)
-    expected = flow(rows, context)
+    x, context = torch.randn(5, 4, dtype=torch.float64), torch.randn(5, 1, dtype=torch.float64)
+    expected = flow(x, context)
     flow.compile(backend="eager", fullgraph=True)
-    torch.testing.assert_close(flow(rows, context), expected)
+    torch.testing.assert_close(flow(x, context), expected)

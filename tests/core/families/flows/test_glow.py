@@ -39,7 +39,7 @@ def test_squeezing_moves_neighbours_into_channels():
     assert squeeze(Field(channels=2, grid=(3, 2)), kind="glow")[1].shape == (4, 3, 1)
 
 
-def test_a_periodic_field_may_be_moved_by_whole_blocks():
+def test_density_is_invariant_to_shifts_by_whole_blocks():
     flow = shaken(DEEP, Field(channels=1, grid=(8, 8), periodic=(True, False)), None)
     x = torch.randn(3, 1, 8, 8, dtype=torch.float64)
     torch.testing.assert_close(flow.log_prob(x.roll(4, 2)), flow.log_prob(x), rtol=0, atol=1e-10)

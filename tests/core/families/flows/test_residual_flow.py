@@ -48,8 +48,8 @@ def test_without_gradients_the_loss_is_the_same():
     torch.testing.assert_close(objective(batch, keyed(50)).losses, alone)
 
 
-def test_the_inverse_ends_where_rounding_keeps_it_from_rest():
-    """Hidden numbers of 1e4 are rounded to 1e-3 in single precision, and x moves with them."""
+def test_the_inverse_ends_although_rounding_keeps_changing_it():
+    """Hidden values of 1e4 are rounded to 1e-3 in single precision, and x moves with them."""
     torch.manual_seed(0)
     flow = CONFIG.build(Vector(dim=3), Vector(dim=1))
     c = torch.linspace(0, 1e4, 64)[:, None]

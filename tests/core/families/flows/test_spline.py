@@ -67,7 +67,7 @@ def test_gradients_are_finite_at_the_edges():
     assert parameters.grad.isfinite().all()
 
 
-def test_numbers_of_an_interval_stay_in_it():
+def test_features_of_an_interval_stay_in_it():
     space = Vector(dim=3, support=Interval(low=-2.0, high=5.0))
     flow = shaken(SplineConfig(transforms=2, hidden=(8,), bins=4), space, None, scale=1.0)
     x = flow.sample(500, noise=keyed(500))
