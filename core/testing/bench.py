@@ -111,6 +111,20 @@ _SHARED: dict[tuple[Any, ...], Any] = {}
 _KEPT = 4  # laws are tried case by case, so the oldest is no longer needed
 
 
+@torch.no_grad()
+def set_weights(model: nn.Module, scale: float) -> None:
+    """Set every parameter to normal numbers of deviation `scale` that are keyed by its position among all.
+
+    >>> model = nn.Linear(1, 2).double()
+    >>> set_weights(model, 0.2)
+    >>> [round(bias, 4) for bias in model.bias.tolist()]
+    [0.1316, 0.3656]
+    """
+    for number, parameter in enumerate(model.parameters()):
+        noise = KeyedNoise(1, torch.arange(1), f"parameter/{number}", dtype=torch.float64)
+        parameter.copy_(scale * noise.normal("value", tuple(parameter.shape))[0])
+
+
 def keyed(n: int, *, seed: int = 0, dtype: torch.dtype = torch.float64) -> KeyedNoise:
     """Noise of n samples numbered from zero."""
     return KeyedNoise(seed, torch.arange(n), "laws", dtype=dtype)
