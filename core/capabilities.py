@@ -1,7 +1,10 @@
 """What a model can do: small protocols, most of one method.
 
-There is no base class for models. A family implements the protocols that its mathematics allows, and whatever
-one can do with a model (scores, imputation, posterior sampling) is a free function on one of them.
+There is no base class for models. A family implements the protocols that its mathematics allows. What one does with a
+model (scoring, imputation, compression) is a free function on one of them, in `inference`.
+
+Shapes: x and condition are values of the model's spaces, with B samples on the leading axis. D is the number of
+features of a flattened sample, P the number of parameters of one conditional distribution.
 """
 
 from __future__ import annotations
@@ -22,46 +25,50 @@ class Sampler(Protocol):
     """Draws samples."""
 
     def sample(self, n: int, condition: Tree | None = None, *, noise: Noise) -> Tree:
-        """Draw `n` samples; `condition` and `noise` have n rows, one draw per row."""
+        """Return n samples, one for each of the n conditions; `noise` has batch size n."""
         ...
 
 
 @runtime_checkable
 class Density(Protocol):
-    """Knows its exact log-density (up to the numerical tolerance the family declares)."""
+    """Computes its log-density, exactly up to the tolerance that the family declares."""
 
     def log_prob(self, x: Tree, condition: Tree | None = None) -> Tensor:
-        """Return log p(x | condition), shape (B,), in nats."""
+        """Return log p(x | condition), (B,), nats."""
         ...
 
 
 @runtime_checkable
 class UnbiasedDensity(Protocol):
-    """Estimates its log-density without bias, for less than the density itself takes."""
+    """Estimates its log-density without bias, at a lower cost than computing it."""
 
     def log_prob_estimate(self, x: Tree, condition: Tree | None = None, *, noise: Noise) -> Tensor:
-        """Return an estimate whose mean is log p(x | condition), shape (B,), in nats; so is the gradient's."""
+        """Return an unbiased estimate of log p(x | condition), (B,), nats, whose gradient is unbiased, too."""
         ...
 
 
 @runtime_checkable
 class Bounded(Protocol):
-    """Knows a stochastic bound on its log-density."""
+    """Computes a stochastic bound on its log-density.
+
+    Attributes:
+        direction: whether the bound lies below or above, on average.
+    """
 
     direction: Literal["lower", "upper"]
 
     def log_bound(self, x: Tree, condition: Tree | None = None, *, noise: Noise) -> Tensor:
-        """Return a one-draw bound on log p(x | condition), shape (B,), in nats."""
+        """Return a bound on log p(x | condition) from one draw of the latent variables, (B,), nats."""
         ...
 
 
 @runtime_checkable
 class LikelihoodNotes(Protocol):
-    """Says what any figure of its likelihood has to name beside the number."""
+    """Lists the caveats to report with its likelihood."""
 
     @property
     def likelihood_notes(self) -> tuple[str, ...]:
-        """A few words each: the law that codes follow, how levels became real numbers, how many models are mixed."""
+        """A few words each: the base distribution, how levels were dequantised, how many models were averaged."""
         ...
 
 
@@ -71,7 +78,7 @@ class ELBO:
 
     Attributes:
         reconstruction: log p(x | z, c) at one draw of z, (B,), nats.
-        divergence: the second term by layer of latent numbers, each (B, groups), nats; sums over all are KL.
+        kl: the KL by layer of latent variables, each (B, groups), nats; the sum over all is the second term.
     """
 
     reconstruction: Tensor
@@ -85,34 +92,41 @@ class ELBO:
 
 @runtime_checkable
 class Variational(Protocol):
-    """Infers latent numbers, and knows what that costs and brings."""
+    """Has latent variables with an approximate posterior, and computes the terms of its evidence lower bound."""
 
     def elbo(self, x: Tree, condition: Tree | None = None, *, noise: Noise) -> ELBO:
-        """Return the terms of the evidence lower bound at one draw of the latent numbers."""
+        """Return the terms of the evidence lower bound, each (B,) or (B, groups), at one draw of the latents."""
         ...
 
 
 @runtime_checkable
 class Conditionals(Protocol):
-    """Factorises its density number by number: log p(x) = sum_i log p(x[order[i]] | x[order[:i]])."""
+    """Factorises its density over dimensions: log p(x) = sum_i log p(x[order[i]] | x[order[:i]]).
+
+    Attributes:
+        layout: flattens samples and embeds conditions.
+        likelihood: the `likelihoods.Likelihood` of one dimension.
+        order: (D,), indices into the flattened sample in the order in which dimensions are drawn.
+    """
 
     layout: Layout
-    likelihood: Any  # a `likelihoods.Likelihood`
-    order: Tensor  # (D,): places of the flattened sample in the order in which they are drawn
+    likelihood: Any
+    order: Tensor
 
     def conditionals(self, x: Tree, condition: Tree | None = None) -> Tensor:
-        """Return the parameters (B, D, P) of each number's law given those before it, place by place of the row."""
+        """Return the parameters (B, D, P) of each dimension's conditional, in the order of the flattened sample."""
         ...
 
 
 @runtime_checkable
 class Stepwise(Protocol):
-    """Gives its conditionals one after the other, as numbers become known, for less than all of them anew each time."""
+    """Computes its conditionals one after the other, with a cache, as the values before them are drawn."""
 
     def steps(self, n: int, condition: Tree | None = None) -> Callable[[Tensor | None], Tensor]:
-        """Begin with n samples; each call gets their last number (n,), None at first, and returns (n, P) of the next.
+        """Start a pass over n samples and return its step.
 
-        Numbers come in `order`. What is returned serves one pass only.
+        Each call of the step takes the values drawn last (n,), None at first, and returns the parameters (n, P) of the
+        next conditional, in `order`. A step serves one pass only.
         """
         ...
 
@@ -122,17 +136,17 @@ class Encodes(Protocol):
     """Maps samples to codes and back."""
 
     def encode(self, x: Tree, condition: Tree | None = None) -> Tensor:
-        """Return the code of x, leading axis B."""
+        """Return the codes (B, L) of x, or (B, ...) if they have a shape of their own."""
         ...
 
     def decode(self, z: Tensor, condition: Tree | None = None) -> Tree:
-        """Return the sample whose code is z."""
+        """Return the samples, B of them, whose codes are z."""
         ...
 
 
 @dataclass(frozen=True)
 class Quantised:
-    """Codes of samples and what is decoded from them; lists run from the coarsest level to the finest.
+    """Codebook indices of samples and what is decoded from them; lists run from the coarsest level to the finest.
 
     Attributes:
         parameters: likelihood parameters of the decoder, (B, D, P).
@@ -157,20 +171,20 @@ class Quantises(Protocol):
         ...
 
     def quantise(self, x: Tree, condition: Tree | None = None) -> Quantised:
-        """Find the codes of x, and decode them."""
+        """Return the codebook indices of x, B samples, and what is decoded from them."""
         ...
 
     def generate(self, codes: Sequence[Tensor], condition: Tree | None = None) -> Tensor:
-        """Return the likelihood parameters (B, D, P) of the samples with `codes`, one tensor for each level."""
+        """Decode `codes`, one tensor for each level as in `Quantised`, to likelihood parameters (B, D, P)."""
         ...
 
 
 @runtime_checkable
 class Energy(Protocol):
-    """Knows its log-density up to a constant."""
+    """Computes its log-density up to a constant."""
 
     def energy(self, x: Tree, condition: Tree | None = None) -> Tensor:
-        """Return U(x) with p(x) proportional to exp(-U(x)), shape (B,)."""
+        """Return U(x), (B,), nats, where p(x) is proportional to exp(-U(x))."""
         ...
 
 
@@ -179,25 +193,33 @@ class Denoises(Protocol):
     """Estimates the clean sample from one with Gaussian noise added."""
 
     def denoise(self, x: Tensor, sigma: Tensor, condition: Tree | None = None) -> Tensor:
-        """Return E[x0 | x0 + sigma n = x]; `sigma` has shape (B,)."""
+        """Return E[x0 | x0 + sigma n = x], (B, D), for flattened samples x (B, D) and noise levels sigma (B,)."""
         ...
 
 
 @runtime_checkable
 class Velocity(Protocol):
-    """Knows the velocity field of a probability path from noise (t = 0) to data (t = 1)."""
+    """Has a velocity field whose ODE carries noise to data.
+
+    Attributes:
+        t0: time of the noise.
+        t1: time of the data.
+    """
+
+    t0: float
+    t1: float
 
     def velocity(self, x: Tensor, t: Tensor, condition: Tree | None = None) -> Tensor:
-        """Return dx/dt at time `t`, shape (B,)."""
+        """Return dx/dt, (B, D), at flattened samples x (B, D) and times t (B,)."""
         ...
 
 
 @runtime_checkable
 class Constraint(Protocol):
-    """Says which next choices are legal in a state that is being built (valences, grammars)."""
+    """Lists the legal next choices while a sample is built step by step (valences, grammars)."""
 
     def allowed(self, state: Tree) -> tuple[Tensor, Tensor]:
-        """Return (mask of legal choices, features of the state), leading axis B."""
+        """Return the mask of legal choices (B, choices) and features of the states (B, F)."""
         ...
 
 
@@ -214,10 +236,17 @@ PROTOCOLS = {
     "denoise": Denoises,
     "velocity": Velocity,
 }
+"""The capabilities that listings and laws know, by name."""
 
 
 def capabilities(model: object | type) -> tuple[str, ...]:
-    """Name what a model (or a model class) can do, in the order of `PROTOCOLS`."""
+    """Names of what a model, or a model class, can do, in the order of `PROTOCOLS`.
+
+    >>> class Coin:
+    ...     def log_prob(self, x, condition=None): ...
+    >>> capabilities(Coin)
+    ('density',)
+    """
 
     def has(protocol: type) -> bool:
         wanted = [name for name in vars(protocol) if not name.startswith("_") and callable(getattr(protocol, name))]

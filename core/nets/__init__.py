@@ -1,7 +1,7 @@
-"""Backbones: networks on the flattened values of a space, chosen by `kind` in the configs of families.
+"""Backbones: networks on flattened samples, chosen by `kind` in the configs of families.
 
-Every backbone has `forward(x, time, condition) -> (B, D)` with x (B, D), time (B,) or None and condition (B, C) or
-None, and starts as the zero function.
+Every backbone has `forward(x, time, context) -> (B, D)` with x (B, D), time (B,) or None and context (B, C) or None.
+It starts as the zero function.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ..spaces import Space
 
 
 class NetworkConfig(Config):
-    """Base of every backbone's config; the subclass adds `kind: Literal[...]` and the network's own keys.
+    """Base of every backbone's config; a subclass adds `kind: Literal[...]` and the keys of its network.
 
     Attributes:
         summary: one line for listings.
@@ -28,7 +28,7 @@ class NetworkConfig(Config):
 
     @abstractmethod
     def build(self, space: Space, condition: Space | None = None, *, time: bool = False) -> nn.Module:
-        """Return the network for samples of `space`, fed a time in addition if `time`; raises `ConfigError`."""
+        """Return the network for samples of `space`, which also takes a time if `time` is set; raises `ConfigError`."""
 
 
 networks: Registry[type[NetworkConfig]] = Registry("network", package=__name__, group="maquette.networks")

@@ -1,7 +1,7 @@
-"""Residual MLP steered by time and condition: few, large operations, the workhorse on CPUs.
+"""Residual MLP modulated by time and context: few, large matrix products, fast on CPUs.
 
-Pre-normalised residual blocks whose shift, scale and gate come from the conditioning features, as in the
-transformer blocks of DiT (Peebles & Xie, arXiv:2212.09748) without attention.
+Pre-normalised residual blocks whose shift, scale and gate come from the conditioning features, as in the transformer
+blocks of DiT (Peebles & Xie, arXiv:2212.09748) without attention.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ class ResidualBlock(nn.Module):
         self.down = nn.Linear(inner, width)
 
     def forward(self, x: Tensor, shift: Tensor, scale: Tensor, gate: Tensor) -> Tensor:
-        """All (B, width)."""
+        """x, shift, scale and gate, all (B, width), to (B, width)."""
         hidden = F.layer_norm(x, (self.width,)) * (1 + scale) + shift
         return x + gate * self.down(F.silu(self.up(hidden)))
 
 
 class ResidualMLP(nn.Module):
-    """The network: (B, inputs) to (B, outputs) given time (B,) and condition (B, context).
+    """The network: x (B, in_features) to (B, out_features) given time (B,) and context (B, C).
 
     Args:
-        inputs: features of x.
-        outputs: features returned.
+        in_features: features of x.
+        out_features: features returned.
         context_features: C, features of the context.
         width: width of the residual stream.
         depth: number of blocks.
@@ -49,30 +49,45 @@ class ResidualMLP(nn.Module):
     """
 
     def __init__(
-        self, inputs: int, outputs: int, context_features: int, *, width: int, depth: int, expansion: float, time: bool
+        self,
+        in_features: int,
+        out_features: int,
+        context_features: int,
+        *,
+        width: int,
+        depth: int,
+        expansion: float,
+        time: bool,
     ) -> None:
         super().__init__()
         self.width = width
         self.conditioner = Conditioner(context_features, width, time=time)
         self.modulation = Modulation(width, width, 3 * depth + 2)
-        self.enter = nn.Linear(inputs, width)
+        self.in_proj = nn.Linear(in_features, width)
         self.blocks = nn.ModuleList(ResidualBlock(width, expansion) for _ in range(depth))
-        self.leave = zero_init(nn.Linear(width, outputs))
+        self.out_proj = zero_init(nn.Linear(width, out_features))
 
-    def forward(self, x: Tensor, time: Tensor | None = None, condition: Tensor | None = None) -> Tensor:
-        """x (B, inputs), time (B,), condition (B, context) to (B, outputs)."""
-        shift, scale, *steering = self.modulation(self.conditioner(x, time, condition))
-        hidden = self.enter(x)
+    def forward(self, x: Tensor, time: Tensor | None = None, context: Tensor | None = None) -> Tensor:
+        """x (B, in_features), time (B,) and context (B, C) to (B, out_features)."""
+        shift, scale, *modulation = self.modulation(self.conditioner(x, time, context))
+        hidden = self.in_proj(x)
         for i, block in enumerate(self.blocks):
-            hidden = block(hidden, *steering[3 * i : 3 * i + 3])
-        return self.leave(F.layer_norm(hidden, (self.width,)) * (1 + scale) + shift)
+            hidden = block(hidden, *modulation[3 * i : 3 * i + 3])
+        return self.out_proj(F.layer_norm(hidden, (self.width,)) * (1 + scale) + shift)
 
 
 @networks.register("residual")
 class ResidualConfig(NetworkConfig):
-    """Residual MLP with adaptive normalisation."""
+    """Residual MLP with adaptive layer normalisation.
 
-    summary: ClassVar[str] = "residual MLP whose normalisation is steered by time and condition"
+    >>> import torch
+    >>> from maquette.core.spaces import Vector
+    >>> net = ResidualConfig(width=16).build(Vector(dim=2), Vector(dim=1), time=True)
+    >>> net(torch.zeros(3, 2), torch.zeros(3), torch.zeros(3, 1)).shape
+    torch.Size([3, 2])
+    """
+
+    summary: ClassVar[str] = "residual MLP whose layer normalisation is modulated by time and condition"
 
     kind: Literal["residual"] = "residual"
     width: int = Field(default=256, ge=1, description="width of the residual stream")

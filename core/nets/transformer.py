@@ -1,7 +1,7 @@
-"""Patch transformer over a field, or over the parts of a product, with adaptive normalisation.
+"""Patch transformer over a field, or over the parts of a product, with adaptive layer normalisation.
 
-Each field is cut into patches and each vector taken whole; every piece is one token with a linear projection per
-part, a learned position, and blocks whose normalisation is steered by time and condition (Peebles & Xie, "DiT",
+Each field is cut into patches, and each patch or vector is one token. Every part has its own linear projection. Learned
+positions are added, and the layer normalisation of the blocks is modulated by time and context (Peebles & Xie, "DiT",
 arXiv:2212.09748). Grids may have any number of axes.
 """
 
@@ -25,8 +25,14 @@ from .embeddings import Conditioner, Modulation
 
 
 @dataclass(frozen=True)
-class Group:
-    """Parts that are cut into equally many tokens of equally many numbers: one batched product serves them all."""
+class TokenGroup:
+    """Parts with the same number of tokens of the same size: one batched matrix product serves them all.
+
+    Attributes:
+        parts: number of parts.
+        tokens: tokens of each part.
+        features: features of each token.
+    """
 
     parts: int
     tokens: int
@@ -34,11 +40,22 @@ class Group:
 
     @property
     def size(self) -> int:
+        """Features of all its tokens."""
         return self.parts * self.tokens * self.features
 
 
-def cut(part: Vector | Field, patch: tuple[int, ...], start: int) -> Tensor:
-    """Positions in a flattened sample of the numbers of each token, shape (tokens, features)."""
+def patch_indices(part: Vector | Field, patch: tuple[int, ...], start: int) -> Tensor:
+    """Indices into a flattened sample of the features of each token, shape (tokens, features).
+
+    Args:
+        part: a field, or a vector, which is one token.
+        patch: cells of a patch along each axis of the grid.
+        start: index of the part's first feature.
+
+    >>> patch_indices(Field(channels=1, grid=(2, 4)), (2, 2), 0)
+    tensor([[0, 1, 4, 5],
+            [2, 3, 6, 7]])
+    """
     index = start + torch.arange(math.prod(part.shape))
     if isinstance(part, Vector):
         return index[None]
@@ -48,25 +65,42 @@ def cut(part: Vector | Field, patch: tuple[int, ...], start: int) -> Tensor:
     return index.permute(*blocks, 0, *inner).reshape(-1, part.channels * math.prod(patch))
 
 
-class Tokens(nn.Module):
-    """Between rows (B, D) and tokens (B, T, width), with projections of their own for every part."""
+class Patches(nn.Module):
+    """Maps flattened samples (B, D) to tokens (B, T, width) and back, with one linear projection per part and way.
+
+    Args:
+        indices: for each part, the indices of its tokens' features, (tokens, features).
+        width: width of a token.
+
+    >>> patches = Patches([patch_indices(Field(channels=1, grid=(2, 4)), (2, 2), 0)], width=3)
+    >>> patches
+    Patches(
+      2 tokens of width 3, 1 part of 2 x 4
+      (in_proj): ParameterList(  (0): Parameter containing: [torch.float32 of size 1x4x3])
+      (out_proj): ParameterList(  (0): Parameter containing: [torch.float32 of size 1x3x4])
+      (bias): ParameterList(  (0): Parameter containing: [torch.float32 of size 1x1x4])
+    )
+    >>> patches.embed(torch.zeros(5, 8)).shape
+    torch.Size([5, 2, 3])
+    """
 
     order: Tensor
     inverse: Tensor
 
-    def __init__(self, pieces: list[Tensor], width: int) -> None:
+    def __init__(self, indices: list[Tensor], width: int) -> None:
         super().__init__()
+        self.width = width
         members: dict[tuple[int, ...], list[Tensor]] = {}
-        for piece in pieces:
-            members.setdefault(tuple(piece.shape), []).append(piece)
-        self.groups = [Group(len(group), *shape) for shape, group in members.items()]
-        order = torch.cat([piece.flatten() for group in members.values() for piece in group])
+        for part in indices:
+            members.setdefault(tuple(part.shape), []).append(part)
+        self.groups = [TokenGroup(len(group), *shape) for shape, group in members.items()]
+        order = torch.cat([part.flatten() for group in members.values() for part in group])
         self.register_buffer("order", order, persistent=False)
         self.register_buffer("inverse", order.argsort(), persistent=False)
-        self.enter = nn.ParameterList(
+        self.in_proj = nn.ParameterList(
             torch.randn(group.parts, group.features, width) / math.sqrt(group.features) for group in self.groups
         )
-        self.leave = nn.ParameterList(torch.zeros(group.parts, width, group.features) for group in self.groups)
+        self.out_proj = nn.ParameterList(torch.zeros(group.parts, width, group.features) for group in self.groups)
         self.bias = nn.ParameterList(torch.zeros(group.parts, 1, group.features) for group in self.groups)
 
     @property
@@ -74,27 +108,39 @@ class Tokens(nn.Module):
         """Number of tokens."""
         return sum(group.parts * group.tokens for group in self.groups)
 
-    def cut(self, x: Tensor) -> Tensor:
-        """Rows (B, D) to tokens (B, T, width)."""
+    def embed(self, x: Tensor) -> Tensor:
+        """Flattened samples (B, D) to tokens (B, T, width)."""
         pieces = x.index_select(1, self.order).split([group.size for group in self.groups], dim=1)
         tokens = [
             (piece.unflatten(1, (group.parts, group.tokens, group.features)) @ weight).flatten(1, 2)
-            for piece, group, weight in zip(pieces, self.groups, self.enter, strict=True)
+            for piece, group, weight in zip(pieces, self.groups, self.in_proj, strict=True)
         ]
         return torch.cat(tokens, dim=1)
 
-    def join(self, tokens: Tensor) -> Tensor:
-        """Tokens (B, T, width) to rows (B, D)."""
+    def unembed(self, tokens: Tensor) -> Tensor:
+        """Tokens (B, T, width) to flattened samples (B, D)."""
         pieces = tokens.split([group.parts * group.tokens for group in self.groups], dim=1)
-        rows = [
+        flat = [
             (piece.unflatten(1, (group.parts, group.tokens)) @ weight + bias).flatten(1)
-            for piece, group, weight, bias in zip(pieces, self.groups, self.leave, self.bias, strict=True)
+            for piece, group, weight, bias in zip(pieces, self.groups, self.out_proj, self.bias, strict=True)
         ]
-        return torch.cat(rows, dim=1).index_select(1, self.inverse)
+        return torch.cat(flat, dim=1).index_select(1, self.inverse)
+
+    def extra_repr(self) -> str:
+        groups = ", ".join(
+            f"{group.parts} part{'s' * (group.parts > 1)} of {group.tokens} x {group.features}" for group in self.groups
+        )
+        return f"{self.count} tokens of width {self.width}, {groups}"
 
 
 class Block(nn.Module):
-    """Self-attention, then an MLP, each normalised and gated by the conditioning features."""
+    """Self-attention, then an MLP, each with a layer normalisation and a gate that are modulated.
+
+    Args:
+        width: width of a token.
+        heads: attention heads; they divide `width`.
+        expansion: inner width of the MLP over `width`.
+    """
 
     def __init__(self, width: int, heads: int, expansion: float) -> None:
         super().__init__()
@@ -104,42 +150,54 @@ class Block(nn.Module):
         self.up = nn.Linear(width, inner)
         self.down = nn.Linear(inner, width)
 
-    def _steer(self, x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    def _modulate(self, x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
         return F.layer_norm(x, (self.width,)) * (1 + scale[:, None]) + shift[:, None]
 
-    def forward(self, x: Tensor, steering: tuple[Tensor, ...]) -> Tensor:
-        """Tokens (B, T, width), and six tensors (B, width)."""
-        shift, scale, gate, shift_mlp, scale_mlp, gate_mlp = steering
-        x = x + gate[:, None] * self.attention(self._steer(x, shift, scale))
-        hidden = F.gelu(self.up(self._steer(x, shift_mlp, scale_mlp)), approximate="tanh")
+    def forward(self, x: Tensor, modulation: tuple[Tensor, ...]) -> Tensor:
+        """Tokens (B, T, width) and six tensors (B, width) to tokens (B, T, width)."""
+        shift, scale, gate, shift_mlp, scale_mlp, gate_mlp = modulation
+        x = x + gate[:, None] * self.attention(self._modulate(x, shift, scale))
+        hidden = F.gelu(self.up(self._modulate(x, shift_mlp, scale_mlp)), approximate="tanh")
         return x + gate_mlp[:, None] * self.down(hidden)
 
 
 class PatchTransformer(nn.Module):
-    """The network: rows (B, D) to rows (B, D) given time (B,) and condition (B, C)."""
+    """The network: flattened samples (B, D) to (B, D) given time (B,) and context (B, C).
 
-    def __init__(self, pieces: list[Tensor], context_features: int, config: TransformerConfig, *, time: bool) -> None:
+    Args:
+        indices: of the features of each part's tokens, as `Patches` takes them.
+        context_features: C, features of the context; 0 for none.
+        config: widths, depth and heads.
+        time: whether a time is given.
+    """
+
+    def __init__(self, indices: list[Tensor], context_features: int, config: TransformerConfig, *, time: bool) -> None:
         super().__init__()
         self.width = width = config.width
-        self.tokens = Tokens(pieces, width)
-        self.positions = nn.Parameter(0.02 * torch.randn(self.tokens.count, width))
+        self.patches = Patches(indices, width)
+        self.positions = nn.Parameter(0.02 * torch.randn(self.patches.count, width))
         self.conditioner = Conditioner(context_features, width, time=time)
         self.modulation = Modulation(width, width, 6 * config.depth + 2)
         self.blocks = nn.ModuleList(Block(width, config.heads, config.expansion) for _ in range(config.depth))
 
-    def forward(self, x: Tensor, time: Tensor | None = None, condition: Tensor | None = None) -> Tensor:
-        """x (B, D), time (B,), condition (B, C) to (B, D)."""
-        shift, scale, *steering = self.modulation(self.conditioner(x, time, condition))
-        tokens = self.tokens.cut(x) + self.positions
+    def forward(self, x: Tensor, time: Tensor | None = None, context: Tensor | None = None) -> Tensor:
+        """x (B, D), time (B,) and context (B, C) to (B, D)."""
+        shift, scale, *modulation = self.modulation(self.conditioner(x, time, context))
+        tokens = self.patches.embed(x) + self.positions
         for i, block in enumerate(self.blocks):
-            tokens = block(tokens, tuple(steering[6 * i : 6 * i + 6]))
+            tokens = block(tokens, tuple(modulation[6 * i : 6 * i + 6]))
         tokens = F.layer_norm(tokens, (self.width,)) * (1 + scale[:, None]) + shift[:, None]
-        return self.tokens.join(tokens)
+        return self.patches.unembed(tokens)
 
 
 @networks.register("transformer")
 class TransformerConfig(NetworkConfig):
-    """Patch transformer."""
+    """Patch transformer.
+
+    >>> net = TransformerConfig(width=8, depth=1, heads=2, patch=(2, 2)).build(Field(channels=1, grid=(4, 4)))
+    >>> net.patches.count, net(torch.zeros(3, 16)).shape
+    (4, torch.Size([3, 16]))
+    """
 
     summary: ClassVar[str] = "transformer over patches of fields and whole vectors"
 
@@ -161,12 +219,14 @@ class TransformerConfig(NetworkConfig):
                 raise ConfigError(
                     f'transformer.patch: there is no part "{name}".{did_you_mean(name, named)} Known: {list(named)}.'
                 )
-        pieces, start = [], 0
+        indices, start = [], 0
         for name, part in named.items():
-            assert isinstance(part, Vector | Field)
-            pieces.append(cut(part, self._patch(name, part), start))
-            start += pieces[-1].numel()
-        return PatchTransformer(pieces, layout.context_features, self, time=time)
+            if not isinstance(part, Vector | Field):
+                where = f'part "{name}"' if name else "the sample"
+                raise ConfigError(f"transformer: expected vectors and fields, found {where}, a {part.kind}.")
+            indices.append(patch_indices(part, self._patch(name, part), start))
+            start += indices[-1].numel()
+        return PatchTransformer(indices, layout.context_features, self, time=time)
 
     def _patch(self, name: str, part: Vector | Field) -> tuple[int, ...]:
         if isinstance(part, Vector):

@@ -98,7 +98,7 @@ class Contraction(LazyTransform):
         for layer, scale in zip(layers, (*scales, 0.0), strict=True):
             nn.init.orthogonal_(layer.weight)
             nn.init.normal_(layer.bias, std=scale)
-        self.layers = nn.ModuleList(spectral.spectral_norm(layer, iterations=iterations) for layer in layers)
+        self.layers = nn.ModuleList(spectral.spectral_norm(layer, n_power_iterations=iterations) for layer in layers)
         self.activations = nn.ModuleList(LipSwish(SHARPNESS / scale) for scale in scales)
         # the context shifts the first layer; its weights need no bound
         self.context = nn.Linear(layout.context_features, hidden[0], bias=False) if layout.context_features else None

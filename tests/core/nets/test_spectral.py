@@ -16,7 +16,7 @@ def test_large_weights_are_scaled_to_one():
         for parameter in module.parameters():
             parameter.mul_(30)
     before = [layer.weight.detach().clone() for layer in module]
-    spectral_norm(module, iterations=50)
+    spectral_norm(module, n_power_iterations=50)
     for layer, weight in zip(module, before, strict=True):
         sigma = torch.linalg.matrix_norm(layer.weight.flatten(1), ord=2)
         torch.testing.assert_close(sigma, torch.tensor(1.0), rtol=1e-3, atol=0)
@@ -53,7 +53,7 @@ def test_nothing_changes_between_calls():
 
 def test_the_penalty_is_the_sum_of_largest_singular_values():
     module = nn.Sequential(*net(), nn.Linear(4, 4), nn.ConvTranspose2d(2, 3, 2)).double()
-    penalty = SpectralPenalty(module, iterations=200).double()
+    penalty = SpectralPenalty(module, n_power_iterations=200).double()
     assert not list(penalty.parameters()), "the layers are the network's"
     expected = sum(torch.linalg.matrix_norm(layer.weight.flatten(1), ord=2) for layer in module)
     torch.testing.assert_close(penalty(), expected, rtol=1e-6, atol=0)
