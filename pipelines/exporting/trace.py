@@ -150,7 +150,7 @@ def trace(generator: Generator, signature: Signature, *, seed: int = 0) -> Expor
     shapes = (tuple({0: batch} for _ in inputs),)
     try:
         return torch.export.export(Sampling(generator, signature).eval(), inputs, dynamic_shapes=shapes, strict=False)
-    except Exception as error:  # the tracer raises whatever it meets
+    except Exception as error:  # the tracer raises all sorts of errors
         raise ExportError(
             "this generator's sampler is no fixed sequence of operations, as an exported file needs "
             f"({first_line(error)}); fit one with a fixed-step method, or make samples with `maquette generate`."

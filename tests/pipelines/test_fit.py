@@ -162,10 +162,13 @@ def test_a_run_comes_from_its_first_session(data, folder, monkeypatch):
                 patch.setattr(fit_module, "measure_latency", fail)
                 with pytest.raises(ZeroDivisionError):
                     fit("toy", **words)
+                path = folder / "run" / "run.json"
+                path.write_text(json.dumps(json.loads(path.read_text()) | {"wall_seconds": (seconds := 1000.0)}))
             else:
                 fit("toy", **words)
     record = json.loads((folder / "run" / "run.json").read_text())
     assert (record["command"], record["finished"], record["sessions"]) == ("first", "end of third", 3)
+    assert record["wall_seconds"] > seconds > 0
     assert [session["command"] for session in record["resumed"]] == ["second", "third"]
     assert {"started", "git", "packages", "hardware", "device", "world_size"} <= set(record["resumed"][0])
     assert "second" in (folder / "run" / "report.html").read_text()

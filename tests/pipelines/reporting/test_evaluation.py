@@ -14,15 +14,15 @@ from maquette.pipelines.validate import validate
 @pytest.mark.parametrize(
     ("value", "floor", "significance", "passes"),
     [
-        (0.5, 0.4, 1.0, True),
-        (0.7, 0.4, 3.0, True),
-        (0.71, 0.4, 3.1, False),
-        (math.nan, 0.4, None, False),  # what the reference shows and the generated data cannot
+        (1.5, 0.5, 1.0, True),
+        (3.5, 0.5, 3.0, True),
+        (3.75, 0.5, 3.25, False),
+        (math.nan, 0.5, None, False),  # what the reference shows and the generated data cannot
         (math.nan, math.nan, None, None),
     ],
 )
 def test_a_metric_passes_within_three_standard_errors_of_its_floor(value, floor, significance, passes):
-    record = EstimateRecord.of(Estimate(value, 0.1, floor, 5, "", "lower", "x.", 0.0))
+    record = EstimateRecord.of(Estimate(value, 1.0, floor, 5, "", "lower", "x.", 0.0))
     assert record.passes is passes
     assert record.significance == (None if significance is None else pytest.approx(significance))
 
