@@ -1,7 +1,7 @@
-"""Fits of a given number of minutes that keep the weights which do best on held-out samples.
+"""Fits of a given number of minutes that keep the weights with the best likelihood of held-out samples.
 
-How many steps fit into the minutes is measured first, so that the learning rate has come down when time is up. A
-folder holds what a later call needs to go on: the engine's checkpoints, the pace, the best weights so far.
+The number of steps is measured first, so that the schedule of the learning rate ends with the time. A folder holds what
+a later call needs to continue: the engine's checkpoints, the number of steps, the best weights so far.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from torch import nn
 
 TRIAL = 12  # steps that are timed, after as many that warm up
 EVALUATIONS = 25  # at most, on held-out samples in the course of a fit
-SHARE = 0.1  # of the minutes, at most, that they take
+EVALUATION_FRACTION = 0.1  # of the minutes, at most, for evaluations
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,10 @@ class Recipe:
     Attributes:
         family: its config.
         batch: samples per step.
-        optimizer: its schedule is laid over the steps that fit into the minutes.
-        average: decay of the averaged weights, which are those that are judged.
-        micro_batch: largest number of samples per backward, where memory asks for it.
-        draws: per test sample, of a model that bounds its density.
+        optimizer: its schedule covers the steps that fit into the minutes.
+        ema_decay: of the averaged weights, which are those that are evaluated.
+        micro_batch: largest number of samples per backward pass, to save memory.
+        draws: per test sample, for a model with a bound.
         literature: what others report on the same data.
     """
 
@@ -75,7 +75,7 @@ class Budget:
 
     @property
     def scored(self) -> int:
-        """Samples that are scored at a time; on a GPU a pass must not cost more in calls than in work."""
+        """Samples that are scored at a time; on a GPU many, so that kernel launches do not dominate."""
         return 250 if self.device == "cpu" else 2500
 
     def training(self, recipe: Recipe, steps: int, log_every: int) -> TrainingConfig:
@@ -107,7 +107,7 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
 
 
 class Best:
-    """An evaluator that keeps, in a folder, the weights which do best on held-out samples."""
+    """An evaluator that keeps, in a folder, the weights with the best likelihood of held-out samples."""
 
     def __init__(self, score: Callable[[], LogLikelihood], model: nn.Module, every: int, folder: Path) -> None:
         self.score, self.model, self.every = score, model, every
@@ -127,8 +127,8 @@ class Best:
         self.model.load_state_dict(load_file(self.weights))
 
 
-class Follower:
-    """Prints evaluations, and notes when rows were written."""
+class Progress:
+    """Prints evaluations, and records when rows were written."""
 
     def __init__(self, name: str = "") -> None:
         self.name, self.times = name, []
@@ -147,7 +147,7 @@ class Follower:
 
 @dataclass(frozen=True)
 class Pace:
-    """How many steps fit into the minutes, and after how many there is time to look at held-out samples."""
+    """How many steps fit into the minutes, and after how many held-out samples are evaluated."""
 
     steps: int
     every: int
@@ -156,16 +156,18 @@ class Pace:
 def measured(recipe: Recipe, budget: Budget, space: Space, source: Source, held_out: Source) -> Pace:
     """Time a few steps, and the scoring of held-out samples."""
     torch.manual_seed(0)
-    watch, model = Follower(), recipe.family.build(space)
+    progress, model = Progress(), recipe.family.build(space)
     plan = budget.training(recipe, 2 * TRIAL, 1).plan(model.stages())
     with tempfile.TemporaryDirectory() as folder:
-        fit(plan, source, folder, seed=0, device=budget.device, listeners=[watch])
-    step = statistics.median(after - before for before, after in pairwise(watch.times[TRIAL:]))
+        fit(plan, source, folder, seed=0, device=budget.device, listeners=[progress])
+    step = statistics.median(after - before for before, after in pairwise(progress.times[TRIAL:]))
     start = time.perf_counter()
     log_likelihood(model.eval(), held_out, space, batch=budget.scored)
-    look = time.perf_counter() - start
-    steps = max(TRIAL, int((1 - SHARE) * 60 * budget.minutes / step))
-    return Pace(steps, max(1, steps // EVALUATIONS, int((1 - SHARE) / SHARE * look / step)))
+    evaluation = time.perf_counter() - start
+    steps = max(TRIAL, int((1 - EVALUATION_FRACTION) * 60 * budget.minutes / step))
+    return Pace(
+        steps, max(1, steps // EVALUATIONS, int((1 - EVALUATION_FRACTION) / EVALUATION_FRACTION * evaluation / step))
+    )
 
 
 def run(
@@ -192,7 +194,7 @@ def run(
     score = partial(log_likelihood, model, space=space, batch=budget.scored)
     best = Best(lambda: score(held_out), model, pace.every, folder)
     plan = budget.training(recipe, pace.steps, max(1, pace.steps // 100)).plan(model.stages())
-    listeners = [Follower(name)]
+    listeners = [Progress(name)]
     try:
         outcome = fit(
             plan, source, folder, seed=0, device=budget.device, resume=resume, evaluator=best, listeners=listeners

@@ -1,9 +1,9 @@
-"""Likelihoods on static binarised MNIST (Larochelle & Murray, AISTATS 2011), beside those of the literature.
+"""Likelihoods on static binarised MNIST (Larochelle & Murray, AISTATS 2011), with those of the literature.
 
     python benchmarks/likelihood_mnist.py [FAMILY ...] [--minutes 5] [--device cuda] [--out runs/mnist] [--resume]
     python benchmarks/likelihood_mnist.py hierarchical-vae --out runs/mnist --resume --draws 1000  # a tighter bound
 
-50,000 images to train on, 10,000 that choose among the weights of a fit, 10,000 to test; 784 pixels, zero or one. Every
+50,000 images to train on, 10,000 to choose among the weights of a fit, 10,000 to test; 784 pixels, zero or one. Every
 family is fitted for so many minutes; figures are negative log-likelihoods in nats per image, with their standard errors
 over the test images. Calls with the same folder may run side by side, and their results are one table. There are
 recipes for one large GPU and for two CPU cores: add to `recipes`.
@@ -37,8 +37,7 @@ SPACE = Field(channels=1, grid=(28, 28), support=Binary())
 LITERATURE = {
     "nade": "88.33 (arXiv:1502.03509)",
     "made": "88.40, one layer; 86.64, two layers and 32 masks (arXiv:1502.03509)",
-    "recurrent": "79.20, diagonal LSTM of 7 layers (arXiv:1601.06759)",
-    "pixelcnn": "81.30, masked convolutions of one stack (arXiv:1601.06759)",
+    "pixelcnn": "81.30, another model: PixelCNN with one stack, not gated (arXiv:1601.06759)",
     "vae": "86 to 88, one layer, importance-weighted (arXiv:1509.00519 and others)",
 }
 NOTES = """Nats per image; the same data everywhere. A mixture of 10 Bernoullis has 167.1 (by expectation maximisation,
@@ -50,7 +49,7 @@ def descent(lr: float, **options: float) -> OptimizerConfig:
 
 
 def pyramid(fine: int, coarse: int) -> tuple[Level, ...]:
-    """Groups of latent numbers on 7 x 7 cells, and on one."""
+    """Groups of latent variables on a grid of 7 x 7, and on one of 1 x 1."""
     return (
         Level(stride=2, groups=0),
         Level(stride=2, groups=fine, latent=6),

@@ -2,11 +2,11 @@
 
     python benchmarks/likelihood_step.py [FAMILY ...] [--steps 15] [--repeats 2] [--device cpu]
 
-Both compute the same loss of the same network with fused AdamW and clipped gradients. The bare loop draws batches with
-`randint` and what the loss needs of noise with `torch.randn`; the engine keys both, weights and sums, checks that
-losses and gradients are finite, and writes its loss file. They take turns in one process, so that a busy machine slows
-both; the figure is the ratio of the medians of the time per step. On two CPU cores that takes some 20 ms or more: what
-the engine adds does not grow with the network.
+Both compute the same loss of the same network with fused AdamW and clipped gradients. The bare loop draws batches by
+`randint` and noise by `torch.randn`; the engine keys both, weights and sums losses, checks that losses and gradients
+are finite, and writes its loss file. They alternate in one process, so that a busy machine slows both. The figure is
+the ratio of the median times per step. Networks are such that a step takes 20 ms or more on two CPU cores; what the
+engine adds does not grow with the network.
 """
 
 from __future__ import annotations
@@ -43,18 +43,20 @@ CASES: dict[str, tuple[FamilyConfig, Space, int]] = {
 
 
 class LoopNoise:
-    """What a bare loop would draw: every tensor that an objective asks for, from torch's own generator."""
+    """The noise of a bare loop: every tensor that an objective reads, from torch's own generator."""
 
     def __init__(self, objective: Objective, batch: Batch) -> None:
         recorder = Recorder(KeyedNoise(0, batch.index))
         objective(batch, recorder)
         self.shapes = {name: tensor.shape for name, tensor in recorder.tape.items()}
-        self.laws = recorder.distributions
+        self.distributions = recorder.distributions
         self.empty = torch.empty(len(batch), device=batch.index.device)
 
     def __call__(self) -> TapeNoise:
         make = {"normal": torch.randn, "uniform": torch.rand}
-        drawn = {name: make[self.laws[name]](shape, device=self.empty.device) for name, shape in self.shapes.items()}
+        drawn = {
+            name: make[self.distributions[name]](shape, device=self.empty.device) for name, shape in self.shapes.items()
+        }
         return TapeNoise({**drawn, "": self.empty})
 
 

@@ -2,10 +2,10 @@
 
     python benchmarks/likelihood_text.py [FAMILY ...] [--minutes 5] [--device cuda] [--out runs/text] [--resume]
 
-Models see windows of so many characters and nothing before them: the first character of a window is predicted from
-nothing, the last from all others, and the figure is the mean over windows that lie end to end. The weights of a fit are
-chosen on every second of these windows, the others test. Character transformers of the size of the GPU recipe are known
-to reach about 1.47 on this text (the figure quoted with nanoGPT, github.com/karpathy/nanoGPT).
+A sample is a window of the text without context before it: its first character is predicted from nothing, its last from
+all others. The figure is the mean over adjacent windows. Every second of these windows serves to choose the weights of
+a fit, the others to test. Character transformers of the size of the GPU recipe reach about 1.47 on this text (the
+figure quoted with nanoGPT, github.com/karpathy/nanoGPT).
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def recipes(device: str) -> dict[str, Recipe]:
 
 @dataclass(frozen=True)
 class Windows:
-    """A source of all windows of a text: sample i begins at character i."""
+    """All windows of a text: sample i starts at character i."""
 
     text: Tensor
     length: int
@@ -59,14 +59,14 @@ class Windows:
         return len(self.text) - self.length + 1
 
     def fetch(self, index: Tensor) -> Batch:
-        places = (index[:, None] + torch.arange(self.length)).to(self.text.device)
-        return Batch(self.text[places], None, index)
+        positions = (index[:, None] + torch.arange(self.length)).to(self.text.device)
+        return Batch(self.text[positions], None, index)
 
 
 def characters(path: Path) -> tuple[Tensor, int]:
-    """A text as numbers of its characters in alphabetical order, int64, and how many there are."""
+    """A text as indices of its characters in alphabetical order, int64, and the size of the vocabulary."""
     text = path.read_text()
-    known = {character: number for number, character in enumerate(sorted(set(text)))}
+    known = {character: index for index, character in enumerate(sorted(set(text)))}
     return torch.tensor([known[character] for character in text]), len(known)
 
 

@@ -1,10 +1,10 @@
-"""How the cost of drawing a place grows with the length of a sequence: WaveNet and the transformer with their caches.
+"""How the cost of drawing one step grows with the length of a sequence: WaveNet and the transformer with their caches.
 
     python benchmarks/sampling_length.py [--samples 8] [--lengths 128 256 512 1024] [--repeats 5] [--device cpu]
 
-Constant time per place is linear in length. A transformer whose attention looks at all places before takes longer per
-place in the end, slowly; one that looks at a window does not. Without a cache all would take time in proportion to the
-length. Times are medians over repeats, between which the others are run.
+Constant time per step is linear in length. With full attention the time per step of a transformer grows slowly with
+length; with local attention it does not. Without a cache every time per step would be proportional to the length.
+Times are medians over repeats, which alternate between the models.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def main() -> None:
                     start = time.perf_counter()
                     model.sample(options.samples, noise=KeyedNoise(0, index)).cpu()
                     times[name][length].append((time.perf_counter() - start) / length)
-    print(f"{'ms per place of':27s}" + "".join(f"{length:8d}" for length in options.lengths) + "   last / first")
+    print(f"{'ms per step of':27s}" + "".join(f"{length:8d}" for length in options.lengths) + "   last / first")
     for name, of in times.items():
         medians = [1e3 * statistics.median(of[length]) for length in options.lengths]
         print(f"{name:27s}" + "".join(f"{each:8.3f}" for each in medians) + f"{medians[-1] / medians[0]:15.2f}")
