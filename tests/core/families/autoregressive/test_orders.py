@@ -12,7 +12,6 @@ from maquette.core.families.autoregressive.fvsbn import FVSBNConfig
 from maquette.core.families.autoregressive.made import MADEConfig
 from maquette.core.families.autoregressive.nade import NADEConfig
 from maquette.core.likelihoods.gaussian import GaussianMixtureConfig
-from maquette.core.nets.masked import MaskedLinear, evenly_spaced_degrees
 from maquette.core.spaces import Binary, Field, Interval, Levels, Product, Real, Vector
 from maquette.core.testing.bench import draw, keyed, shaken
 from maquette.core.testing.laws import LAWS, applicable
@@ -89,19 +88,6 @@ def test_the_jacobian_of_made_is_strictly_triangular_in_its_order(direct):
     assert torch.equal(ordered.triu(), torch.zeros(6, 6, dtype=torch.float64))
     below = torch.ones(6, 6).tril(-1).bool()
     assert (ordered[below] != 0).all(), "some feature does not see all before it"
-
-
-def test_masked_weights_connect_units_of_rising_degree():
-    layer = MaskedLinear(3, 2)
-    weight = layer.masked_weight(torch.tensor([0, 1, 2]), torch.tensor([1, 0]))
-    assert torch.equal(weight != 0, torch.tensor([[True, True, False], [True, False, False]]))
-    x = torch.randn(5, 3)
-    torch.testing.assert_close(layer(x, torch.tensor([0, 1, 2]), torch.tensor([1, 0])), x @ weight.T + layer.bias)
-
-
-@pytest.mark.parametrize(("lowest", "highest", "units"), [(1, 9, 9), (1, 9, 100), (0, 3, 4), (0, 0, 5)])
-def test_degrees_leave_none_out(lowest, highest, units):
-    assert sorted(set(evenly_spaced_degrees(lowest, highest, units).tolist())) == list(range(lowest, highest + 1))
 
 
 # --- mixtures over orders -----------------------------------------------------------------------------
