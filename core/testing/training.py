@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import os
 import select
-import socket
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,7 @@ from typing import Self
 
 import torch
 from safetensors.torch import load_file
+from torch.distributed import TCPStore
 
 from ..engine.losses import FILE, read_rows
 from .worker import WEIGHTS, Job, MakePlan, MakeSource, reference, run
@@ -54,6 +54,8 @@ class Crew:
         self._said.close()
 
     def _start(self) -> None:
+        # the store by which they find each other is here, on a port that nobody else can take before they start
+        self._store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
         self._started = [
             subprocess.Popen(
                 [sys.executable, "-m", f"{__package__}.worker"],
@@ -63,7 +65,7 @@ class Crew:
                 stderr=self._said,
                 text=True,
             )
-            for environment in environments(self.processes)
+            for environment in environments(self.processes, self._store.port)
         ]
 
     def _dismiss(self, *, kill: bool) -> None:
@@ -200,16 +202,16 @@ def _crew(crew: Crew | None) -> AbstractContextManager[Crew]:
     return Crew() if crew is None else nullcontext(crew)
 
 
-def environments(processes: int) -> list[dict[str, str]]:
-    """The variables by which a launcher tells each process its place, as `torchrun` does on one machine."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+def environments(processes: int, port: int) -> list[dict[str, str]]:
+    """The variables by which a launcher tells each process its rank, as `torchrun` does on one machine.
+
+    Args:
+        processes: how many.
+        port: of the launcher's store.
+    """
     shared = {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    return [
-        {**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank), "OMP_NUM_THREADS": "1"}
-        for rank in range(processes)
-    ]
+    shared |= {"TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "0", "OMP_NUM_THREADS": "1"}
+    return [{**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(processes)]
 
 
 def rows(folder: Path) -> list[dict[str, float | str]]:
