@@ -97,7 +97,7 @@ class EDMConfig(FamilyConfig):
     >>> import torch
     >>> from maquette.core.noise import KeyedNoise
     >>> from maquette.core.spaces import Vector
-    >>> model = EDMConfig(network=ResidualConfig(width=16)).build(Vector(dim=2))
+    >>> model = EDMConfig(network=ResidualConfig(width=8, depth=1), precision=1e-2).build(Vector(dim=2))
     >>> levels = []
     >>> noise = KeyedNoise(0, torch.arange(3))
     >>> x = model.sample(3, noise=noise, callback=lambda done: levels.append(done.time))

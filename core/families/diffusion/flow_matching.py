@@ -79,7 +79,7 @@ class FlowMatchingConfig(FamilyConfig):
     >>> import torch
     >>> from maquette.core.noise import KeyedNoise
     >>> from maquette.core.spaces import Vector
-    >>> model = FlowMatchingConfig(steps=4).build(Vector(dim=2), Vector(dim=1))
+    >>> model = FlowMatchingConfig(network=ResidualConfig(width=8, depth=1)).build(Vector(dim=2), Vector(dim=1))
     >>> condition = torch.zeros(3, 1)
     >>> x = model.sample(3, condition, noise=KeyedNoise(0, torch.arange(3)))
     >>> x.shape, model.log_prob(x, condition).shape
