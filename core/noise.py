@@ -114,7 +114,8 @@ class KeyedNoise:
         index = self.index[:, None]
         low, high = index & _MASK, (index >> 32) & _MASK
         counter = (blocks + torch.zeros_like(low), low, high, torch.full_like(low, self.step & _MASK))
-        return philox(tuple(torch.broadcast_tensors(*counter)), _key(self.seed, self.stream, name))  # type: ignore[arg-type]
+        c0, c1, c2, c3 = torch.broadcast_tensors(*counter)
+        return philox((c0, c1, c2, c3), _key(self.seed, self.stream, name))
 
     def uniform(self, name: str, shape: tuple[int, ...] = ()) -> Tensor:
         count = math.prod(shape)

@@ -189,9 +189,9 @@ def size(space: Space) -> int:
 
 def flatten(space: Space, value: Tree) -> Tensor:
     """A batch as `(B, size(space))`, the parts of a product in the order in which the space names them."""
-    if isinstance(space, Product):
-        return torch.cat([value[name].flatten(1) for name in space.parts], dim=1)  # type: ignore[index]
-    return value.flatten(1)  # type: ignore[union-attr]
+    tensors = named(value, "")
+    flat = [tensors[name].flatten(1) for name in as_parts(space, "")]
+    return flat[0] if len(flat) == 1 else torch.cat(flat, dim=1)
 
 
 def unflatten(space: Space, flat: Tensor) -> Tree:
@@ -282,7 +282,7 @@ def check_values(space: Space, value: Tree, *, what: str = "value") -> None:
     check(space, value, what=what)
     if isinstance(space, Product):
         for name, part in space.parts.items():
-            check_values(part, value[name], what=f"{what}.{name}")  # type: ignore[index]
+            check_values(part, named(value)[name], what=f"{what}.{name}")
         return
     assert isinstance(value, Tensor)
     infinite = int((~value.isfinite()).sum())

@@ -5,6 +5,7 @@ The verbs of `pipelines` are written against this protocol alone.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,11 +54,21 @@ class Writer(Protocol):
     def close(self) -> None: ...
 
 
+class SimulatorConfig(Config):
+    """Base of the config of a domain's simulator; `simulate` takes its keys as KEY=VALUE."""
+
+    @abstractmethod
+    def build(self) -> Simulator:
+        """Return the simulator; raises `ConfigError` or `DataError`."""
+
+
 class Simulator(Protocol):
     """Simulates physical samples and their conditions."""
 
-    description: Mapping[str, Any]
-    """Describes the simulated data as a `Dataset` does; given to `Domain.writer`."""
+    @property
+    def description(self) -> Mapping[str, Any]:
+        """Describes the simulated data as a `Dataset` does; given to `Domain.writer`."""
+        ...
 
     def simulate(self, index: Any, seed: int) -> tuple[Tree, Tree]:
         """Return (samples, conditions) for the given global indices."""
@@ -126,7 +137,7 @@ class Domain(Protocol):
     name: str
     summary: str
     generator: type[GeneratorConfig]
-    simulator: type[Config]
+    simulator: type[SimulatorConfig]
     """A config whose `build()` returns a `Simulator`, and whose keys `simulate` takes as KEY=VALUE."""
 
     def recipes(self) -> Mapping[str, Path]:

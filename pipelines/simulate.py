@@ -43,7 +43,7 @@ def simulate(
     """
     plugin, seed = domains.get(domain), check_seed(seed)
     config = parse(plugin.simulator, override({}, list(overrides)), where="simulator")
-    simulator = config.build()  # type: ignore[attr-defined] - every simulator's config builds
+    simulator = config.build()
 
     def draw(index: Tensor) -> tuple[Tree, Tree]:
         return simulator.simulate(index, seed)

@@ -12,13 +12,11 @@ from torch.export import Dim, ExportedProgram
 from ...core.data import map_tree
 from ...core.errors import MaquetteError
 from ...core.noise import KeyedNoise, Recorder, TapeNoise
-from ...core.spaces import Tree
+from ...core.spaces import CONDITION, Tree, named
 from ...domains.generator import Generator
 
 _DRAWS = 10_000  # conditions drawn to find their range
 _TRACED = 3  # samples in the traced batch; torch.export takes 0 and 1 for constants
-_UNNAMED = "condition"
-"""Name of a condition that is a single tensor."""
 
 
 class ExportError(MaquetteError):
@@ -79,12 +77,12 @@ class Example:
     @property
     def inputs(self) -> tuple[Tensor, ...]:
         """Tensors in the order of the signature."""
-        return (*_named(self.condition, _UNNAMED).values(), *self.noise.values())
+        return (*named(self.condition).values(), *self.noise.values())
 
     @property
     def outputs(self) -> tuple[Tensor, ...]:
         """Tensors in the order of the signature."""
-        return tuple(_named(self.x, "").values())
+        return tuple(named(self.x, "").values())
 
 
 class Sampling(nn.Module):
@@ -96,12 +94,12 @@ class Sampling(nn.Module):
         self.conditions, self.noise = signature.names("condition"), signature.names("noise")
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
-        named = dict(zip((*self.conditions, *self.noise), tensors, strict=True))
-        tape = TapeNoise({name: named[name] for name in self.noise})
-        condition = {name: named[name] for name in self.conditions}
-        unnamed = self.conditions == [_UNNAMED]
-        x = self.generator.sample(tensors[0].shape[0], condition[_UNNAMED] if unnamed else condition, noise=tape)
-        return tuple(_named(x, "").values())
+        inputs = dict(zip((*self.conditions, *self.noise), tensors, strict=True))
+        tape = TapeNoise({name: inputs[name] for name in self.noise})
+        condition = {name: inputs[name] for name in self.conditions}
+        unnamed = self.conditions == [CONDITION]
+        x = self.generator.sample(tensors[0].shape[0], condition[CONDITION] if unnamed else condition, noise=tape)
+        return tuple(named(x, "").values())
 
 
 def draw_example(generator: Generator, n: int, *, seed: int) -> Example:
@@ -126,7 +124,7 @@ def signature_of(generator: Generator, drawn: Example) -> Signature:
     many = codec.draw_condition(KeyedNoise(0, torch.arange(_DRAWS), stream="range"))
     conditions = (
         _port(name, "condition", value, unit=codec.units.get(name, ""), seen=_range(value))
-        for name, value in _named(many, _UNNAMED).items()
+        for name, value in named(many).items()
     )
     noises = (
         _port(name, "noise", value, distribution=distribution)
@@ -134,7 +132,7 @@ def signature_of(generator: Generator, drawn: Example) -> Signature:
     )
     outputs = (
         _port(name, "sample", value, unit=codec.units.get(name, ""))
-        for name, value in _named(drawn.x, codec.sample_name).items()
+        for name, value in named(drawn.x, codec.sample_name).items()
     )
     return Signature((*conditions, *noises), tuple(outputs))
 
@@ -161,10 +159,6 @@ def first_line(error: BaseException) -> str:
     """The first line of an error's text, shortened to fit into a sentence."""
     lines = str(error).strip().splitlines()
     return (f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__)[:200]
-
-
-def _named(value: Tree, name: str) -> dict[str, Tensor]:
-    return {name: value} if isinstance(value, Tensor) else dict(value)
 
 
 def _port(

@@ -16,7 +16,6 @@ from typing import Any, Literal
 import h5py
 import numpy as np
 import torch
-from maquette.core.config import Config
 from maquette.core.data import Batch, Source
 from maquette.core.errors import ConfigError
 from maquette.core.families import FamilyConfig, families
@@ -27,7 +26,7 @@ from maquette.core.statistics.estimate import Estimate
 from maquette.data_specs.errors import DataError
 from maquette.domains import domains
 from maquette.domains.generator import Codec, CodecConfig, Generator, GeneratorConfig
-from maquette.domains.plugin import Evaluation, Progress, Published, ReferenceCost, Unavailable
+from maquette.domains.plugin import Evaluation, Progress, Published, ReferenceCost, SimulatorConfig, Unavailable
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
@@ -180,7 +179,7 @@ class ToyWriter:
             self.partial.rename(self.final)
 
 
-class ToySimulatorConfig(Config):
+class ToySimulatorConfig(SimulatorConfig):
     radius: float = 1.0
 
     def build(self) -> ToySimulator:

@@ -23,13 +23,13 @@ import torch
 from pydantic import Field, field_validator
 from torch import Tensor
 
-from ....core.config import Config
 from ....core.errors import ConfigError
 from ....core.noise import KeyedNoise
 from ....data_specs.calorimeter.geometry import Geometry, Medium, PolarLayer
 from ....data_specs.calorimeter.geometry_json import geometry_to_json
 from ....data_specs.calorimeter.resolve import named_geometry
 from ....data_specs.errors import DataError
+from ...plugin import SimulatorConfig
 from .media import CALORIMETERS, Calorimeter
 from .parametrisation import Parametrisation, Radial
 
@@ -47,7 +47,7 @@ _USUAL: Mapping[str, CalorimeterName] = {
 }
 
 
-class GflashConfig(Config):
+class GflashConfig(SimulatorConfig):
     """What `maquette simulate calorimeter` simulates."""
 
     geometry: str = Field("calogan", description="known name or XML file")
