@@ -75,7 +75,7 @@ def _nearest(word: str, known: list[str], config: type[BaseModel], value: Any) -
     paths = {key: key for key in known}
     for path in _paths(config, value):
         paths.setdefault(path.rpartition(".")[2], path)
-    return did_you_mean(word, paths, told=paths)
+    return did_you_mean(word, paths, full_names=paths)
 
 
 def _paths(config: type[BaseModel], value: Any) -> Iterator[str]:

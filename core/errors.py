@@ -36,11 +36,11 @@ class Interrupted(TrainingError):
     EXIT_CODE = 75
 
 
-def did_you_mean(word: str, known: Iterable[str], told: Mapping[str, str] | None = None) -> str:
-    """Suggest the nearest known word, or what `told` says for it; an empty string if none is near.
+def did_you_mean(word: str, known: Iterable[str], full_names: Mapping[str, str] | None = None) -> str:
+    """Suggest the nearest known word, by its full name if it has one; an empty string if none is near.
 
     >>> did_you_mean("stpes", ["steps", "seed"])
     ' Did you mean "steps"?'
     """
     near = get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f' Did you mean "{(told or {}).get(near[0], near[0])}"?' if near else ""
+    return f' Did you mean "{(full_names or {}).get(near[0], near[0])}"?' if near else ""

@@ -41,7 +41,7 @@ from .spaces import (
 )
 
 CONDITIONS = (Real, Interval, Torus, Binary, Levels)
-"""Supports that a condition's numbers may have."""
+"""Supports that a condition may have."""
 
 
 def parts(space: Space) -> ItemsView[str, Simple]:

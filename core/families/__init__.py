@@ -20,10 +20,10 @@ class FamilyConfig(Config):
         summary: one line for `maquette list families`.
         reference: the paper.
         spaces: names of the spaces it can model ("vector", "field", ...).
-        supports: where the numbers of a sample may live ("real", "binary", "levels", "interval", "torus").
+        supports: names of the supports it can model ("real", "binary", "levels", "interval", "torus").
         model: the class that `build` returns; its methods are the family's capabilities.
         tolerance: what the laws may expect of it: "exact" (1e-10), "ode" (1e-3) or "estimator" (4 standard errors).
-        tolerances: numbers for "inverse" and "log-det" alone, where the general one is too loose or too tight.
+        tolerances: of the laws "inverse" and "log-det" where `tolerance` is too loose or too tight for them.
         unbiased: whether exp(log_bound), if it knows a lower bound, has the density as its mean; one whose posterior is
             a single point is below it.
     """
@@ -43,7 +43,7 @@ class FamilyConfig(Config):
 
     @classmethod
     def example(cls) -> FamilyConfig:
-        """A small config, quick to build on a few numbers: what the laws are tried on."""
+        """A small config, quick to build: the one that the laws are tried on."""
         return cls()
 
 
