@@ -23,9 +23,9 @@ help:
 demo: $(VENV)/.run
 	$(BIN)/maquette demo calorimeter
 
-# Many tests start processes side by side: one thread each.
+# Two processes share the test files, and many tests start processes of their own: one thread each.
 test: $(VENV)/.test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

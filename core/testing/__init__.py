@@ -1,1 +1,1 @@
-"""The laws that every family inherits, a third party's too: see `laws`."""
+"""The laws that every family, likelihood and fit must keep, a third party's too: see `laws`."""

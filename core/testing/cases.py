@@ -1,4 +1,4 @@
-"""Any family's fit as a case for the laws of training: a plan and a source that fresh processes can build.
+"""A fit of any family, for the laws of training: a plan and a source that other processes can build.
 
     def test_my_family_trains_alike_on_two_processes(tmp_path):
         case = training_case(MyConfig(), Vector(dim=5), Vector(dim=2))
@@ -26,19 +26,26 @@ from ..spaces import Space
 from .bench import draw
 from .worker import MakePlan, MakeSource
 
-STEPS = 50
-"""Steps of a fit, shared by the model's stages."""
+STEPS = 24
+"""Steps of a fit, split between the model's stages."""
 SAMPLES, BATCH = 45, 11
-"""Four whole batches, and one of a single sample that leaves one of two processes without any."""
+"""Four whole batches, and one of a single sample: one of two processes then has none."""
 
 _space: TypeAdapter[Any] = TypeAdapter(Space)
 Json = dict[str, Any]
 
 
 def training_case(config: FamilyConfig, space: Space, condition: Space | None) -> tuple[MakePlan, MakeSource]:
-    """The plan of a family's fit, and samples of the space."""
-    given = _json(space), None if condition is None else _json(condition)
-    return partial(family_plan, config.model_dump(mode="json"), *given), partial(family_source, *given)
+    """The plan of a family's fit, and samples of the space.
+
+    >>> from maquette.core.families.flows.coupling import CouplingConfig
+    >>> from maquette.core.spaces import Vector
+    >>> make_plan, make_source = training_case(CouplingConfig(), Vector(dim=5), None)
+    >>> make_source().fetch(torch.arange(3)).x.shape
+    torch.Size([3, 5])
+    """
+    spaces = _json(space), None if condition is None else _json(condition)
+    return partial(family_plan, config.model_dump(mode="json"), *spaces), partial(family_source, *spaces)
 
 
 def _json(space: Space) -> Json:
@@ -51,7 +58,7 @@ def steps_of(stages: Sequence[Stage]) -> int:
 
 
 def family_plan(config: Json, space: Json, condition: Json | None, parallel: ParallelConfig) -> Plan:
-    """A fit of some fifty steps, with every option of the engine that changes numbers."""
+    """A short fit with every option of the engine that changes numbers."""
     family = parse(families.get(config["kind"]), config)
     torch.manual_seed(1)
     model = family.build(_space.validate_python(space), _space.validate_python(condition) if condition else None)
@@ -71,5 +78,5 @@ def family_plan(config: Json, space: Json, condition: Json | None, parallel: Par
 
 def family_source(space: Json, condition: Json | None) -> TensorSource:
     """Arbitrary samples and conditions, the same at every call."""
-    given = None if condition is None else draw(_space.validate_python(condition), SAMPLES, seed=2)
-    return TensorSource(draw(_space.validate_python(space), SAMPLES, seed=1), given)
+    conditions = None if condition is None else draw(_space.validate_python(condition), SAMPLES, seed=2)
+    return TensorSource(draw(_space.validate_python(space), SAMPLES, seed=1), conditions)

@@ -1,4 +1,4 @@
-"""Small plans that exercise all that the engine promises; the laws of training are tested on them.
+"""Small plans that use all parts of the engine; the laws of training are tested on them.
 
 Each `*_plan(parallel)` builds the same weights whenever it is called, and each `*_source()` the same samples.
 """
@@ -14,7 +14,7 @@ from ..noise import KeyedNoise, Noise
 from ..objective import Losses, Objective, Player, Stage
 
 SAMPLES = 45
-"""Four batches of 11 and one of a single sample, which leaves one of two processes without any."""
+"""Four batches of 11 and one of a single sample: one of two processes then has none."""
 
 
 def _network(inputs: int, outputs: int) -> nn.Sequential:
@@ -56,7 +56,7 @@ class Denoising(Objective):
 
 
 class Imitation(Objective):
-    """Regression of one network onto another, which stays as it is."""
+    """Regression of a student onto half the output of a teacher, which is not trained."""
 
     def __init__(self, teacher: nn.Module, student: nn.Module) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class Imitation(Objective):
 
 
 def denoiser_plan(parallel: ParallelConfig, micro_batch: int | None = 3) -> Plan:
-    """Two stages of 25 steps: a network learns to denoise, then a copy of it learns to halve what it says."""
+    """Two stages of 25 steps: a network learns to denoise, then a copy of it learns to return half its output."""
     torch.manual_seed(1)
     teacher, student = _network(3, 3), _network(3, 3)
 
@@ -100,8 +100,8 @@ class _Critic(Objective):
         assert isinstance(batch.x, Tensor)
         with torch.no_grad():
             made = self.generator(noise.normal("z", (2,)))
-        share = noise.uniform("share", (1,))
-        between = (share * batch.x + (1 - share) * made).requires_grad_(True)
+        t = noise.uniform("share", (1,))
+        between = (t * batch.x + (1 - t) * made).requires_grad_(True)
         (slope,) = torch.autograd.grad(self.critic(between).sum(), between, create_graph=True)
         distance = (self.critic(batch.x) - self.critic(made)).squeeze(1)
         return Losses(10 * (slope.norm(dim=1) - 1).square() - distance, metrics={"distance": distance})

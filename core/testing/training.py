@@ -1,6 +1,6 @@
-"""The laws of training, for anyone's plan: neither the number of processes nor an interruption changes a fit.
+"""The laws of training, for any plan: neither the number of processes nor an interruption changes a fit.
 
-A case is a pair of functions at the top level of a file, so that fresh processes can find them: `make_plan(parallel)`
+A case is a pair of functions at the top level of a file, so that other processes can import them: `make_plan(parallel)`
 builds the plan with the same weights at every call, `make_source()` the samples. Fits run in float64.
 
     def test_my_plan_trains_alike_on_two_processes(tmp_path):
@@ -25,7 +25,7 @@ from typing import Self
 
 import torch
 from safetensors.torch import load_file
-from torch.distributed import TCPStore
+from torch.distributed import TCPStore  # type: ignore[attr-defined]  # public, but not in its __all__
 
 from ..engine.losses import FILE, read_rows
 from .worker import WEIGHTS, Job, MakePlan, MakeSource, reference, run
@@ -34,7 +34,9 @@ KINDS = ("ddp", "fsdp")
 
 
 class Crew:
-    """Processes that run fits together, started once and used for many; a context manager.
+    """Processes that run fits together; a context manager.
+
+    They are started once for many fits, because that takes longer than most fits.
 
     Args:
         processes: how many.
@@ -46,12 +48,12 @@ class Crew:
         self._started: list[subprocess.Popen[str]] = []
 
     def __enter__(self) -> Self:
-        self._said = tempfile.TemporaryFile("w+")
+        self._stderr = tempfile.TemporaryFile("w+")
         return self
 
     def __exit__(self, *failure: object) -> None:
         self._dismiss(kill=failure[0] is not None)
-        self._said.close()
+        self._stderr.close()
 
     def _start(self) -> None:
         # the store by which they find each other is here, on a port that nobody else can take before they start
@@ -62,7 +64,7 @@ class Crew:
                 env=environment,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=self._said,
+                stderr=self._stderr,
                 text=True,
             )
             for environment in environments(self.processes, self._store.port)
@@ -76,9 +78,9 @@ class Crew:
         self._started = []
 
     def run(self, *jobs: Job) -> None:
-        """Run jobs one after another; raises `AssertionError` with what was said if one fails or hangs.
+        """Run jobs one after another; raises `AssertionError` with the standard error if one fails or hangs.
 
-        After a failure the next job gets fresh processes.
+        After a failure the next job gets new processes.
         """
         for job in jobs:
             if not self._started:
@@ -94,8 +96,8 @@ class Crew:
                 answer = process.stdout.readline().strip() if ready else "no answer"
                 if answer != "done":
                     self._dismiss(kill=True)
-                    self._said.seek(0)
-                    raise AssertionError(f"{job}: {answer}\n{self._said.read()[-3000:]}")
+                    self._stderr.seek(0)
+                    raise AssertionError(f"{job}: {answer}\n{self._stderr.read()[-3000:]}")
 
 
 def assert_world_size_does_not_matter(
@@ -160,17 +162,17 @@ def assert_reshard(
     run(Job(plan, source, str(folder / "one")))
     fewer = {kind: folder / f"{kind}, fewer" for kind in kinds}
     more = {kind: folder / f"{kind}, more" for kind in kinds}
-    for kind, place in more.items():
-        run(Job(plan, source, str(place), kind, stop=stop))
+    for kind, path in more.items():
+        run(Job(plan, source, str(path), kind, stop=stop))
     with _crew(crew) as several:
-        several.run(*(Job(plan, source, str(place), kind, stop=stop) for kind, place in fewer.items()))
-        for place in (*fewer.values(), *more.values()):
-            assert len(rows(place)) < len(rows(folder / "one")), "the fit was not stopped before its end"
-        several.run(*(Job(plan, source, str(place), kind, resume=True) for kind, place in more.items()))
-    for kind, place in fewer.items():
-        run(Job(plan, source, str(place), kind, resume=True))
-    for place in (*fewer.values(), *more.values()):
-        _assert_close(folder / "one", place, rtol, f"a resharded fit ({place.name}) and a whole one")
+        several.run(*(Job(plan, source, str(path), kind, stop=stop) for kind, path in fewer.items()))
+        for path in (*fewer.values(), *more.values()):
+            assert len(rows(path)) < len(rows(folder / "one")), "the fit was not stopped before its end"
+        several.run(*(Job(plan, source, str(path), kind, resume=True) for kind, path in more.items()))
+    for kind, path in fewer.items():
+        run(Job(plan, source, str(path), kind, resume=True))
+    for path in (*fewer.values(), *more.values()):
+        _assert_close(folder / "one", path, rtol, f"a resharded fit ({path.name}) and a whole one")
 
 
 def assert_processes_do_not_matter(
@@ -182,10 +184,10 @@ def assert_processes_do_not_matter(
     crew: Crew | None = None,
     rtol: float = 1e-9,
 ) -> None:
-    """The two laws above where they bite most, at a third of their price: what is asked of every family.
+    """The two laws above in three fits instead of nine, for tests of many families.
 
     Several processes give the curve of one under DDP, where gradients are summed; and a fit that several begin under
-    FSDP, where weights and state are cut, and that one process ends after `stop`, equals a whole one.
+    FSDP until `stop`, where weights and optimiser state are sharded, and that one process ends, equals a whole one.
     """
     plan, source = reference(make_plan), reference(make_source)
     one, several, begun = (str(folder / name) for name in ("one", "several", "begun by several"))
@@ -194,8 +196,8 @@ def assert_processes_do_not_matter(
         workers.run(Job(plan, source, several), Job(plan, source, begun, "fsdp", stop=stop))
     assert len(rows(folder / "begun by several")) < len(rows(folder / "one")), "the fit was not stopped before its end"
     run(Job(plan, source, begun, "fsdp", resume=True))
-    for place in (several, begun):
-        _assert_close(Path(one), Path(place), rtol, f"a fit ({Path(place).name}) and that of one process")
+    for path in (several, begun):
+        _assert_close(Path(one), Path(path), rtol, f"a fit ({Path(path).name}) and that of one process")
 
 
 def _crew(crew: Crew | None) -> AbstractContextManager[Crew]:

@@ -1,7 +1,7 @@
-"""One process of a fit that the laws of training start: `python -m maquette.core.testing.worker`.
+"""A process in which the laws of training run fits: `python -m maquette.core.testing.worker`.
 
-It joins its peers, then reads jobs from its standard input, one JSON object per line, and answers each with a line:
-"done", or the error. `training.Crew` is the other end.
+It joins the other processes, then reads jobs from its standard input, one JSON object per line, and answers each with a
+line: "done", or the error. `training.Crew` is the other end.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Reference = tuple[str, str, Sequence[Any]]
 
 @dataclass(frozen=True)
 class Job:
-    """A fit, described so that a fresh process can run it.
+    """A fit, described so that another process can run it.
 
     Attributes:
         plan: `reference` of a function from layout to plan, with the same weights at every call.
@@ -47,7 +47,7 @@ class Job:
         folder: of the fit; `weights.safetensors` is written there when it ends.
         kind: layout over processes.
         resume: go on from the newest checkpoint.
-        stop: step (over all stages) after whose row the fit gets SIGTERM.
+        stop: step, counted over all stages, after whose row the process sends itself SIGTERM.
     """
 
     plan: Reference
@@ -59,7 +59,7 @@ class Job:
 
 
 def reference(function: Callable[..., Any]) -> Reference:
-    """What a fresh process needs to find a function, or a `functools.partial` of one with JSON for arguments.
+    """Where another process finds a function, or a `functools.partial` of one whose arguments are plain JSON.
 
     Raises:
         ValueError: it is not at the top level of its file.
@@ -72,8 +72,8 @@ def reference(function: Callable[..., Any]) -> Reference:
     return getfile(function), function.__qualname__, arguments
 
 
-def _resolve(place: Reference) -> Callable[..., Any]:
-    file, name, arguments = place
+def _resolve(where: Reference) -> Callable[..., Any]:
+    file, name, arguments = where
     if Path(file).parent == Path(__file__).parent:  # a part of this package, with relative imports
         module = importlib.import_module(f"{__package__}.{Path(file).stem}")
     else:
@@ -104,7 +104,7 @@ class _Stop:
 
 
 def run(job: Job) -> None:
-    """Run a job in this process, as part of whatever processes it has joined."""
+    """Run a job in this process, together with the processes that it has joined."""
     parallel = ParallelConfig.model_validate({"kind": job.kind, "precision": "float64"})
     plan: Plan = _resolve(job.plan)(parallel)
     listeners = () if job.stop is None else (_Stop(job.stop),)

@@ -1,4 +1,4 @@
-"""Under bfloat16 only networks are in it: laws, divergences and codebooks keep the digits that they need."""
+"""With bfloat16 only networks compute in it: likelihoods, KL terms and codebooks stay in float32."""
 
 import json
 
@@ -17,17 +17,17 @@ from maquette.core.testing.cover import largest
 
 SUPPORTS = (Real(), Interval(low=-1.0, high=3.0), Binary(), Levels(count=5))
 NAMES = [name for name, family in families.items() if family.__module__.split(".")[-2] in ("autoregressive", "vae")]
-LAWS = {
-    f"{config.kind}-{name}": (config.model_copy(update={"likelihood": law()}), Vector(dim=2, support=support))
+LIKELIHOODS = {
+    f"{config.kind}-{name}": (config.model_copy(update={"likelihood": likelihood()}), Vector(dim=2, support=support))
     for config in (MADEConfig.example(), VAEConfig.example())
-    for name, law in likelihoods.items()
+    for name, likelihood in likelihoods.items()
     for support in SUPPORTS
-    if isinstance(support, law.supports)
+    if isinstance(support, likelihood.supports)
 }
 
 
 def losses(config, space, condition, folder):
-    """Losses of all steps and stages of a short fit; every one was told in float32."""
+    """Losses of all steps and stages of a short fit; objectives return all of them in float32."""
     torch.manual_seed(0)
     stages = config.build(space, condition).stages()
     dtypes = set()
@@ -49,7 +49,7 @@ def test_every_family_trains(name, tmp_path):
     assert losses(config, *largest(config), tmp_path).isfinite().all()
 
 
-@pytest.mark.parametrize("name", LAWS)
-def test_every_law_trains(name, tmp_path):
-    config, space = LAWS[name]
+@pytest.mark.parametrize("name", LIKELIHOODS)
+def test_every_likelihood_trains(name, tmp_path):
+    config, space = LIKELIHOODS[name]
     assert losses(config, space, None, tmp_path).isfinite().all()

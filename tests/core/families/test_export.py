@@ -23,7 +23,7 @@ from maquette.core.testing.bench import keyed, shaken
 
 STREAMS = StreamsConfig(channels=2, depth=1, width=8)
 PATCHES = TransformerConfig(width=8, depth=1, heads=2, patch=(2, 2))
-FLOW = SplineConfig(transforms=4, hidden=(16,), bins=4)
+FLOW = SplineConfig(transforms=2, hidden=(16,), bins=4)
 MODELS = {
     "spline": FLOW,
     "flow-matching": FlowMatchingConfig(network=PATCHES, steps=2),
@@ -41,6 +41,7 @@ MODELS = {
 }
 SPACE = Product(parts={"e": Vector(dim=2), "a": Field(channels=1, grid=(2, 4)), "b": Field(channels=1, grid=(4, 2))})
 SPACES = {
+    "transformer": Product(parts={"e": Vector(dim=1), "a": Field(channels=1, grid=(2, 3))}),
     "pixelcnn": Field(channels=2, grid=(2, 3)),
     "wavenet": Sequence(length=6, vocabulary=3),
     "hierarchical-vae": Field(channels=1, grid=(4, 2), periodic=(True, False)),
