@@ -5,20 +5,15 @@ from collections.abc import Callable
 import h5py
 import numpy as np
 import pytest
-import torch
-from maquette.core.data import TensorSource
 from maquette.core.errors import ConfigError, SampleError, SpaceError
-from maquette.core.statistics.comparison import halves
 from maquette.core.statistics.estimate import Estimate
 from maquette.data_specs.calorimeter.geometries import known_geometry
 from maquette.domains.calorimeter.evaluate import evaluate, feature_metrics
 from maquette.domains.calorimeter.metrics.comparison import Comparison
 from maquette.domains.calorimeter.metrics.distances import physics_distances
 from maquette.domains.calorimeter.metrics.effort import EFFORTS
-from maquette.domains.calorimeter.metrics.features import Extractor
 from maquette.domains.calorimeter.metrics.response import response
 from maquette.domains.calorimeter.metrics.verdict import verdict
-from maquette.domains.calorimeter.sample import sample_path
 
 CALOGAN = known_geometry("calogan")
 Sample = tuple[np.ndarray, np.ndarray]
@@ -28,27 +23,6 @@ WANTED = {
     *(f"separation_{what}_{axis}" for what in ("centroid", "width") for axis in ("eta", "phi", "r")),
     *("response_mean_shift", "response_width_ratio", "linearity", "resolution", "t_max", "r90", "memorisation"),
 }
-
-
-@pytest.fixture(scope="module")
-def real() -> tuple[Sample, Sample]:
-    """Reference and held-out real showers of the sample in the package, 2,750 each."""
-    with h5py.File(sample_path()) as file:
-        x, e = file["showers"][:], file["incident_energies"][:]
-    half = len(x) // 2
-    return (x[:half], e[:half]), (x[half:], e[half:])
-
-
-def features_of(reference: Sample, generated: Sample, geometry=CALOGAN, seed: int = 0) -> Comparison:
-    sources = [TensorSource(*_tensors(sample)) for sample in (reference, generated)]
-    extractor = Extractor.fit(geometry, sources[0])
-    r, g = (extractor.stream(source, len(source))[0] for source in sources)
-    parts = halves(len(r), len(g), np.random.default_rng(seed))
-    return Comparison(r, g, parts, extractor, seed)
-
-
-def _tensors(sample: Sample) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    return torch.from_numpy(sample[0]).float(), {"energy": torch.from_numpy(sample[1]).reshape(-1, 1)}
 
 
 def cheap(c: Comparison) -> dict[str, Estimate]:
@@ -121,22 +95,27 @@ def smeared(x: np.ndarray) -> np.ndarray:
     ids=["energy +1 %", "centroid +1 mm", "voxels permuted", "no 511 keV line", "soft voxels lost"],
 )
 def test_spoilt_showers_are_caught_by_the_right_metric(
-    real: tuple[Sample, Sample], spoil: Callable[[np.ndarray], np.ndarray], by: set[str]
+    real: tuple[Sample, Sample],
+    spoil: Callable[[np.ndarray], np.ndarray],
+    by: set[str],
+    compare: Callable[..., Comparison],
 ) -> None:
     reference, (x, e) = real
-    found = cheap(features_of(reference, (spoil(x).astype(np.float32), e)))
+    found = cheap(compare(reference, (spoil(x).astype(np.float32), e)))
     assert first(found) in by
     assert found[first(found)].significance() > 5
     assert verdict(found, 1).startswith(f"distinguishable by {first(found)} (")
 
 
-def test_a_wider_response_is_measured_in_its_own_unit(real: tuple[Sample, Sample]) -> None:
+def test_a_wider_response_is_measured_in_its_own_unit(
+    real: tuple[Sample, Sample], compare: Callable[..., Comparison]
+) -> None:
     reference, (x, e) = real
-    found = response(features_of(reference, (smeared(x), e)))
+    found = response(compare(reference, (smeared(x), e)))
     ratio = np.hypot(1, 0.01 / (reference[0].sum(1) / reference[1][:, 0]).std())
     assert found["response_width_ratio"].value == pytest.approx(ratio, rel=0.15)
     assert found["resolution"].significance() > 3
-    found = response(features_of(reference, (scaled(x), e)))
+    found = response(compare(reference, (scaled(x), e)))
     assert found["linearity"].value == pytest.approx(1.0, abs=0.1)  # percent
 
 
@@ -163,13 +142,15 @@ def all_in_one_layer(x: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("spoil", [all_dead, all_but_one_dead, all_in_one_layer])
-def test_showers_without_a_profile_are_judged_where_profiles_can_be(spoil: Callable[[np.ndarray], np.ndarray]) -> None:
+def test_showers_without_a_profile_are_judged_where_profiles_can_be(
+    spoil: Callable[[np.ndarray], np.ndarray], compare: Callable[..., Comparison]
+) -> None:
     geometry, rng = known_geometry("ds2"), np.random.default_rng(0)
     depth = np.repeat(np.arange(45) + 0.5, 144)
     hit = rng.random((160, geometry.n_voxels)) < 0.2
     x = (rng.exponential(depth**2 * np.exp(-depth / 5), hit.shape) * hit).astype(np.float32)
     e = x.sum(1) * rng.uniform(1, 1.2, 160)
-    found = feature_metrics(features_of((x[:80], e[:80]), (spoil(x[80:]), e[80:]), geometry))
+    found = feature_metrics(compare((x[:80], e[:80]), (spoil(x[80:]), e[80:]), geometry))
     assert found["t_max"].significance() == np.inf
     assert verdict(found, 40).startswith("distinguishable by ")
     if spoil is all_dead:
@@ -177,23 +158,25 @@ def test_showers_without_a_profile_are_judged_where_profiles_can_be(spoil: Calla
         assert "t_max (not measurable in the generated sample)" in verdict({"t_max": found["t_max"]}, 40)
 
 
-def test_layers_without_cells_or_angle_can_be_judged() -> None:
+def test_layers_without_cells_or_angle_can_be_judged(compare: Callable[..., Comparison]) -> None:
     geometry, rng = known_geometry("ds1-photons"), np.random.default_rng(0)
     x = rng.exponential(size=(400, geometry.n_voxels)) * (rng.random((400, geometry.n_voxels)) < 0.3)
     e = (1.1 * x.sum(1)).astype(np.float32)
-    found = feature_metrics(features_of((x[:200], e[:200]), (x[200:], e[200:]), geometry))
+    found = feature_metrics(compare((x[:200], e[:200]), (x[200:], e[200:]), geometry))
     assert verdict(found, 100).startswith("indistinguishable")
     assert found["separation_centroid_eta"].value > 0
 
 
-def test_pulls_of_every_metric_between_random_parts(real: tuple[Sample, Sample]) -> None:
+def test_pulls_of_every_metric_between_random_parts(
+    real: tuple[Sample, Sample], compare: Callable[..., Comparison]
+) -> None:
     """Real showers against real ones, parted at random: excess over the floor is about a standard normal."""
     x, e = (np.concatenate(both) for both in zip(*real, strict=True))
     pulls: dict[str, list[float]] = {}
     for seed in range(15):
         order = np.random.default_rng(seed).permutation(len(x))[:1600]
         r, g = order[:800], order[800:]
-        c = features_of((x[r], e[r]), (x[g], e[g]), seed=seed)
+        c = compare((x[r], e[r]), (x[g], e[g]), seed=seed)
         found = cheap(c) | physics_distances(c, EFFORTS["quick"])
         for name, estimate in found.items():
             pulls.setdefault(name, []).append(estimate.significance())
@@ -203,11 +186,11 @@ def test_pulls_of_every_metric_between_random_parts(real: tuple[Sample, Sample])
             assert max(values) < 4, name
 
 
-def test_polar_showers_real_against_real_and_narrowed(data_folder) -> None:
+def test_polar_showers_real_against_real_and_narrowed(data_folder, compare: Callable[..., Comparison]) -> None:
     geometry = known_geometry("ds2")
     with h5py.File(data_folder / "calorimeter" / "geant4_ds2_eminus_train.h5") as file:
         x, e = file["showers"][:1600], file["incident_energies"][:1600]
-    found = cheap(features_of((x[:800], e[:800]), (x[800:], e[800:]), geometry))
+    found = cheap(compare((x[:800], e[:800]), (x[800:], e[800:]), geometry))
     assert verdict(found, 400).startswith("indistinguishable")
     assert found["t_max"].value == pytest.approx(4.8, abs=0.2)
     assert 0.9 < found["r90"].value < 1.3
@@ -216,11 +199,11 @@ def test_polar_showers_real_against_real_and_narrowed(data_folder) -> None:
     narrow = x[800:].reshape(800, 45, 16, 9).copy()
     narrow[..., 0] += narrow[..., 2:].sum(-1)
     narrow[..., 2:] = 0
-    spoilt = cheap(features_of((x[:800], e[:800]), (narrow.reshape(800, -1), e[800:]), geometry))
+    spoilt = cheap(compare((x[:800], e[:800]), (narrow.reshape(800, -1), e[800:]), geometry))
     assert spoilt["r90"].significance() > 10
     assert spoilt["separation_width_r"].significance() > 10
     turned = np.roll(x[800:].reshape(800, 45, 16, 9), 5, axis=2).reshape(800, -1)  # a symmetry: nothing to find
-    found = cheap(features_of((x[:800], e[:800]), (turned, e[800:]), geometry))
+    found = cheap(compare((x[:800], e[:800]), (turned, e[800:]), geometry))
     assert verdict(found, 400).startswith("indistinguishable")
 
 

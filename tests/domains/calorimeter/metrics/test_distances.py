@@ -1,13 +1,11 @@
 """Frechet and kernel distances as in their sources, with errors that are their spread."""
 
+from collections.abc import Callable
 from typing import Any, cast
 
-import h5py
 import numpy as np
 import pytest
-import torch
-from maquette.core.data import TensorSource
-from maquette.core.statistics.comparison import Halves, halves
+from maquette.core.statistics.comparison import Halves
 from maquette.core.statistics.estimate import Estimate
 from maquette.core.statistics.mmd import GroupedKernel
 from maquette.data_specs.calorimeter.geometries import known_geometry
@@ -15,32 +13,9 @@ from maquette.domains.calorimeter.metrics import distances
 from maquette.domains.calorimeter.metrics.comparison import Comparison
 from maquette.domains.calorimeter.metrics.distances import comparable, physics_distances, sample_sizes
 from maquette.domains.calorimeter.metrics.effort import EFFORTS, EffortConfig
-from maquette.domains.calorimeter.metrics.features import Extractor
-from maquette.domains.calorimeter.sample import sample_path
 
 CALOGAN = known_geometry("calogan")
 Sample = tuple[np.ndarray, np.ndarray]
-
-
-@pytest.fixture(scope="module")
-def real() -> tuple[Sample, Sample]:
-    """Reference and held-out real showers of the sample in the package, 2,750 each."""
-    with h5py.File(sample_path()) as file:
-        x, e = file["showers"][:], file["incident_energies"][:]
-    half = len(x) // 2
-    return (x[:half], e[:half]), (x[half:], e[half:])
-
-
-def features_of(reference: Sample, generated: Sample, geometry=CALOGAN, seed: int = 0) -> Comparison:
-    sources = [TensorSource(*_tensors(sample)) for sample in (reference, generated)]
-    extractor = Extractor.fit(geometry, sources[0])
-    r, g = (extractor.stream(source, len(source))[0] for source in sources)
-    parts = halves(len(r), len(g), np.random.default_rng(seed))
-    return Comparison(r, g, parts, extractor, seed)
-
-
-def _tensors(sample: Sample) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    return torch.from_numpy(sample[0]).float(), {"energy": torch.from_numpy(sample[1]).reshape(-1, 1)}
 
 
 def test_frechet_samples_are_those_of_the_source() -> None:
@@ -50,14 +25,16 @@ def test_frechet_samples_are_those_of_the_source() -> None:
     assert not comparable(49_999)
 
 
-def test_distances_use_every_feature_that_is_not_constant(real: tuple[Sample, Sample]) -> None:
+def test_distances_use_every_feature_that_is_not_constant(
+    real: tuple[Sample, Sample], compare: Callable[..., Comparison]
+) -> None:
     (reference, e), (x, f) = ((x[:600].copy(), e[:600]) for x, e in real)
     layer = CALOGAN.slices[2]
     reference[:, layer] = 0
     same, rare = reference.copy(), x[:, layer].argmax()
     reference[::200, layer.start] = 50.0  # half a percent of the showers
     effort = EFFORTS["smoke"]
-    found = [physics_distances(features_of((r, e), (x, f)), effort) for r in (same, reference)]
+    found = [physics_distances(compare((r, e), (x, f)), effort) for r in (same, reference)]
     assert rare
     assert "(16 features; those constant there are left out)" in found[0]["fpd"].definition
     assert (
@@ -68,7 +45,7 @@ def test_distances_use_every_feature_that_is_not_constant(real: tuple[Sample, Sa
         assert "here they are drawn from 300" in estimates["kpd"].definition
         assert estimates["fpd"].remark == estimates["kpd"].remark == "not comparable"
     nothing = np.zeros_like(same)
-    blind = physics_distances(features_of((nothing, e), (nothing, e)), effort)
+    blind = physics_distances(compare((nothing, e), (nothing, e)), effort)
     assert np.isnan(blind["fpd"].value)
     assert "all reference showers are the same" in blind["kpd"].definition
 

@@ -1,41 +1,16 @@
 """Separation powers are what their definitions say."""
 
-import h5py
+from collections.abc import Callable
+
 import numpy as np
 import pytest
-import torch
-from maquette.core.data import TensorSource
-from maquette.core.statistics.comparison import halves
 from maquette.core.statistics.estimate import Estimate
 from maquette.data_specs.calorimeter.geometries import known_geometry
 from maquette.domains.calorimeter.evaluate import feature_metrics
 from maquette.domains.calorimeter.metrics.comparison import Comparison
-from maquette.domains.calorimeter.metrics.features import Extractor
-from maquette.domains.calorimeter.sample import sample_path
 
 CALOGAN = known_geometry("calogan")
 Sample = tuple[np.ndarray, np.ndarray]
-
-
-@pytest.fixture(scope="module")
-def real() -> tuple[Sample, Sample]:
-    """Reference and held-out real showers of the sample in the package, 2,750 each."""
-    with h5py.File(sample_path()) as file:
-        x, e = file["showers"][:], file["incident_energies"][:]
-    half = len(x) // 2
-    return (x[:half], e[:half]), (x[half:], e[half:])
-
-
-def features_of(reference: Sample, generated: Sample, geometry=CALOGAN, seed: int = 0) -> Comparison:
-    sources = [TensorSource(*_tensors(sample)) for sample in (reference, generated)]
-    extractor = Extractor.fit(geometry, sources[0])
-    r, g = (extractor.stream(source, len(source))[0] for source in sources)
-    parts = halves(len(r), len(g), np.random.default_rng(seed))
-    return Comparison(r, g, parts, extractor, seed)
-
-
-def _tensors(sample: Sample) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    return torch.from_numpy(sample[0]).float(), {"energy": torch.from_numpy(sample[1]).reshape(-1, 1)}
 
 
 def first(estimates: dict[str, Estimate]) -> str:
@@ -62,13 +37,15 @@ def by_hand(c: Comparison, column: np.ndarray, other: np.ndarray) -> tuple[float
     return np.mean([power(part, half) for part in parts for half in (first, second)]).item(), power(first, second)
 
 
-def test_separations_are_what_they_are_defined_as(real: tuple[Sample, Sample]) -> None:
+def test_separations_are_what_they_are_defined_as(
+    real: tuple[Sample, Sample], compare: Callable[..., Comparison]
+) -> None:
     """Mean over layers, E_total over E_incident, binning, figure against each half averaged, floor half to half."""
     reference, (x, e) = real
     x = x.copy()
     x[:, CALOGAN.slices[1]] *= 1.3  # one layer alone: mean, largest and sum over layers are far apart
     e = e * np.float32(1.2)
-    c = features_of(reference, (x, e))
+    c = compare(reference, (x, e))
     found = feature_metrics(c)
     for name, of in {
         "separation_layer_energy": lambda f: f.layer,
@@ -84,8 +61,10 @@ def test_separations_are_what_they_are_defined_as(real: tuple[Sample, Sample]) -
         assert floor > 2e-3
 
 
-def test_total_energy_is_judged_over_the_incident_one(real: tuple[Sample, Sample]) -> None:
+def test_total_energy_is_judged_over_the_incident_one(
+    real: tuple[Sample, Sample], compare: Callable[..., Comparison]
+) -> None:
     reference, (x, e) = real
-    found = feature_metrics(features_of(reference, (2 * x, 2 * e)))
+    found = feature_metrics(compare(reference, (2 * x, 2 * e)))
     assert found["separation_layer_energy"].significance() > 10
     assert found["separation_total_energy"].significance() < 3
