@@ -9,6 +9,15 @@ The config holds the SHA-256 of the weights, so that a flipped bit is an error.
 ...     config, tensors = load(Path(folder) / "model")
 >>> config, tensors
 ({'kind': 'line'}, {'slope': tensor([1., 1.])})
+
+The functions that `load` is made of read the parts:
+
+>>> with tempfile.TemporaryDirectory() as folder:
+...     model = Path(folder) / "model"
+...     save(model, {"kind": "line"}, {"slope": torch.ones(2)})
+...     config, tensors = read_config(model / CONFIG), read_tensors(model / WEIGHTS)
+...     config[DIGEST] == weights_digest(model)
+True
 """
 
 from __future__ import annotations
@@ -58,7 +67,7 @@ def save(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor])
         (temporary / WEIGHTS).chmod((temporary / CONFIG).stat().st_mode)
         for name in (CONFIG, WEIGHTS):
             sync(temporary / name)
-        replace(temporary, folder)
+        _replace(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -130,6 +139,11 @@ def restore(module: torch.nn.Module, tensors: Mapping[str, Tensor], *, what: str
 
     Raises:
         ArtifactError: names or shapes differ from what the config builds.
+
+    >>> line = torch.nn.Linear(1, 1)
+    >>> restore(line, {"weight": torch.tensor([[2.0]]), "bias": torch.tensor([1.0])}, what="line")
+    >>> line(torch.tensor([3.0])).item()
+    7.0
     """
     wanted = module.state_dict()
     missing, foreign = sorted(set(wanted) - set(tensors)), sorted(set(tensors) - set(wanted))
@@ -144,7 +158,15 @@ def restore(module: torch.nn.Module, tensors: Mapping[str, Tensor], *, what: str
 
 
 def sync(path: Path) -> None:
-    """Flush a file or a folder to the disk."""
+    """Flush a file or a folder to the disk (fsync).
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder) / "note.txt"
+    ...     _ = file.write_text("kept")
+    ...     sync(file)
+    ...     sync(file.parent)  # the name of the file, too
+    """
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -152,7 +174,7 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def replace(temporary: Path, final: Path) -> None:
+def _replace(temporary: Path, final: Path) -> None:
     """Put a finished folder in its place; a previous one is moved aside first and removed last."""
     sync(temporary)
     if final.exists():

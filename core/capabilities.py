@@ -43,7 +43,7 @@ class UnbiasedDensity(Protocol):
     """Estimates its log-density without bias, at a lower cost than computing it."""
 
     def log_prob_estimate(self, x: Tree, condition: Tree | None = None, *, noise: Noise) -> Tensor:
-        """Return an unbiased estimate of log p(x | condition), (B,), nats, whose gradient is unbiased, too."""
+        """Return an unbiased estimate of log p(x | condition), (B,), nats; its gradient is unbiased, too."""
         ...
 
 
@@ -79,6 +79,10 @@ class ELBO:
     Attributes:
         reconstruction: log p(x | z, c) at one draw of z, (B,), nats.
         kl: the KL by layer of latent variables, each (B, groups), nats; the sum over all is the second term.
+
+    >>> import torch
+    >>> ELBO(reconstruction=torch.tensor([-1.0]), kl={"z": torch.tensor([[0.5, 0.25]])}).bound
+    tensor([-1.7500])
     """
 
     reconstruction: Tensor
@@ -92,7 +96,7 @@ class ELBO:
 
 @runtime_checkable
 class Variational(Protocol):
-    """Has latent variables with an approximate posterior, and computes the terms of its evidence lower bound."""
+    """Has latent variables and an approximate posterior of them; computes the terms of its evidence lower bound."""
 
     def elbo(self, x: Tree, condition: Tree | None = None, *, noise: Noise) -> ELBO:
         """Return the terms of the evidence lower bound, each (B,) or (B, groups), at one draw of the latents."""
@@ -120,7 +124,7 @@ class Conditionals(Protocol):
 
 @runtime_checkable
 class Stepwise(Protocol):
-    """Computes its conditionals one after the other, with a cache, as the values before them are drawn."""
+    """Computes its conditionals one by one while samples are drawn, with a cache for what came before."""
 
     def steps(self, n: int, condition: Tree | None = None) -> Callable[[Tensor | None], Tensor]:
         """Start a pass over n samples and return its step.
@@ -152,7 +156,14 @@ class Quantised:
         parameters: likelihood parameters of the decoder, (B, D, P).
         codes: codebook indices, each (B, codes_per_cell, *grid), int64.
         vectors: what was quantised, each (B, codes_per_cell, *grid, d).
-        distance: squared distance of vectors from their codebook entries, with a gradient by the vectors alone, (B,).
+        distance: squared distance of vectors from their codebook entries, (B,); only the vectors get its gradient.
+
+    >>> import torch
+    >>> from maquette.core.families.vae.vq_vae import VQVAEConfig
+    >>> from maquette.core.spaces import Vector
+    >>> found = VQVAEConfig.example().build(Vector(dim=4)).quantise(torch.zeros(5, 4))
+    >>> isinstance(found, Quantised), [code.dtype for code in found.codes]
+    (True, [torch.int64, torch.int64])
     """
 
     parameters: Tensor

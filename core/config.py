@@ -1,7 +1,7 @@
-"""Configs: frozen pydantic models that lie beside the classes they build.
+"""Configs: frozen pydantic models, defined beside the classes that they build.
 
-The same object is what YAML holds, what the command line overrides (`training.steps=500`), what the tracker
-logs and what lies beside the weights. Unknown keys are refused with the nearest known one.
+One object serves YAML files, overrides on the command line (`training.steps=500`), the tracker and the artefact.
+An unknown key is an error that suggests the nearest known one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 from .errors import ConfigError, did_you_mean
 from .registry import ByKind
 
-_DEEPEST = 8  # levels of keys that are looked through for one that was meant
+_DEEPEST = 8  # levels of keys that are searched for a suggestion
 
 
 class Config(BaseModel):
@@ -26,7 +26,14 @@ class Config(BaseModel):
 
 
 def kind_of(config: BaseModel | type[BaseModel]) -> str:
-    """The name under which a config is registered."""
+    """The name under which a config is registered.
+
+    >>> from typing import Literal
+    >>> class Circle(Config):
+    ...     kind: Literal["circle"] = "circle"
+    >>> kind_of(Circle), kind_of(Circle())
+    ('circle', 'circle')
+    """
     return (config if isinstance(config, type) else type(config)).model_fields["kind"].default
 
 
@@ -71,7 +78,7 @@ def _sentence(config: type[BaseModel], value: Any, fault: Any, where: str) -> st
 
 
 def _nearest(word: str, known: list[str], config: type[BaseModel], value: Any) -> str:
-    """Suggest the key that was meant: the nearest one, and of equally near ones that on this level."""
+    """Suggest the nearest key; of equally near ones, that on this level."""
     paths = {key: key for key in known}
     for path in _paths(config, value):
         paths.setdefault(path.rpartition(".")[2], path)
@@ -87,7 +94,11 @@ def _paths(config: type[BaseModel], value: Any) -> Iterator[str]:
             for key, field in model.model_fields.items():
                 yield prefix + key
                 part = given.get(key) if isinstance(given, Mapping) else None
-                named = get_origin(field.annotation) in (dict, list, tuple)  # whose keys are not fields
+                named = get_origin(field.annotation) in (
+                    dict,
+                    list,
+                    tuple,
+                )  # their keys are names or positions, not fields
                 models = [] if named else _models_of(field, part)
                 below += [(f"{prefix}{key}.", inner, part) for inner in models if _is_kind(inner, part)]
         level = below
@@ -112,7 +123,7 @@ def _fields_at(config: type[BaseModel], value: Any, path: list[str]) -> list[str
             if step in model.model_fields:
                 following += _models_of(model.model_fields[step], value)
             elif "kind" not in model.model_fields or kind_of(model) == step:
-                following.append(model)  # a dictionary's key, a list's index, or the tag of this very kind
+                following.append(model)  # the step is a dictionary's key, a list's index, or the tag of this kind
         models = following
     return [name for model in models for name in model.model_fields]
 
@@ -138,7 +149,7 @@ def override(value: Mapping[str, Any], assignments: list[str]) -> dict[str, Any]
     {'training': {'steps': 5}, 'seed': 1}
 
     Raises:
-        ConfigError: an assignment without `=`, a key with two values, or a path through something that is no mapping.
+        ConfigError: an assignment without `=`, a key with two values, or a path through a value that has no keys.
     """
     result = _copy(value)
     said: dict[str, str] = {}

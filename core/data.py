@@ -19,7 +19,11 @@ from .spaces import Tree, batch_size
 
 
 def map_tree(function: Callable[[Tensor], Tensor], value: Tree) -> Tree:
-    """Apply a function to the tensor, or to each of the named tensors."""
+    """Apply a function to the tensor, or to each of the named tensors.
+
+    >>> map_tree(torch.neg, {"x": torch.tensor([1.0])})
+    {'x': tensor([-1.])}
+    """
     if isinstance(value, Tensor):
         return function(value)
     return {name: function(part) for name, part in value.items()}
@@ -90,7 +94,12 @@ class Subset:
 
 @dataclass(frozen=True)
 class Packed:
-    """Samples of different lengths laid end to end: sample i is `values[offsets[i] : offsets[i + 1]]`."""
+    """Samples of different lengths laid end to end: sample i is `values[offsets[i] : offsets[i + 1]]`.
+
+    >>> packed = Packed(values=torch.tensor([1.0, 2.0, 3.0]), offsets=torch.tensor([0, 2, 3]))
+    >>> len(packed), packed[0], packed[1]
+    (2, tensor([1., 2.]), tensor([3.]))
+    """
 
     values: Tensor
     offsets: Tensor

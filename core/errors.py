@@ -1,4 +1,4 @@
-"""Errors that users see: what was expected, what was found, how to mend it."""
+"""Errors that users see: what was expected, what was found, how to fix it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class SampleError(MaquetteError):
 
 
 class ArtifactError(MaquetteError):
-    """A file on disk that is not what it claims to be: truncated, foreign, or of another schema."""
+    """A file on disk that is not what it should be: truncated, of another program, or of another schema."""
 
 
 class TrainingError(MaquetteError):

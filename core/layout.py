@@ -1,7 +1,7 @@
 """Samples and conditions as vectors of features: `(B, features)` and `(B, context_features)`.
 
-Families and networks for vectors know nothing of grids or names. This is the one place where values of a space are
-flattened for them, and where what they return becomes a value of the space again.
+Families and networks for vectors know nothing of grids or names. Only this module flattens values of a space for them,
+and turns what they return into values of the space again.
 """
 
 from __future__ import annotations
@@ -45,7 +45,11 @@ CONDITIONS = (Real, Interval, Torus, Binary, Levels)
 
 
 def parts(space: Space) -> ItemsView[str, Simple]:
-    """The parts of a product by name; a simple space is its own only part, named ""."""
+    """The parts of a product by name; a simple space is its own only part, named "".
+
+    >>> list(parts(Vector(dim=2)))
+    [('', Vector(kind='vector', dim=2, support=Real(kind='real')))]
+    """
     return as_parts(space, "").items()
 
 
@@ -120,7 +124,7 @@ class Layout:
         """Conditions as `(B, context_features)` in the dtype of `like` (B, ...), None for a model without condition.
 
         Raises:
-            SpaceError: a condition where there is none, none where there is one, or not one row per sample.
+            SpaceError: a condition for a model without one, none for a model with one, or not one row per sample.
         """
         if self.condition is None:
             if condition is not None:
@@ -149,7 +153,13 @@ class Layout:
 
 
 def cast_like(x: Tensor, network: nn.Module) -> Tensor:
-    """A tensor with the batch size of x (B, D) in the dtype of a network's weights: x itself where that fits."""
+    """A tensor to pass as `like`: with the batch size of x (B, D), in the dtype of a network's weights.
+
+    It is x itself if x has that dtype. Otherwise only the first feature is cast, because the values are not read.
+
+    >>> cast_like(torch.zeros(5, 3, dtype=torch.int64), nn.Linear(3, 3)).dtype
+    torch.float32
+    """
     dtype = next(network.parameters()).dtype
     return x if x.dtype == dtype else x[:, :1].to(dtype)
 
@@ -171,7 +181,10 @@ def _embed_dim(support: Support) -> int:
 
 
 def _embed(part: Simple, value: Tensor) -> Tensor:
-    """Context features (B, ...) of a condition: one-hot levels, cosine and sine of angles, other scalars themselves."""
+    """Context features (B, F) of one part of a condition.
+
+    Levels become one-hot vectors, angles their cosine and sine; other scalars stay as they are.
+    """
     match support_of(part):
         case Levels(count=count):
             value = value.unsqueeze(-1) == torch.arange(count, device=value.device)

@@ -49,18 +49,30 @@ class Noise(Protocol):
         ...
 
     def fold(self, name: str) -> Noise:
-        """Noise of the same samples in a stream of its own, for a part that must not share draws with another."""
+        """Noise of the same samples in another stream, for a part of a model that has draws of its own."""
         ...
 
 
 def require_batch_size(noise: Noise, n: int) -> None:
-    """Raise `SpaceError` unless the noise is for n samples."""
+    """Raise `SpaceError` unless the noise is for n samples.
+
+    >>> require_batch_size(KeyedNoise(0, torch.arange(2)), 3)
+    Traceback (most recent call last):
+    maquette.core.errors.SpaceError: noise: expected a batch size of 3, one per sample, found 2.
+    """
     if noise.batch_size != n:
         raise SpaceError(f"noise: expected a batch size of {n}, one per sample, found {noise.batch_size}.")
 
 
 def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, int]) -> tuple[Tensor, ...]:
-    """Philox-4x32-10: four int64 tensors holding 32-bit counters to four holding 32-bit random words."""
+    """Philox-4x32-10: maps a counter of four 32-bit words, in int64 tensors, to four random 32-bit words.
+
+    The first known answer of the authors' library Random123:
+
+    >>> zero = torch.tensor(0)
+    >>> [f"{int(word):08x}" for word in philox((zero, zero, zero, zero), (0, 0))]
+    ['6627e8d5', 'e169c58d', 'bc57ac4c', '9b00dbd8']
+    """
     c0, c1, c2, c3 = counter
     k0, k1 = key
     for _ in range(10):
@@ -89,6 +101,10 @@ class KeyedNoise:
         stream: what the draws are for ("train", "evaluate", "generate"); streams never share draws.
         step: the optimiser step, 0 .. 2**32 - 1.
         dtype: floating dtype of the draws.
+
+    >>> noise = KeyedNoise(seed=0, index=torch.arange(2), stream="generate")
+    >>> noise.uniform("u").shape, noise.fold("decoder").stream, noise.at(step=7).step
+    (torch.Size([2]), 'generate/decoder', 7)
     """
 
     seed: int
@@ -144,10 +160,11 @@ class KeyedNoise:
 class TapeNoise:
     """Named tensors played back as noise; the sampler of an exported model reads them as inputs.
 
-    A name is that of the draw, with the folds before it: `"voxels/prior"`.
+    A name is that of the draw, with the folds before it: `"voxels/prior"`. Draws of other names raise `KeyError`.
 
-    Raises:
-        KeyError: a name that is not on the tape.
+    >>> noise = TapeNoise({"voxels/prior": torch.tensor([[0.5], [-1.0]])})
+    >>> noise.fold("voxels").normal("prior", (1,)).tolist()
+    [[0.5], [-1.0]]
     """
 
     tensors: dict[str, Tensor]
@@ -175,7 +192,19 @@ class TapeNoise:
 
 @dataclass
 class Recorder:
-    """Passes draws through and keeps each one: its `tape` is what `TapeNoise` needs to repeat them."""
+    """Noise that passes draws through and keeps each one.
+
+    Attributes:
+        inner: the noise that makes the draws.
+        tape: the draws by name; `TapeNoise` plays them back.
+        distributions: "normal" or "uniform", by the same names.
+        prefix: names of the folds so far, each with a slash.
+
+    >>> recorder = Recorder(KeyedNoise(seed=0, index=torch.arange(2)))
+    >>> z = recorder.fold("voxels").normal("prior", (3,))
+    >>> recorder.distributions, torch.equal(TapeNoise(recorder.tape).fold("voxels").normal("prior", (3,)), z)
+    ({'voxels/prior': 'normal'}, True)
+    """
 
     inner: Noise
     tape: dict[str, Tensor] = field(default_factory=dict)

@@ -1,8 +1,8 @@
 """The loss of a family as a pure module, and the stages and players of its training.
 
-An `Objective` maps a batch and noise to per-sample losses. It never averages over the batch and never changes
-state: the engine sums gradients over ranks and micro-batches and divides by the global weight, so uneven last
-batches and accumulation are exact.
+An `Objective` maps a batch and noise to per-sample losses. It does not average over the batch, and changes no state.
+The engine sums gradients over ranks and micro-batches and divides by the global weight. So uneven last batches and
+gradient accumulation are exact.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ class Losses:
         weights: per-sample weights, shape (B,); ones if not given.
         metrics: named per-sample values, shape (B,), logged as weighted means.
         statistics: named tensors, summed over ranks and micro-batches and passed to `Objective.update`.
+
+    >>> Losses(torch.tensor([0.5, 2.0])).weights
+    tensor([1., 1.])
     """
 
     losses: Tensor
@@ -58,12 +61,16 @@ class Objective(nn.Module, ABC):
     ...
     ...     def forward(self, batch: Batch, noise: Noise) -> Losses:
     ...         return Losses((self.network(batch.condition) - batch.x).square().mean(1))
+    >>> from maquette.core.noise import KeyedNoise
+    >>> batch = Batch(torch.ones(3, 2), torch.zeros(3, 1), torch.arange(3))
+    >>> SquaredError(nn.Linear(1, 2))(batch, KeyedNoise(0, batch.index)).losses.shape
+    torch.Size([3])
 
     Attributes:
         coupled: the loss of one sample depends on the others of its batch (batch statistics); the engine then
             refuses to split the batch.
-        double_backward: the loss differentiates through a gradient; such players keep their units unsharded
-            through backward and are not compiled.
+        double_backward: the loss contains a gradient, as a gradient penalty does. The player's networks are then not
+            compiled, and stay unsharded until the backward pass has ended.
     """
 
     coupled: bool = False
@@ -86,6 +93,12 @@ class Player:
         objective: its loss.
         networks: modules whose parameters it trains (the units of sharding, compilation and averaging).
         turns: optimiser steps it takes per step of the stage.
+
+    >>> from maquette.core.families.flows.linear import LinearConfig
+    >>> from maquette.core.spaces import Vector
+    >>> stage = LinearConfig().build(Vector(dim=2)).stages()[0]
+    >>> isinstance(stage, Stage), [(player.name, player.turns) for player in stage.players]
+    (True, [('model', 1)])
     """
 
     name: str
@@ -102,7 +115,7 @@ class Stage:
         name: unique in the model; training options are addressed by it.
         players: in the order in which they take turns.
         prepare: called once when the stage begins, not when it is resumed (a student copies its teacher, for example).
-            When a stage ends, its networks keep their averaged weights if there are any.
+            When a stage ends, its networks take their averaged weights, if weights are averaged.
     """
 
     name: str
@@ -120,7 +133,7 @@ class Trainable(Protocol):
 
 
 class TransformedObjective(Objective):
-    """An objective on transformed batches; codecs, augmentations and chains use it."""
+    """An objective on transformed batches; codecs, augmentations and chains use it by `transform_batches`."""
 
     def __init__(self, transform: Callable[[Batch, Noise], Batch], objective: Objective) -> None:
         super().__init__()
@@ -143,6 +156,13 @@ def transform_batches(
     """Let every player of the stages see transformed batches.
 
     With a label, stages are renamed "label/name"; one that was called "fit" gets the label alone.
+
+    >>> from maquette.core.families.flows.linear import LinearConfig
+    >>> from maquette.core.spaces import Vector
+    >>> stages = LinearConfig().build(Vector(dim=2)).stages()
+    >>> (stage,) = transform_batches(stages, lambda batch, noise: batch.map(torch.tanh), label="second")
+    >>> stage.name, isinstance(stage.players[0].objective, TransformedObjective)
+    ('second', True)
     """
 
     def name(stage: Stage) -> str:

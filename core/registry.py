@@ -112,6 +112,10 @@ class ByKind:
         AnyFamily = Annotated[SerializeAsAny[FamilyConfig], ByKind(families)]
 
     Error messages list the keys of the kind that was named; the JSON schema lists all registered configs.
+
+    >>> from maquette.core.families import AnyFamily
+    >>> TypeAdapter(AnyFamily).validate_python({"kind": "spline", "bins": 4}).bins
+    4
     """
 
     registry: Registry[Any]

@@ -1,4 +1,4 @@
-"""What one sample is: a frozen description that configs, artefacts and networks share.
+"""Spaces: frozen descriptions of one sample, which configs, artefacts and networks share.
 
 A space holds no data. A *value* of a space is a batch: one tensor of shape `(B, *space.shape)`, or, for a
 `Product`, a dictionary of such tensors under the names of its parts.
@@ -44,7 +44,10 @@ class Real(_Frozen):
 
 
 class Complex(_Frozen):
-    """The complex plane; tensors are complex."""
+    """The complex plane; tensors are complex.
+
+    >>> check_values(Vector(dim=1, support=Complex()), torch.tensor([[1 + 2j]]))
+    """
 
     kind: Literal["complex"] = "complex"
 
@@ -86,7 +89,10 @@ class Binary(_Frozen):
 
 
 class Simplex(_Frozen):
-    """Non-negative values along the last axis that sum to one."""
+    """Non-negative values along the last axis that sum to one.
+
+    >>> check_values(Vector(dim=3, support=Simplex()), torch.tensor([[0.1, 0.2, 0.7]]))
+    """
 
     kind: Literal["simplex"] = "simplex"
 
@@ -131,7 +137,11 @@ class Field(_Frozen):
 
 
 class Sequence(_Frozen):
-    """Tokens of a vocabulary, or real channels, along one ordered axis; shorter ones are padded if `variable`."""
+    """Tokens of a vocabulary, or real channels, along one ordered axis; if `variable`, shorter sequences are padded.
+
+    >>> Sequence(length=5, vocabulary=27).shape, Sequence(length=5, channels=2).shape
+    ((5,), (5, 2))
+    """
 
     kind: Literal["sequence"] = "sequence"
     length: int = Described(ge=1)
@@ -146,7 +156,11 @@ class Sequence(_Frozen):
 
 
 class Graph(_Frozen):
-    """Typed nodes and typed edges, at most `max_nodes` of them; dense value: node types (max_nodes,)."""
+    """A graph of at most `max_nodes` typed nodes, with typed edges; its tensor holds node types, (B, max_nodes).
+
+    >>> Graph(node_types=4, edge_types=3, max_nodes=9).shape
+    (9,)
+    """
 
     kind: Literal["graph"] = "graph"
     node_types: int = Described(ge=1)
@@ -159,7 +173,12 @@ class Graph(_Frozen):
 
 
 class Product(_Frozen):
-    """Several named spaces together; a value is a dictionary of tensors."""
+    """Several named spaces together; a value is a dictionary of tensors.
+
+    >>> space = Product(parts={"energy": Vector(dim=1), "image": Field(channels=1, grid=(2, 2))})
+    >>> flatten(space, {"energy": torch.zeros(3, 1), "image": torch.ones(3, 1, 2, 2)})[0]
+    tensor([0., 1., 1., 1., 1.])
+    """
 
     kind: Literal["product"] = "product"
     parts: dict[str, Annotated[Vector | Field | Sequence | Graph, Described(discriminator="kind")]] = Described(
@@ -172,7 +191,11 @@ Space = Annotated[Vector | Field | Sequence | Graph | Product, Described(discrim
 
 
 def support_of(part: Simple) -> Support:
-    """Support of a simple space; tokens of a vocabulary are integer levels."""
+    """Support of a simple space; tokens of a vocabulary are integer levels.
+
+    >>> support_of(Sequence(length=5, vocabulary=27))
+    Levels(kind='levels', count=27)
+    """
     if isinstance(part, Graph):
         return Levels(count=part.node_types)
     if isinstance(part, Sequence) and part.vocabulary is not None:
@@ -195,7 +218,11 @@ def flatten(space: Space, value: Tree) -> Tensor:
 
 
 def unflatten(space: Space, flat: Tensor) -> Tree:
-    """Inverse of `flatten`: `(B, size(space))` back to a value of the space."""
+    """Inverse of `flatten`: `(B, size(space))` back to a value of the space.
+
+    >>> unflatten(Field(channels=1, grid=(2, 2)), torch.zeros(3, 4)).shape
+    torch.Size([3, 1, 2, 2])
+    """
     if isinstance(space, Product):
         sizes = [size(part) for part in space.parts.values()]
         pieces = flat.split(sizes, dim=1)
@@ -253,13 +280,22 @@ def from_named(tensors: Mapping[str, Tensor]) -> Tree:
 
 
 def batch_size(value: Tree) -> int:
-    """Number of samples in a batch."""
+    """Number of samples in a batch.
+
+    >>> batch_size({"a": torch.zeros(3, 1), "b": torch.zeros(3, 2)})
+    3
+    """
     first = value if isinstance(value, Tensor) else next(iter(value.values()))
     return first.shape[0]  # len() would make the batch size of an exported graph a constant
 
 
 def check(space: Space, value: Tree, *, what: str = "value") -> None:
-    """Raise `SpaceError` unless `value` has the shape, dtype class and parts that `space` describes."""
+    """Raise `SpaceError` unless `value` has the shape and the parts that `space` describes; reads no values.
+
+    >>> check(Vector(dim=2), torch.zeros(3, 4))
+    Traceback (most recent call last):
+    maquette.core.errors.SpaceError: value: expected shape (B, *(2,)), found (3, 4).
+    """
     if isinstance(space, Product):
         if not isinstance(value, Mapping):
             raise SpaceError(f"{what}: expected named tensors {sorted(space.parts)}, found one tensor.")
@@ -278,13 +314,17 @@ def check_values(space: Space, value: Tree, *, what: str = "value") -> None:
     """Raise `SpaceError` unless `value` belongs to `space` and every scalar lies in its support; reads all values.
 
     A network would score values outside of the support without an error, and the score would mean nothing.
+
+    >>> check_values(Vector(dim=2, support=Binary()), torch.tensor([[1.0, 0.5]]))
+    Traceback (most recent call last):
+    maquette.core.errors.SpaceError: value: expected zeros and ones, found 0.5 among values from 0.5 to 1.
     """
     check(space, value, what=what)
     if isinstance(space, Product):
         for name, part in space.parts.items():
             check_values(part, named(value)[name], what=f"{what}.{name}")
         return
-    assert isinstance(value, Tensor)
+    assert isinstance(value, Tensor)  # `check` has made sure
     infinite = int((~value.isfinite()).sum())
     if infinite:
         raise SpaceError(f"{what}: expected finite values, found {infinite} of {value.numel()} that are not.")
@@ -295,7 +335,7 @@ def check_values(space: Space, value: Tree, *, what: str = "value") -> None:
 
 
 def _outside(support: Support, value: Tensor) -> tuple[str, Tensor]:
-    """What is expected of finite values, and a mask of those that break it (for a simplex, also of wrong sums)."""
+    """What values must be, in words, and a mask of those that are not; a wrong sum marks all values of a simplex."""
     match support:
         case Levels(count=count):
             return f"integer levels 0 .. {count - 1}", (value < 0) | (value > count - 1) | (value != value.long())

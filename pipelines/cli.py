@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from .._version import __version__
-from ..core.engine.signals import ASKED, interruptible
+from ..core.engine.signals import TERMINATING, interruptible
 from ..core.errors import ConfigError
 from .arguments import LARGEST_SEED, DataSide
 from .console.errors import BAD_INPUT, FAILED, INTERRUPTED, exit_on_error
@@ -380,5 +380,5 @@ def main() -> None:
         app(prog_name="maquette")
     finally:
         # only the interpreter's exit is left, which takes PyTorch a second: a signal would spoil the exit code
-        for number in ASKED:
+        for number in TERMINATING:
             signal.signal(number, signal.SIG_IGN)

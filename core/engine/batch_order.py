@@ -12,12 +12,16 @@ from ..noise import KeyedNoise
 
 @dataclass
 class BatchOrder:
-    """Every sample once per epoch, in a keyed order that depends on seed and epoch alone.
+    """Every sample once per epoch, in an order that depends on seed and epoch alone.
 
     Args:
         size: number of samples.
         batch_size: samples per batch; the last batch of an epoch has what is left.
         seed: the run's seed.
+
+    >>> order = BatchOrder(size=5, batch_size=2, seed=0)
+    >>> [len(order.batch(draw)) for draw in range(4)], order.batch(0)
+    ([2, 2, 1, 2], tensor([4, 3]))
     """
 
     size: int
@@ -41,8 +45,19 @@ def split_batch(index: Tensor, rank: int, size: int, micro_batch: int | None) ->
     Every process gets the same number of micro-batches, because each forward may be a collective operation. A process
     without samples left repeats the first sample of the batch, marked as one that does not count.
 
+    Args:
+        index: global indices of the batch.
+        rank: of this process.
+        size: number of processes.
+        micro_batch: largest number of samples in a micro-batch, or None for all that the process has.
+
     Returns:
         Pairs of (indices, whether they count).
+
+    >>> split_batch(torch.tensor([7, 3, 5]), rank=0, size=2, micro_batch=1)
+    [(tensor([7]), True), (tensor([7]), False)]
+    >>> split_batch(torch.tensor([7, 3, 5]), rank=1, size=2, micro_batch=1)
+    [(tensor([3]), True), (tensor([5]), True)]
     """
     n = len(index)
     mine = index[n * rank // size : n * (rank + 1) // size]

@@ -1,8 +1,8 @@
-"""Checkpoints that survive: written beside their place, flushed, renamed; the last few are kept.
+"""Checkpoints that survive kills: written under a temporary name, flushed and renamed; the last few are kept.
 
 A checkpoint is a folder `step-XXXXXXXX` in `checkpoints/`, with the suffix `.KK` if it was taken after KK turns of the
 next step. It appears by one rename, so at any moment it is whole or absent. What a killed process left behind (names
-that begin with a dot) is removed when the next one starts. See `storage` for the format.
+that begin with a dot) is removed when the next one starts. `storage` describes the format.
 """
 
 from __future__ import annotations
@@ -38,6 +38,19 @@ class Checkpoints:
         folder: of the fit, seen by all processes.
         keep: how many are kept.
         world: of all processes.
+
+    >>> import tempfile
+    >>> import torch
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     checkpoints = Checkpoints(Path(folder), keep=2, world=World())
+    ...     for step in (10, 20, 30):
+    ...         saved = checkpoints.save(step, 0, {"weight": torch.full((2,), float(step))}, {"step": step})
+    ...     print(checkpoints.names())
+    ...     (name, content), weight = checkpoints.newest(), torch.zeros(2)
+    ...     checkpoints.load(name, content, {"weight": weight})
+    ['step-00000020', 'step-00000030']
+    >>> content["step"], weight
+    (30, tensor([30., 30.]))
     """
 
     def __init__(self, folder: Path, keep: int, world: World) -> None:
@@ -75,7 +88,7 @@ class Checkpoints:
             if self.world.first:
                 temporary.mkdir(parents=True)
             self.world.barrier()
-            with _no_chatter():
+            with _quiet():
                 save(
                     dict(tensors),
                     storage_writer=Writer(temporary, self.world.rank, content),
@@ -90,7 +103,7 @@ class Checkpoints:
         except (OSError, CheckpointException) as error:
             if self.world.first:
                 shutil.rmtree(temporary, ignore_errors=True)
-            raise TrainingError(_why(error, self.folder / name, self.names())) from error
+            raise TrainingError(_failure(error, self.folder / name, self.names())) from error
         self.world.barrier()
         return True
 
@@ -112,7 +125,7 @@ class Checkpoints:
             TrainingError: a tensor is missing or has another shape, or a file is damaged.
         """
         try:
-            with _no_chatter():
+            with _quiet():
                 load(
                     dict(tensors),
                     storage_reader=Reader(self.folder / name, content),
@@ -129,14 +142,14 @@ class Checkpoints:
             ) from None
 
 
-def _no_chatter() -> warnings.catch_warnings[None]:
-    """Hides a warning that DCP gives whenever there is one process, the usual case here."""
+def _quiet() -> warnings.catch_warnings[None]:
+    """Hide a warning that torch's distributed checkpoint gives whenever there is one process."""
     return warnings.catch_warnings(action="ignore", category=UserWarning)
 
 
-def _why(error: BaseException, place: Path, kept: list[str]) -> str:
+def _failure(error: BaseException, target: Path, kept: list[str]) -> str:
     reason = next(iter(error.failures.values()))[0] if isinstance(error, CheckpointException) else error
     full = getattr(reason, "errno", None) == errno.ENOSPC or "os error 28" in str(reason)
     what = "the disk is full" if full else f"it could not be written ({reason})"
     last = f"the checkpoint {kept[-1]} is intact" if kept else "there is no earlier checkpoint"
-    return f"{place}: {what}; {last}. Free some space or mend the cause, then go on with --resume."
+    return f"{target}: {what}; {last}. Free some space or fix the cause, then go on with --resume."

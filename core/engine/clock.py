@@ -1,4 +1,4 @@
-"""A budget of minutes, divided over the stages."""
+"""The time budget of a fit, divided over its stages."""
 
 from __future__ import annotations
 
@@ -7,14 +7,18 @@ from collections.abc import Sequence
 
 
 class Clock:
-    """Counts the seconds of a fit over all its resumes and notices when those of a stage are used up.
+    """Counts the seconds of a fit over all its resumes, and says when a stage has used up its part of the budget.
 
-    A stage gets a fraction of the remaining budget, in proportion to its steps among those still planned. So an earlier
-    stage never takes the time of a later one.
+    A stage gets the fraction of the remaining budget that its steps are of all steps still planned. So an earlier stage
+    never takes the time of a later one.
 
     Args:
         minutes: the budget, or None for as long as it takes.
         spent: seconds used before this process started.
+
+    >>> clock = Clock(minutes=2, spent=20)  # 100 seconds are left
+    >>> round(clock.begin([300, 100])), clock.over  # for a stage of 300 steps before one of 100
+    (75, False)
     """
 
     def __init__(self, minutes: float | None, spent: float = 0.0) -> None:
@@ -24,10 +28,14 @@ class Clock:
 
     @property
     def spent(self) -> float:
+        """Seconds used so far."""
         return time.monotonic() - self._start
 
     def begin(self, steps: Sequence[int]) -> float | None:
-        """Set the deadline of the first of the stages that are still to come, given their planned steps.
+        """Begin a stage: set its deadline.
+
+        Args:
+            steps: steps left in this stage, then those of the stages after it.
 
         Returns:
             Seconds that the stage has, or None without a budget.
@@ -41,4 +49,5 @@ class Clock:
 
     @property
     def over(self) -> bool:
+        """Whether the deadline of the current stage has passed."""
         return self.deadline is not None and self.spent >= self.deadline

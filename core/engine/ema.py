@@ -14,8 +14,18 @@ from .parallel import to_local
 class ExponentialMovingAverage:
     """Running average of parameters, a <- d a + (1 - d) p with d = min(decay, (1 + n) / (10 + n)) after n updates.
 
-    The warm-up of the decay lets the average forget the initial weights. Works on shards (DTensor) as on whole
-    tensors; buffers are not averaged.
+    The decay warms up, so that the average forgets the initial weights. Parameters may be shards (DTensor). Buffers are
+    not averaged.
+
+    >>> layer = nn.Linear(1, 1)
+    >>> average = ExponentialMovingAverage(list(layer.parameters()), decay=0.5)
+    >>> _ = nn.init.zeros_(average.tensors[0]), nn.init.ones_(layer.weight)
+    >>> average.update(count=0)  # d = 1 / 10
+    >>> with average.swapped():
+    ...     round(layer.weight.item(), 3)
+    0.9
+    >>> layer.weight.item()
+    1.0
     """
 
     def __init__(self, parameters: Sequence[nn.Parameter], decay: float) -> None:

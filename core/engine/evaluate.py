@@ -1,4 +1,4 @@
-"""Figures of merit while a fit goes on, computed with averaged weights and noise of their own."""
+"""Metrics of the model during a fit, computed with its averaged weights and with noise of their own."""
 
 from __future__ import annotations
 
@@ -14,20 +14,36 @@ from ..noise import Noise
 from .plan import Plan
 
 NoiseFactory = Callable[[Tensor], Noise]
-"""Global sample indices (int64, shape (B,)) to noise of the stream "evaluate" at the current step."""
+"""factory(global sample indices, int64, (B,)) -> their noise of the stream "evaluate" at the current step."""
 
 
 class Evaluator(Protocol):
-    """Computes named figures of the current model. Called on all processes; those of the first process are kept."""
+    """Computes metrics of the current model.
+
+    Called on all processes; what the first one returns is written to the loss file.
+
+    Attributes:
+        every: steps between two evaluations.
+    """
 
     every: int
 
-    def __call__(self, noise: NoiseFactory) -> Mapping[str, float]: ...
+    def __call__(self, noise: NoiseFactory) -> Mapping[str, float]:
+        """Metrics by name."""
+        ...
 
 
 @contextmanager
 def evaluating(networks: Sequence[nn.Module]) -> Iterator[None]:
-    """Put networks in evaluation mode without gradients, then back in the mode they were in."""
+    """Put networks in evaluation mode without gradients, then back in the mode they were in.
+
+    >>> layer = nn.Linear(1, 1)
+    >>> with evaluating([layer]):
+    ...     layer.training, torch.is_grad_enabled()
+    (False, False)
+    >>> layer.training, torch.is_grad_enabled()
+    (True, True)
+    """
     modes = [network.training for network in networks]
     try:
         for network in networks:
@@ -51,6 +67,18 @@ class HeldOutLoss:
         device: where the networks are.
         every: steps between two evaluations.
         batch_size: samples evaluated at once.
+
+    >>> from maquette.core.data import TensorSource
+    >>> from maquette.core.engine.plan import TrainingConfig
+    >>> from maquette.core.families.flows.linear import LinearConfig
+    >>> from maquette.core.noise import KeyedNoise
+    >>> from maquette.core.spaces import Vector
+    >>> flow = LinearConfig().build(Vector(dim=2))
+    >>> plan = TrainingConfig().plan(flow.stages())
+    >>> held_out = HeldOutLoss(plan, TensorSource(torch.zeros(20, 2)), torch.device("cpu"), every=100)
+    >>> with evaluating([flow]):
+    ...     held_out(lambda index: KeyedNoise(0, index))
+    {'held_out/fit/model': 0.918...}
     """
 
     def __init__(self, plan: Plan, source: Source, device: torch.device, every: int, *, batch_size: int = 1000) -> None:

@@ -1,4 +1,4 @@
-"""Losses and gradients that are not finite are noticed before they reach a checkpoint."""
+"""Stops a fit whose loss or gradient is not finite before that state reaches a checkpoint."""
 
 from __future__ import annotations
 
@@ -15,25 +15,31 @@ class NotFinite(TrainingError):
     """A loss or gradient that is not finite.
 
     Attributes:
-        spoilt: weights were changed after the fault, so the state in memory must not be saved.
+        weights_changed: the weights were updated since, so the state in memory must not be saved.
     """
 
-    def __init__(self, message: str, *, spoilt: bool) -> None:
+    def __init__(self, message: str, *, weights_changed: bool) -> None:
         super().__init__(message)
-        self.spoilt = spoilt
+        self.weights_changed = weights_changed
 
 
 class FiniteCheck:
     """Checks every step of one player.
 
-    On a CPU a check costs nothing, so the error is raised before the optimiser steps, and names the samples. On an
-    accelerator a check would wait for the device. There the device stores the number of the first bad step, and
-    `raise_pending` reads it when a row or a checkpoint is due; the last checkpoint is then the last good state.
+    On a CPU the error is raised before the optimiser steps, and names the samples. On an accelerator that would make
+    every step wait for the device. There the device stores the number of the first bad step, and `raise_pending` reads
+    it when a row or a checkpoint is due; the last checkpoint is then the last good state.
 
     Args:
         where: stage and player, for the message.
         device: where losses are computed.
-        world: of all processes; they see the same figures and raise together.
+        world: of all processes; they check the same values and raise together.
+
+    >>> nan, samples = torch.tensor(float("nan")), torch.tensor([4, 9])
+    >>> check = FiniteCheck("here", torch.device("cpu"), World())
+    >>> check.check(7, nan, nan, seen=[(samples, torch.tensor([0.5, float("nan")]))], changed=False)
+    Traceback (most recent call last):
+    maquette.core.engine.finite.NotFinite: here, step 7: the loss is not finite for the samples [9] (global indices)...
     """
 
     def __init__(self, where: str, device: torch.device, world: World) -> None:
@@ -41,17 +47,17 @@ class FiniteCheck:
         self.first = torch.full((), _NEVER, dtype=torch.int64, device=device)
 
     def check(self, step: int, loss: Tensor, norm: Tensor, seen: list[tuple[Tensor, Tensor]], changed: bool) -> None:
-        """Check the figures of one step, which are the same on all processes.
+        """Check loss and gradient of one step, which are the same on all processes.
 
         Args:
             step: number of the step, from 1.
             loss: global mean loss, a scalar.
             norm: global norm of the gradient, a scalar.
             seen: indices and losses of this process's micro-batches.
-            changed: weights have moved since the step began (an optimiser that evaluates more than once).
+            changed: the weights changed since the step began (LBFGS evaluates the loss several times in a step).
 
         Raises:
-            NotFinite: at once on a CPU.
+            NotFinite: on a CPU.
         """
         fine = torch.isfinite(loss) & torch.isfinite(norm)
         if not self.immediate:
@@ -67,13 +73,13 @@ class FiniteCheck:
                 what = "the gradient is not finite although every loss is"
             else:
                 what = "the mean loss is not finite although every loss is (do the weights sum to zero?)"
-            raise NotFinite(f"{self.where}, step {step}: {what}. {_ADVICE}", spoilt=changed)
+            raise NotFinite(f"{self.where}, step {step}: {what}. {_ADVICE}", weights_changed=changed)
 
     def raise_pending(self) -> None:
         """Raise `NotFinite` if the device has stored a bad step."""
         if not self.immediate and (first := int(self.first)) != _NEVER:
             what = "the loss or its gradient is not finite"
-            raise NotFinite(f"{self.where}, step {first}: {what}. {_ADVICE}", spoilt=True)
+            raise NotFinite(f"{self.where}, step {first}: {what}. {_ADVICE}", weights_changed=True)
 
 
 _ADVICE = (

@@ -1,4 +1,4 @@
-"""What can follow a fit: progress bars, trackers."""
+"""The interface of what follows a fit: progress bars, trackers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Protocol
 class Listener(Protocol):
     """Is called during a fit, on the first process only.
 
-    After a resume the rows since the checkpoint come again. A listener that stores rows must key them by step.
+    A resumed fit repeats the rows since its checkpoint. So a listener that stores rows must key them by step.
     """
 
     def stage(self, name: str, steps: int) -> None:

@@ -1,8 +1,8 @@
 """The training loop: the same code for one process, DDP and FSDP2, and for one player or several.
 
-A fit is a sequence of stages. In each step of a stage every player takes its turns. A turn is one optimiser step over a
-batch of its own. Batches and noise are functions of (seed, position), so a checkpoint holds only weights, optimisers
-and counters, and a resumed fit equals an uninterrupted one to the bit.
+A fit is a sequence of stages. In each step of a stage every player takes its turns. A turn is one optimiser step over
+the next batch. Batches and noise are functions of seed and position. So a checkpoint holds only weights, optimisers and
+counters, and a resumed fit equals an uninterrupted one to the bit.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from .parallel import World, peers_alive, process_group, reshard, shard
 from .plan import Plan, ScheduledStage
 from .signals import Signals
 from .state import Position, digest, load_optimizer, model_tensors, optimizer_tensors, pack
-from .trainer import PlayerTrainer, StepSums, give_turn, turns_taken
+from .trainer import PlayerTrainer, StepSums, freeze_others, requires_grad_restored
 
 __all__ = ["Interrupted", "Outcome", "fit"]
 
@@ -42,7 +42,7 @@ class Outcome:
     """How a fit ended.
 
     Attributes:
-        steps: taken by each stage; fewer than planned if the time was up.
+        steps: taken by each stage; fewer than planned if the time budget was used up.
         minutes: spent, over all resumes.
     """
 
@@ -63,8 +63,8 @@ def fit(
 ) -> Outcome:
     """Train the networks of a plan in place.
 
-    The folder gets `losses.jsonl` and `checkpoints/`. Networks and objectives are moved to the device and the dtype
-    of the plan; parts of the model that no objective holds (a codec) must be there already. Under `fsdp` with several
+    `losses.jsonl` and `checkpoints/` are written into the folder. Networks and objectives are moved to the device and
+    the dtype of the plan; other parts of the model (a codec) must be on the device already. Under `fsdp` with several
     processes the networks stay sharded afterwards: see `parallel.full_state_dict`. SIGTERM and SIGUSR1 end the fit
     after the current step, with its state saved.
 
@@ -72,10 +72,10 @@ def fit(
         plan: stages of players with their options.
         source: samples by global index; every process reads its part of each batch.
         folder: seen by all processes.
-        seed: decides order and noise; the weights at the start are the caller's.
+        seed: decides order and noise, not the initial weights, which are those that the networks have.
         device: "cpu", or "cuda" (each process takes its own by LOCAL_RANK).
         resume: go on from the newest checkpoint, or begin if there is none.
-        evaluator: run with averaged weights every so many steps.
+        evaluator: called with averaged weights in place, every `evaluator.every` steps and at the end of a stage.
         listeners: follow the fit; called on the first process.
 
     Raises:
@@ -100,7 +100,7 @@ def fit(
 
 
 class _Fit:
-    """One call of `fit`, with what all its stages use."""
+    """One call of `fit`: what all its stages use."""
 
     def __init__(
         self,
@@ -151,7 +151,7 @@ class _Fit:
                 f"{self.folder}: holds a fit already ({FOLDER}/{saved[0]}); "
                 "go on with --resume, or choose another folder."
             )
-        content = self._recall(*saved) if saved else {}
+        content = self._load(*saved) if saved else {}
         position = Position(**content.get("position", {}))
         self.clock = Clock(self.options.max_minutes, content.get("seconds", 0.0))
         self.losses: LossFile | None = None
@@ -160,14 +160,14 @@ class _Fit:
             self.losses = LossFile(self.folder / FILE, content.get("losses", 0))
         try:
             for number, stage in enumerate(self.plan.stages[position.stage :], position.stage):
-                here = position if number == position.stage else Position(number)
-                self._stage(stage, here, None if here.fresh or saved is None else (saved[0], content))
+                start = position if number == position.stage else Position(number)
+                self._stage(stage, start, None if start.fresh or saved is None else (saved[0], content))
         finally:
             if self.losses is not None:
                 self.losses.close()
         return Outcome(dict(self.ends), self.clock.spent / 60)
 
-    def _recall(self, name: str, content: Mapping[str, Any]) -> dict[str, Any]:
+    def _load(self, name: str, content: Mapping[str, Any]) -> dict[str, Any]:
         if content["digest"] != self.digest:
             raise TrainingError(
                 f"{self.folder}: its checkpoint was saved with another config, seed or data set; resume with the same "
@@ -187,19 +187,19 @@ class _Fit:
         own = [parameter for trainer in trainers for parameter in trainer.parameters]
         ema = ExponentialMovingAverage(own, stage.ema_decay) if stage.ema_decay else None
         if saved is not None:
-            self._recall_stage(*saved, trainers, ema)
+            self._load_stage(*saved, trainers, ema)
         seconds = self.clock.begin(
             [stage.steps - position.step, *(later.steps for later in self.plan.stages[position.stage + 1 :])]
         )
         for listener in self.listeners:
             listener.stage(stage.name, stage.steps)
-        with turns_taken(trainers):
+        with requires_grad_restored(trainers):
             pace = Pace(position.step, stage.steps, self.device, seconds)
-            asked = self._steps(stage, position, trainers, ema, pace)
+            signalled = self._steps(stage, position, trainers, ema, pace)
         if ema is not None:
             ema.adopt()
         self._save(Position(position.stage + 1), (), None)
-        if asked and position.stage + 1 < len(self.plan.stages):
+        if signalled and position.stage + 1 < len(self.plan.stages):
             self._interrupt(self.ends[stage.name], stage.name)
 
     def _steps(
@@ -210,23 +210,23 @@ class _Fit:
         ema: ExponentialMovingAverage | None,
         pace: Pace,
     ) -> bool:
-        """Take the steps of a stage from a position in it and record the last; return whether a signal came."""
+        """Take the steps of a stage from a position in it; return whether a signal came."""
         turns = [trainer for trainer in trainers for _ in range(trainer.player.turns)]
         order = BatchOrder(len(self.source), stage.batch_size, self.seed)
-        step, last, asked = position.step, False, False
+        step, last, signalled = position.step, False, False
         while not last:
             for turn, trainer in enumerate(turns):
                 if turn < position.turn and step == position.step:
                     continue  # taken before the checkpoint that is resumed
                 if len(trainers) > 1 or step == position.step:
-                    give_turn(trainers, trainer)
+                    freeze_others(trainers, trainer)
                 draw = step * len(turns) + turn
                 number = step * trainer.player.turns + turns[:turn].count(trainer)
                 index = order.batch(draw)
                 try:
                     trainer.step(self.source, index, number, step)
                 except NotFinite as fault:
-                    if not fault.spoilt:
+                    if not fault.weights_changed:
                         self._save(Position(position.stage, step, turn), trainers, ema)
                     raise
                 pace.add(trainer.player.name, len(index))
@@ -234,28 +234,28 @@ class _Fit:
             if ema is not None:
                 ema.update(step)
             step += 1
-            asked, over = self.world.any(self.signals.received > 0, self.world.first and self.clock.over)
+            signalled, over = self.world.any(self.signals.received > 0, self.world.first and self.clock.over)
             last = step == stage.steps or over
             if last or step % self.options.log_every == 0:
                 for trainer in trainers:
                     self._log(trainer, step, pace)
             if self.evaluator is not None and (last or step % self.evaluator.every == 0):
                 self._evaluate(self.evaluator, stage, trainers, ema, step)
-            if not last and (asked or step % self.options.checkpoint.every == 0):
+            if not last and (signalled or step % self.options.checkpoint.every == 0):
                 self._save(Position(position.stage, step), trainers, ema)
-            if asked and not last:
+            if signalled and not last:
                 self._interrupt(step, stage.name)
 
         for trainer in trainers:
             trainer.finite.raise_pending()
         self.ends[stage.name] = step
-        return asked
+        return signalled
 
     def _log(self, trainer: PlayerTrainer, step: int, pace: Pace) -> None:
         trainer.finite.raise_pending()
         stage, player = trainer.stage.name, trainer.player.name
-        figures = {**trainer.sums.means(), "lr": trainer.learning_rate(step - 1), **pace.figures(player, step)}
-        self._write({"stage": stage, "player": player, "step": step, **figures})
+        metrics = {**trainer.sums.means(), "lr": trainer.learning_rate(step - 1), **pace.measure(player, step)}
+        self._write({"stage": stage, "player": player, "step": step, **metrics})
 
     def _write(self, row: Mapping[str, Any]) -> None:
         if self.losses is not None:
@@ -279,9 +279,9 @@ class _Fit:
 
         networks = [network for trainer in trainers for network in trainer.player.networks]
         with evaluating(networks), ema.swapped() if ema else nullcontext():
-            figures = evaluator(noise)
+            metrics = evaluator(noise)
         reshard(self.sharded)
-        self._write({"stage": stage.name, "player": "evaluation", "step": step, **self.world.broadcast(dict(figures))})
+        self._write({"stage": stage.name, "player": "evaluation", "step": step, **self.world.broadcast(dict(metrics))})
 
     def _save(
         self, position: Position, trainers: Sequence[PlayerTrainer], ema: ExponentialMovingAverage | None
@@ -313,7 +313,7 @@ class _Fit:
             for listener in self.listeners:
                 listener.checkpoint(total)
 
-    def _recall_stage(
+    def _load_stage(
         self,
         name: str,
         content: Mapping[str, Any],
@@ -322,15 +322,15 @@ class _Fit:
     ) -> None:
         """Load optimisers and averaged weights of the current stage."""
         packed = {trainer: content["optimizers"][trainer.player.name] for trainer in trainers}
-        room = {
+        allocated = {
             trainer: optimizer_tensors(packed[trainer], trainer.parameters, content["tensors"]) for trainer in trainers
         }
-        tensors = {key: tensor for part in room.values() for key, tensor in part.items()}
+        tensors = {key: tensor for part in allocated.values() for key, tensor in part.items()}
         if ema is not None:
             tensors |= {f"ema/{i}": tensor for i, tensor in enumerate(ema.tensors)}
         self.checkpoints.load(name, content, tensors)
         for trainer in trainers:
-            load_optimizer(trainer.optimizer, packed[trainer], room[trainer])
+            load_optimizer(trainer.optimizer, packed[trainer], allocated[trainer])
             trainer.sums = StepSums.parse(content["sums"][trainer.player.name])
 
     def _interrupt(self, step: int, stage: str) -> None:

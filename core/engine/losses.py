@@ -1,4 +1,4 @@
-"""The loss file: one JSON object per line. A resumed fit writes the rows of an uninterrupted one, but for its pace."""
+"""The loss file: one JSON object per line. But for the pace, a resumed fit writes the rows of an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FILE = "losses.jsonl"
 
 
 class LossFile:
-    """Rows of a fit, written by the first process. A row is on disk before any listener gets it.
+    """Writes the rows of a fit, on the first process. A row is in the file before any listener gets it.
 
     Args:
         file: where.
@@ -23,6 +23,14 @@ class LossFile:
 
     Raises:
         TrainingError: the file is shorter than that.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     losses = LossFile(Path(folder) / FILE, length=0)
+    ...     losses.write({"stage": "fit", "step": 10, "loss": 0.5, "samples_per_second": 1234.5})
+    ...     losses.close()
+    ...     read_rows(Path(folder) / FILE, pace=False)
+    [{'stage': 'fit', 'step': 10, 'loss': 0.5}]
     """
 
     def __init__(self, file: Path, length: int) -> None:
@@ -48,7 +56,7 @@ class LossFile:
         self.length += len(line)
 
     def sync(self) -> None:
-        """Force all rows to the disk, so that no checkpoint counts more rows than the file holds."""
+        """Flush all rows to the disk (fsync), so that no checkpoint counts more rows than the file holds."""
         os.fsync(self._stream.fileno())
 
     def close(self) -> None:
@@ -60,7 +68,7 @@ def read_rows(file: Path, *, pace: bool = True) -> list[dict[str, Any]]:
 
     Args:
         file: where.
-        pace: with the figures of `pace.KEYS`; without them two equal fits have equal rows.
+        pace: keep the keys of `pace.KEYS`; without them two equal fits have equal rows.
     """
     rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     return rows if pace else [{key: value for key, value in row.items() if key not in KEYS} for row in rows]

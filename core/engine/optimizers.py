@@ -10,10 +10,13 @@ from .plan import OptimizerConfig
 
 
 def build(config: OptimizerConfig, parameters: Sequence[nn.Parameter]) -> optim.Optimizer:
-    """Return the optimiser; its learning rate is set before every step, see `schedules`.
+    """Return the optimiser; the trainer sets its learning rate before every step, see `schedules`.
 
-    Fused kernels are asked for by name: the default on a CPU is one Python-level loop over parameters. `sgd` takes
-    its momentum from the first of `betas`; `lbfgs` searches its line by the strong Wolfe conditions.
+    `fused=True` because torch's default on a CPU loops over the parameters in Python. `sgd` takes its momentum from the
+    first of `betas`; the line search of `lbfgs` meets the strong Wolfe conditions.
+
+    >>> build(OptimizerConfig(kind="sgd", betas=(0.9, 0.99)), [nn.Parameter()]).defaults["momentum"]
+    0.9
     """
     match config.kind:
         case "adamw":

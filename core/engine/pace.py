@@ -1,4 +1,4 @@
-"""How fast a fit runs and what memory it takes: the only figures of a row that differ between two equal fits."""
+"""Speed and memory of a fit: the only values of a loss file's row that differ between two equal fits."""
 
 from __future__ import annotations
 
@@ -32,6 +32,11 @@ class Pace:
         steps: planned steps of the stage.
         device: where it trains.
         seconds: how long the stage may still take, or None for as long as it needs.
+
+    >>> pace = Pace(step=0, steps=100, device=torch.device("cpu"))
+    >>> pace.add("model", samples=256)
+    >>> list(pace.measure("model", step=1))
+    ['samples_per_second', 'memory_gb', 'seconds_left']
     """
 
     def __init__(self, step: int, steps: int, device: torch.device, seconds: float | None = None) -> None:
@@ -45,7 +50,7 @@ class Pace:
         """Count the samples of a batch over all processes."""
         self._samples[player] = self._samples.get(player, 0) + samples
 
-    def figures(self, player: str, step: int) -> dict[str, float]:
+    def measure(self, player: str, step: int) -> dict[str, float]:
         """Samples per second of a player since its last row, peak memory, and seconds until the stage ends."""
         now, samples = time.monotonic(), self._samples.get(player, 0)
         then, before = self._since.get(player, (self.begun, 0))

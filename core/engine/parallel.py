@@ -43,13 +43,21 @@ _LOST = (
 
 @dataclass(frozen=True)
 class World:
-    """Rank and number of processes. Methods are collective operations; with one process they do nothing."""
+    """Rank and number of the processes of a fit.
+
+    All processes must call its methods together. With one process these return what they are given.
+
+    >>> world = World()
+    >>> world.first, world.gather("value"), world.any(True, False)
+    (True, ['value'], [True, False])
+    """
 
     rank: int = 0
     size: int = 1
 
     @property
     def first(self) -> bool:
+        """Whether this is the process that writes files."""
         return self.rank == 0
 
     def all_reduce(self, tensor: Tensor) -> Tensor:
@@ -59,7 +67,7 @@ class World:
         return tensor
 
     def any(self, *flags: bool) -> list[bool]:
-        """For each flag, whether it is set on any process; reduced on the CPU, so that no device must be waited for."""
+        """For each flag, whether it is set on any process; reduced on the CPU, so as not to wait for a device."""
         if self.size == 1:
             return list(flags)
         tensor = torch.tensor(flags, dtype=torch.int32)
@@ -81,6 +89,7 @@ class World:
         return box[0]
 
     def barrier(self) -> None:
+        """Wait until all processes are here."""
         self.any(False)
 
 
@@ -95,7 +104,11 @@ def process_group(device: torch.device | str = "cpu", *, timeout: timedelta = ti
     A process that is killed closes its connections, which the others notice at once; `timeout` is for one that hangs.
 
     Raises:
-        TrainingError: a peer went away.
+        TrainingError: another process is gone.
+
+    >>> with process_group("cpu") as world:  # here without a launcher
+    ...     world
+    World(rank=0, size=1)
     """
     if dist.is_initialized():
         yield World(dist.get_rank(), dist.get_world_size())
@@ -114,7 +127,13 @@ def process_group(device: torch.device | str = "cpu", *, timeout: timedelta = ti
 
 @contextmanager
 def peers_alive() -> Iterator[None]:
-    """Turn the backends' different errors about a lost connection into one `TrainingError`."""
+    """Turn the backends' different errors about a lost connection into one `TrainingError`.
+
+    >>> with peers_alive():
+    ...     raise RuntimeError("Connection reset by peer")
+    Traceback (most recent call last):
+    maquette.core.errors.TrainingError: Another process of this fit is gone or does not answer: ...
+    """
     try:
         yield
     except RuntimeError as error:
@@ -130,8 +149,8 @@ def shard(plan: Plan, world: World, device: torch.device) -> list[FSDPModule]:
     """Shard the networks of a plan over all processes, in place, if its layout is `fsdp`; return the sharded ones.
 
     Raises:
-        TrainingError: networks with double backward that lie within one another, or an optimiser that needs all
-            gradients at once.
+        TrainingError: networks with double backward of which one contains the other, or an optimiser that needs
+            whole gradients.
     """
     if plan.training.parallel.kind != "fsdp" or world.size == 1:
         return []
@@ -175,12 +194,12 @@ def _units(plan: Plan) -> list[tuple[nn.Module, bool]]:
 def replicate(objective: Objective, plan: Plan, world: World) -> nn.Module:
     """Wrap an objective so that its backward averages gradients over processes, if the plan's layout is `ddp`.
 
-    Call it while the parameters of all other players are frozen. Buffers are not broadcast: the first process
-    must not overwrite those of the others.
+    Call it while the parameters of all other players are frozen. Buffers are not broadcast, so that the first process
+    does not overwrite those of the others.
     """
     if plan.training.parallel.kind != "ddp" or world.size == 1:
         return objective
-    with warnings.catch_warnings(action="ignore", category=FutureWarning):  # the new name is unknown before torch 2.13
+    with warnings.catch_warnings(action="ignore", category=FutureWarning):  # older torch lacks the new name
         return DistributedDataParallel(objective, broadcast_buffers=False, gradient_as_bucket_view=True)
 
 
@@ -192,14 +211,17 @@ def no_sync(module: nn.Module) -> AbstractContextManager[None]:
 def full_state_dict(module: nn.Module) -> dict[str, Tensor]:
     """Return the state of a module, every tensor whole and on the CPU.
 
-    A collective operation: with several processes, the first gets the tensors and the others an empty dictionary.
+    All processes must call it together; the first gets the tensors, the others an empty dictionary.
+
+    >>> sorted(full_state_dict(nn.Linear(2, 1)))
+    ['bias', 'weight']
     """
     state = get_model_state_dict(module, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
     return {name: tensor for name, tensor in state.items() if isinstance(tensor, Tensor)}
 
 
 def full_tensor(tensor: Tensor) -> Tensor:
-    """The full tensor of a shard; other tensors are returned as they are."""
+    """The whole tensor of which this is a shard; other tensors are returned as they are."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
@@ -209,6 +231,6 @@ def to_local(tensor: Tensor) -> Tensor:
 
 
 def reshard(networks: Sequence[FSDPModule]) -> None:
-    """Free gathered copies of the weights, which an optimiser step or an average has made out of date."""
+    """Free the gathered copies of weights: an optimiser step or an average has made them out of date."""
     for network in networks:
         network.reshard()

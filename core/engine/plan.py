@@ -1,4 +1,4 @@
-"""What is trained and how: the config of a fit, and the plan of scheduled stages that the loop follows."""
+"""What is trained and how: the config of a fit, and the plan that the loop follows, made of scheduled stages."""
 
 from __future__ import annotations
 
@@ -32,7 +32,12 @@ class OptimizerConfig(Config):
 
 
 class StageConfig(Config):
-    """Options of one stage; what is not set is taken from `TrainingConfig`."""
+    """Options of one stage; what is not set is taken from `TrainingConfig`.
+
+    >>> training = TrainingConfig(steps=1000, stages={"fit": StageConfig(steps=20)})
+    >>> training.stages["fit"].steps, training.stages["fit"].batch_size
+    (20, None)
+    """
 
     steps: int | None = Field(default=None, ge=1)
     batch_size: int | None = Field(default=None, ge=1)
@@ -42,7 +47,11 @@ class StageConfig(Config):
 
 
 class ParallelConfig(Config):
-    """How networks are distributed over processes."""
+    """How networks are distributed over processes, compiled, and in which precision they compute.
+
+    >>> ParallelConfig(kind="fsdp", precision="bfloat16").dtype
+    torch.float32
+    """
 
     kind: Literal["ddp", "fsdp"] = "ddp"
     compile: bool = Field(default=False, description="compile networks in place (not those with double backward)")
@@ -50,12 +59,16 @@ class ParallelConfig(Config):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of weights, data and noise; under bfloat16, only the operations that torch autocasts are in it."""
+        """The dtype of weights, data and noise: float32 under bfloat16, which only autocast operations use."""
         return torch.float64 if self.precision == "float64" else torch.float32
 
 
 class CheckpointConfig(Config):
-    """When the state of a fit is saved."""
+    """When the state of a fit is saved.
+
+    >>> TrainingConfig(checkpoint=CheckpointConfig(every=100)).checkpoint.keep
+    2
+    """
 
     every: int = Field(default=500, ge=1, description="steps between checkpoints")
     keep: int = Field(default=2, ge=1, description="number of checkpoints kept")
@@ -64,7 +77,7 @@ class CheckpointConfig(Config):
 class TrainingConfig(Config):
     """How a model is fitted."""
 
-    steps: int = Field(default=1000, ge=1, description="optimiser steps of each stage that does not say otherwise")
+    steps: int = Field(default=1000, ge=1, description="steps of each stage whose options do not set them")
     batch_size: int = Field(default=256, ge=1, description="global batch: samples per step over all processes")
     micro_batch: int | None = Field(
         default=None, ge=1, description="largest number of samples per process and backward"
@@ -82,7 +95,16 @@ class TrainingConfig(Config):
     )
 
     def plan(self, stages: Sequence[Stage]) -> Plan:
-        """Give each stage its options; raises `ConfigError` for options of a stage or player that is not there."""
+        """Give each stage its options; raises `ConfigError` for options of a stage or player that is not there.
+
+        >>> from maquette.core.families.gan.gan import GANConfig
+        >>> from maquette.core.spaces import Vector
+        >>> plan = TrainingConfig(steps=50).plan(GANConfig.example().build(Vector(dim=2)).stages())
+        >>> isinstance(plan, Plan), [isinstance(stage, ScheduledStage) for stage in plan.stages]
+        (True, [True])
+        >>> [(stage.name, stage.steps, list(stage.optimizers)) for stage in plan.stages]
+        [('fit', 50, ['critic', 'generator'])]
+        """
         names = [stage.name for stage in stages]
         for name, options in self.stages.items():
             if name not in names:
@@ -114,7 +136,7 @@ class ScheduledStage:
     """A stage with its options.
 
     Attributes:
-        stage: what the model asks for.
+        stage: what the model trains.
         steps: planned steps.
         batch_size: samples per step over all processes.
         optimizers: by player.

@@ -12,7 +12,11 @@ Schedule = Callable[[float, float], float]
 
 
 def constant(progress: float, final: float) -> float:
-    """The peak throughout; `final` is not used."""
+    """The peak throughout; `final` is not used.
+
+    >>> [constant(progress, 0.0) for progress in (0.0, 0.5, 1.0)]
+    [1.0, 1.0, 1.0]
+    """
     return 1.0
 
 

@@ -1,51 +1,60 @@
 """Signals by which a batch system ends a fit: SIGTERM and SIGUSR1.
 
-In the training loop they set a flag (`Signals`), and the state is saved at the end of the step. Outside of the loop,
-where everything needed is on disk already, they end the work at once (`interruptible`).
+In the training loop they set a flag (`Signals`), and the state is saved at the end of the step. Outside of the loop all
+that a resume needs is on disk already, and they end the work at once (`interruptible`).
 """
 
 from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
-from typing import Self
+from typing import Any, Self
 
 from ..errors import Interrupted
 
-ASKED = (signal.SIGTERM, signal.SIGUSR1)
+TERMINATING = (signal.SIGTERM, signal.SIGUSR1)
+
+_Handler = Callable[[int, FrameType | None], Any] | int | None
+"""What `signal.signal` takes and returns."""
 
 
 class Signals:
-    """Records SIGTERM and SIGUSR1 while it is entered; only the main thread can.
+    """A context that records SIGTERM and SIGUSR1; in other threads than the main one it records nothing.
 
-    If the work inside ends without handling a signal, the signal goes to the handler that was installed before.
+    If the work inside ends without raising an error, a signal that came goes to the handler that was installed before.
+
+    >>> with interruptible(), Signals() as signals:
+    ...     signal.raise_signal(signal.SIGTERM)
+    ...     print("the step goes on")
+    Traceback (most recent call last):
+    maquette.core.errors.Interrupted: A signal ended the fit; what it had saved is kept: go on with --resume.
     """
 
     def __init__(self) -> None:
         self.received: int = 0
-        self._previous: dict[int, object] = {}
+        self._previous: dict[int, _Handler] = {}
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.received = number
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            self._previous = {number: signal.signal(number, self._note) for number in ASKED}
+            self._previous = {number: signal.signal(number, self._note) for number in TERMINATING}
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for number, handler in self._previous.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
+            signal.signal(number, handler)
         if error is None and callable(self._previous.get(self.received)):
             signal.raise_signal(self.received)
 
 
-class _AskedToEnd(KeyboardInterrupt):
+class _Terminated(KeyboardInterrupt):
     """Not caught by `except Exception`, like a keyboard interrupt."""
 
 
@@ -55,20 +64,25 @@ def interruptible() -> Iterator[None]:
 
     Raises:
         Interrupted: a signal came.
+
+    >>> with interruptible():
+    ...     signal.raise_signal(signal.SIGTERM)
+    Traceback (most recent call last):
+    maquette.core.errors.Interrupted: A signal ended the fit; what it had saved is kept: go on with --resume.
     """
 
     def end(number: int, frame: FrameType | None) -> None:
-        for other in ASKED:
+        for other in TERMINATING:
             signal.signal(other, signal.SIG_IGN)  # a second signal must not interrupt the clean-up
-        raise _AskedToEnd
+        raise _Terminated
 
     main = threading.current_thread() is threading.main_thread()
-    previous = {number: signal.getsignal(number) for number in ASKED} if main else {}
+    previous = {number: signal.getsignal(number) for number in TERMINATING} if main else {}
     try:
         for number in previous:
             signal.signal(number, end)
         yield
-    except _AskedToEnd:
+    except _Terminated:
         raise Interrupted("A signal ended the fit; what it had saved is kept: go on with --resume.") from None
     finally:
         for number, handler in previous.items():

@@ -18,7 +18,7 @@ from .plan import Plan
 
 @dataclass(frozen=True)
 class Position:
-    """How far a fit is: its stage, the steps taken in it, and the turns taken in the next step."""
+    """How far a fit is: the number of its stage, the steps taken in it, and the turns taken in the next step."""
 
     stage: int = 0
     step: int = 0
@@ -26,7 +26,7 @@ class Position:
 
     @property
     def fresh(self) -> bool:
-        """The stage has not begun."""
+        """Whether the stage has not begun."""
         return self.step == 0 and self.turn == 0
 
 
@@ -34,24 +34,31 @@ def model_tensors(plan: Plan) -> dict[str, Tensor]:
     """All parameters and persistent buffers that the plan's objectives and networks hold.
 
     A tensor that several players share is listed once, under the name of the first.
+
+    >>> from maquette.core.engine.plan import TrainingConfig
+    >>> from maquette.core.families.flows.linear import LinearConfig
+    >>> from maquette.core.spaces import Vector
+    >>> plan = TrainingConfig().plan(LinearConfig().build(Vector(dim=2)).stages())
+    >>> next(iter(model_tensors(plan))).startswith("model/fit/model/0/")
+    True
     """
     named: dict[str, Tensor] = {}
     known: set[int] = set()
     for stage in plan.stages:
         for player in stage.players:
-            for place, module in enumerate((player.objective, *player.networks)):
+            for position, module in enumerate((player.objective, *player.networks)):
                 for name, tensor in module.state_dict(keep_vars=True).items():
                     if isinstance(tensor, Tensor) and id(tensor) not in known:
                         known.add(id(tensor))
-                        named[f"model/{stage.name}/{player.name}/{place}/{name}"] = tensor
+                        named[f"model/{stage.name}/{player.name}/{position}/{name}"] = tensor
     return named
 
 
 def digest(plan: Plan, seed: int, samples: int) -> str:
-    """Digest of all options that decide the result of a fit.
+    """Digest of all options that decide the result of a fit, hexadecimal SHA-256.
 
     Options that may change when a fit is resumed are left out: the layout over processes, the size of micro-batches,
-    when checkpoints are taken, and the budget of minutes.
+    when checkpoints are taken, and the time budget.
     """
     training = plan.training
     stages = [
@@ -71,7 +78,15 @@ def digest(plan: Plan, seed: int, samples: int) -> str:
 
 
 def pack(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
-    """Move the tensors of nested state into `tensors` by name; return the rest as JSON that refers to them."""
+    """Move the tensors of nested state into `tensors` by name; return the rest as JSON that refers to them.
+
+    >>> tensors = {}
+    >>> packed = pack({"step": 3, "moment": torch.ones(2)}, "adam", tensors)
+    >>> packed, tensors
+    ({'map': [['step', {'value': 3}], ['moment', {'tensor': 'adam/moment'}]]}, {'adam/moment': tensor([1., 1.])})
+    >>> unpack(packed, tensors.__getitem__)
+    {'step': 3, 'moment': tensor([1., 1.])}
+    """
     if isinstance(value, Tensor):
         tensors[name] = value
         return {"tensor": name}
@@ -83,7 +98,7 @@ def pack(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
 
 
 def unpack(packed: Any, tensor: Callable[[str], Tensor]) -> Any:
-    """Undo `pack`; `tensor` finds tensors by name."""
+    """Inverse of `pack`; `tensor` returns the tensor of a name."""
     kind, content = next(iter(packed.items()))
     if kind == "tensor":
         return tensor(content)
@@ -93,27 +108,27 @@ def unpack(packed: Any, tensor: Callable[[str], Tensor]) -> Any:
 
 
 def optimizer_tensors(packed: Any, parameters: Sequence[nn.Parameter], index: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Allocate an optimiser's saved tensors; those with the shape of a sharded parameter are sharded like it.
+    """Allocate the tensors of an optimiser's saved state; those with the shape of a sharded parameter are sharded, too.
 
     Args:
         packed: what `pack` returned for the optimiser's state, whose keys are the positions of parameters.
         parameters: of the optimiser, in its order.
         index: the checkpoint's list of tensors, with "size" and "dtype" of each.
     """
-    room: dict[str, Tensor] = {}
+    allocated: dict[str, Tensor] = {}
     for position, content in packed["map"]:
         like = parameters[position]
 
         def make(name: str, like: nn.Parameter = like) -> Tensor:
             size, dtype = index[name]["size"], getattr(torch, index[name]["dtype"].removeprefix("torch."))
             cut = isinstance(like, DTensor) and size == list(like.shape)
-            room[name] = (
+            allocated[name] = (
                 torch.empty_like(like, dtype=dtype) if cut else torch.empty(size, dtype=dtype, device=like.device)
             )
-            return room[name]
+            return allocated[name]
 
         unpack(content, make)
-    return {name: tensor.detach() for name, tensor in room.items()}
+    return {name: tensor.detach() for name, tensor in allocated.items()}
 
 
 def load_optimizer(optimizer: Optimizer, packed: Any, tensors: Mapping[str, Tensor]) -> None:

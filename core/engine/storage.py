@@ -1,10 +1,10 @@
 """Storage for torch's distributed checkpoint (DCP): safetensors files, and an index in JSON.
 
-DCP's own file format keeps its index in a pickle, and reading a pickle can run code. Its Hugging Face storage is
-free of pickles, but finds the shards of a tensor by opening every file, has no place for the counters of a fit, and
-does not flush to the disk. So this module implements DCP's two storage interfaces: every process writes one
-safetensors file; the first one also writes `state.json` with the file of every shard and the counters of the fit.
-DCP's own planners decide who writes what, and which shards another number of processes must read.
+DCP's own file format keeps its index in a pickle, and reading a pickle can run code. Its Hugging Face storage has no
+pickles, but it opens every file to find the shards of a tensor, has no place for the counters of a fit, and does not
+flush to the disk. So this module implements DCP's two storage interfaces. Every process writes one safetensors file;
+the first one also writes `state.json`, with the file of every shard and the counters of the fit. DCP's planners decide
+which process writes what, and what each process must read when their number has changed.
 """
 
 from __future__ import annotations

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -28,9 +28,15 @@ class StepSums:
     """Weighted sums over the samples of a step; they stay on the device until `means` is called.
 
     Attributes:
-        names: of the sums after the first one: "loss", then the metrics.
-        totals: sum of weights, then of weight x figure; float64, shape (1 + names,), empty before the first batch.
+        names: "loss", then the objective's metrics.
+        totals: the sum of weights, then of weight x value for each name; float64, shape (1 + names,), empty before the
+            first batch.
         statistics: sums of the objective's statistics, by name.
+
+    >>> sums = StepSums()
+    >>> sums.add(Losses(torch.tensor([1.0, 4.0]), weights=torch.tensor([2.0, 1.0])), counts=True)
+    >>> sums.means()
+    {'loss': 2.0}
     """
 
     names: list[str] = field(default_factory=list)
@@ -40,11 +46,11 @@ class StepSums:
     def add(self, out: Losses, counts: bool) -> None:
         """Add a micro-batch. One that does not count adds zeros, so that all processes have the same names."""
         with torch.no_grad():
-            figures = {"loss": out.losses, **out.metrics}
+            values = {"loss": out.losses, **out.metrics}
             weights = out.weights.double() * counts
-            totals = torch.stack([weights.sum(), *((weights * figure).sum() for figure in figures.values())])
+            totals = torch.stack([weights.sum(), *((weights * value).sum() for value in values.values())])
             self.totals = self.totals + totals if self.names else totals
-            self.names = list(figures)
+            self.names = list(values)
             for name, tensor in out.statistics.items():
                 part = tensor.detach() * counts
                 self.statistics[name] = self.statistics[name] + part if name in self.statistics else part
@@ -57,10 +63,12 @@ class StepSums:
 
     @property
     def weight(self) -> Tensor:
+        """Sum of the weights, a scalar."""
         return self.totals[0]
 
     @property
     def loss(self) -> Tensor:
+        """Weighted mean of the loss, a scalar."""
         return self.totals[1] / self.totals[0]
 
     def means(self) -> dict[str, float]:
@@ -68,7 +76,7 @@ class StepSums:
         return dict(zip(self.names, (self.totals[1:] / self.totals[0]).tolist(), strict=True))
 
     def dump(self) -> dict[str, Any]:
-        """Names and sums as plain JSON, for a checkpoint between two turns of a step."""
+        """Names and sums as plain JSON, for a checkpoint within a step."""
         return {"names": self.names, "totals": self.totals.tolist()}
 
     @classmethod
@@ -84,15 +92,15 @@ class PlayerTrainer:
     batches are exact.
 
     Args:
-        stage: that the player belongs to.
-        player: what it minimises.
-        plan: options that all stages share.
-        world: this process's place.
+        stage: to which the player belongs.
+        player: whose networks are trained.
+        plan: has the options that all stages share.
+        world: rank of this process, and number of all.
         device: of the networks.
         seed: the run's seed.
 
     Raises:
-        TrainingError: the player has nothing to train, or cannot train as the plan asks.
+        TrainingError: the player has nothing to train, or cannot be trained by this plan.
     """
 
     def __init__(
@@ -105,15 +113,15 @@ class PlayerTrainer:
         self.micro_batch = plan.training.micro_batch
         self.precision = plan.training.parallel.precision
         self.dtype = plan.training.parallel.dtype
-        self.parameters = trainable(player)
-        self._refuse_what_cannot_work()
+        self.parameters = _trainable(player)
+        self._check()
         self.optimizer = optimizers.build(self.options, self.parameters)
         self.finite = FiniteCheck(self.where, device, world)
         self.sums = StepSums()
         self._plan = plan
         self._wrapped: nn.Module | None = None
 
-    def _refuse_what_cannot_work(self) -> None:
+    def _check(self) -> None:
         inside = {id(parameter) for parameter in self.player.objective.parameters()}
         if not self.parameters:
             raise TrainingError(f"{self.where}: its networks have no parameters to train.")
@@ -142,7 +150,7 @@ class PlayerTrainer:
             step: of the stage, from 0; decides the learning rate.
 
         Raises:
-            NotFinite: a loss or gradient that is not finite.
+            NotFinite: the loss or its gradient is not finite.
         """
         pieces = split_batch(index, self.world.rank, self.world.size, self.micro_batch)
         if self._wrapped is None:  # only now are all other players frozen
@@ -167,7 +175,7 @@ class PlayerTrainer:
             evaluations += 1
             return sums.loss
 
-        self.optimizer.step(closure)  # type: ignore[arg-type]
+        self.optimizer.step(cast(Callable[[], float], closure))  # torch takes a tensor, too
         with torch.no_grad():
             self.player.objective.update(self.sums.statistics)
 
@@ -194,7 +202,7 @@ class PlayerTrainer:
                 if alone:  # the weight is known before backward, which saves a pass over the gradients
                     sums.all_reduce(self.world)
                 total = (out.weights * out.losses).sum().to(self.dtype) * counts
-                # both layouts average over processes: the factor makes it a sum
+                # `ddp` and `fsdp` average gradients over processes; this factor makes that a sum
                 (total * self.world.size / (sums.weight if alone else 1)).backward()
             seen.append((batch.index, out.losses.detach()))
         if not alone:
@@ -218,14 +226,14 @@ class PlayerTrainer:
         return replace(pinned.map(move), index=batch.index.to(self.device))
 
 
-def trainable(player: Player) -> list[nn.Parameter]:
-    """The parameters that a player owns, each once, without empty ones."""
+def _trainable(player: Player) -> list[nn.Parameter]:
+    """The parameters of a player's networks that require gradients, each once, without empty ones."""
     own = {id(parameter): parameter for network in player.networks for parameter in network.parameters()}
     return [parameter for parameter in own.values() if parameter.requires_grad and parameter.numel()]
 
 
-def give_turn(trainers: Sequence[PlayerTrainer], trainer: PlayerTrainer) -> None:
-    """Freeze all parameters of the stage's objectives but the trainer's own."""
+def freeze_others(trainers: Sequence[PlayerTrainer], trainer: PlayerTrainer) -> None:
+    """Let only the parameters of one trainer require gradients, among those of all objectives of the stage."""
     own = {id(parameter) for parameter in trainer.parameters}
     for other in trainers:
         for parameter in other.player.objective.parameters():
@@ -233,7 +241,7 @@ def give_turn(trainers: Sequence[PlayerTrainer], trainer: PlayerTrainer) -> None
 
 
 @contextmanager
-def turns_taken(trainers: Sequence[PlayerTrainer]) -> Iterator[None]:
+def requires_grad_restored(trainers: Sequence[PlayerTrainer]) -> Iterator[None]:
     """Restore on exit which parameters require gradients."""
     flags = [
         (parameter, parameter.requires_grad)

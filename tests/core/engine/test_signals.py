@@ -6,7 +6,7 @@ import signal
 import pytest
 from maquette.core.engine.loop import fit
 from maquette.core.engine.plan import ParallelConfig
-from maquette.core.engine.signals import ASKED, Signals, interruptible
+from maquette.core.engine.signals import TERMINATING, Signals, interruptible
 from maquette.core.errors import Interrupted
 from maquette.core.testing.toys import denoiser_plan, denoiser_source
 
@@ -15,9 +15,9 @@ def ask(number: int) -> None:
     os.kill(os.getpid(), number)
 
 
-@pytest.mark.parametrize("number", ASKED)
+@pytest.mark.parametrize("number", TERMINATING)
 def test_around_the_loop_the_work_ends_at_once(number):
-    before, after = [signal.getsignal(one) for one in ASKED], []
+    before, after = [signal.getsignal(one) for one in TERMINATING], []
 
     def work():
         try:
@@ -29,7 +29,7 @@ def test_around_the_loop_the_work_ends_at_once(number):
     with pytest.raises(Interrupted, match="go on with --resume"), interruptible():
         work()
     assert after == []
-    assert [signal.getsignal(one) for one in ASKED] == before
+    assert [signal.getsignal(one) for one in TERMINATING] == before
 
 
 def test_asking_again_does_not_disturb_the_leaving():

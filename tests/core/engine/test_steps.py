@@ -300,7 +300,7 @@ def test_an_accelerator_notes_the_first_fault_and_is_asked_later() -> None:
         finite.check(step, torch.tensor(loss), torch.tensor(1.0), [], changed=False)
     with pytest.raises(NotFinite, match="here, step 2: ") as caught:
         finite.raise_pending()
-    assert caught.value.spoilt
+    assert caught.value.weights_changed
 
 
 class Broken(Weighted):
@@ -401,13 +401,13 @@ def test_pace_counts_samples_since_the_last_row_and_ends_with_the_budget(monkeyp
     measured.add("critic", 40)
     measured.add("critic", 40)
     now = 104.0
-    figures = measured.figures("critic", 12)
+    figures = measured.measure("critic", 12)
     assert (figures["samples_per_second"], figures["seconds_left"]) == (20.0, 36.0)  # 18 steps of 2 seconds
     measured.add("critic", 10)
     now = 105.0
-    assert measured.figures("critic", 12)["samples_per_second"] == 10.0
+    assert measured.measure("critic", 12)["samples_per_second"] == 10.0
     now = 140.0
-    assert measured.figures("critic", 12)["seconds_left"] == 10.0  # of the budget
+    assert measured.measure("critic", 12)["seconds_left"] == 10.0  # of the budget
 
 
 @pytest.mark.parametrize(("kind", "decoupled"), [("adamw", True), ("adam", False)])
