@@ -1,1 +1,1 @@
-"""What one can do with a fitted model: free functions on its capabilities."""
+"""What can be done with a fitted model: free functions on its capabilities."""

@@ -11,12 +11,12 @@ from .likelihood import LogLikelihood
 
 @dataclass(frozen=True)
 class BitsPerDim:
-    """Bits per dimension of a sample, and all that has to be known to compare them with others'.
+    """Bits per dimension of a data set, and what a comparison with other figures must know.
 
     Attributes:
         value: bits per dimension; an upper bound where the likelihood is a lower bound.
         error: its standard error over the samples.
-        likelihood: what it was computed from, with its measure, bound, draws and notes.
+        likelihood: from which it was computed, with its measure, bound, draws and notes.
     """
 
     value: float
@@ -34,9 +34,11 @@ def bits_per_dim(likelihood: LogLikelihood) -> BitsPerDim:
         ConfigError: the log-density of real values, whose bits depend on the choice of the unit.
 
     >>> from maquette.core.inference.likelihood import LogLikelihood
-    >>> figure = LogLikelihood(value=-8.3178, error=0.1, n=50, kind="exact", measure="mass", dimensions=6)
-    >>> print(bits_per_dim(figure))
+    >>> figure = bits_per_dim(LogLikelihood(-8.3178, 0.1, n=50, kind="exact", measure="mass", dimensions=6))
+    >>> print(figure)
     2.0000 +- 0.0240 bits/dim (log-mass of 6 dimensions, exact, n = 50)
+    >>> isinstance(figure, BitsPerDim), round(figure.value, 4)
+    (True, 2.0)
     """
     if likelihood.measure != "mass":
         raise ConfigError(

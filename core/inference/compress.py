@@ -1,15 +1,15 @@
-"""Lossless compression with a model of discrete features: as many bits as its negative log2-likelihood, and a few more.
+"""Lossless compression with a model of discrete features, in little more bits than its negative log2-likelihood.
 
-An entropy coder needs the distribution of the next symbol given the known ones (Shannon, Bell Syst. Tech. J. 27, 379,
-1948): these are the conditionals of an autoregressive model. The coder is asymmetric numeral systems (Duda,
-arXiv:1311.2540) as in `constriction` (Bamler, arXiv:2201.01741). It is a stack, last in, first out: the encoder
-collects the probabilities of all features, then pushes the last feature first; the decoder pops them in the model's
-order.
+An entropy coder needs the distribution of the next symbol given those before it (Shannon, Bell Syst. Tech. J. 27, 379,
+1948): the conditionals of an autoregressive model. The coder is asymmetric numeral systems (Duda, arXiv:1311.2540), as
+implemented in `constriction` (Bamler, arXiv:2201.01741). It is a stack: last in, first out. The encoder collects the
+probabilities of all features, then pushes the last feature first; the decoder pops the features in the model's order.
 
-A probability that differs in its last bit between encoding and decoding would corrupt all that follows. Both therefore
+If a probability differed in its last bit between encoding and decoding, all that follows would be corrupt. So both
 compute the same steps, feature by feature for the whole batch, although the encoder could compute all probabilities at
-once. An archive holds a digest of its content, so that another model, batch size or machine arithmetic is an error and
-never a wrong answer. Read an archive with the model, the device and the number of threads that wrote it.
+once. An archive holds a digest of its content: if another model, batch size or machine computes other probabilities,
+decoding is an error and never a wrong answer. Read an archive with the model, the device and the number of threads that
+wrote it.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from .stepwise import blank_samples, steps
 _MAGIC = b"MQCZ\x03"
 _HEADER = struct.Struct("<5sIII8s")  # magic and version, samples, features, levels, digest
 HEADER = _HEADER.size
-"""Bytes of an archive that are not code."""
+"""Bytes of an archive before its code."""
 LIMIT = 2**27
-"""Most probabilities that the encoder may hold: samples times features times levels, four bytes each.
+"""Largest number of probabilities that the encoder may hold: samples x features x levels, four bytes each.
 
-The decoder refuses larger archives, too: their header may be damaged.
+The decoder refuses larger archives, too, because their header may be damaged.
 """
 
 _Code = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -51,12 +51,12 @@ def compress(model: Conditionals, x: Tree, condition: Tree | None = None) -> byt
 
     Args:
         model: of binary features or integer levels.
-        x: samples, leading axis B, at least one. A batch is one archive, and all its probabilities are in memory at a
-            time: cut large data into batches.
+        x: samples, leading axis B, at least one. They become one archive, and all their probabilities are in memory at
+            once: cut large data into batches.
         condition: one row per sample; not part of the archive.
 
     Raises:
-        SpaceError: a model of real features, or samples with other values than its levels.
+        SpaceError: a model of real features, values that are not levels of the model, or too many samples.
         ModuleNotFoundError: the package `constriction` is not installed.
 
     >>> from maquette.core.families.autoregressive.fvsbn import FVSBNConfig
@@ -64,8 +64,8 @@ def compress(model: Conditionals, x: Tree, condition: Tree | None = None) -> byt
     >>> model = FVSBNConfig().build(Vector(dim=8, support=Binary()))
     >>> x = torch.ones(16, 8)
     >>> archive = compress(model, x)
-    >>> torch.equal(decompress(model, archive), x)
-    True
+    >>> torch.equal(decompress(model, archive), x), 8 * (len(archive) - HEADER)  # bits, a multiple of 32
+    (True, 160)
     """
     levels, coder = _levels(model), _constriction().stream
     flat = model.layout.flatten(x)
@@ -94,12 +94,12 @@ def compress(model: Conditionals, x: Tree, condition: Tree | None = None) -> byt
 
 @torch.no_grad()
 def decompress(model: Conditionals, archive: bytes, condition: Tree | None = None) -> Tree:
-    """Read the samples of an archive: those that were written, to the bit.
+    """Read the samples of an archive, exactly those that were written.
 
     Args:
         model: the one that wrote it.
         archive: what `compress` returned.
-        condition: what was given when writing.
+        condition: the one given to `compress`.
 
     Raises:
         ArtifactError: no archive, a damaged one, one of other samples than the model's, or of another model.
@@ -129,7 +129,7 @@ def _code_samples(model: Conditionals, flat: Tensor, condition: Tree | None, cod
         coded = code(values.cpu().numpy().astype(np.int32), probabilities)
         return torch.from_numpy(coded.astype(np.int64)).to(flat)
 
-    # in the dtype in which the model draws, whatever they were given in
+    # in the dtype in which the model draws: encoder and decoder must compute the same
     in_order = flat.to(blank_samples(model, 0))[:, model.order]
     return ancestral(steps(model, len(flat), condition), feature, in_order)[:, model.order.argsort()]
 
@@ -146,7 +146,7 @@ def _levels(model: Conditionals) -> int:
 
 
 def _digest(flat: Tensor, words: bytes) -> bytes:
-    """Digest of the values and of their code: a decoder would not notice words that follow the code."""
+    """Digest of the values and of their code; without the code, words after its end would go unnoticed."""
     return hashlib.blake2b(flat.cpu().numpy().astype("<i8").tobytes() + words, digest_size=8).digest()
 
 

@@ -20,7 +20,10 @@ class Term:
     Attributes:
         value: the mean.
         error: its standard error over samples.
-        groups: the mean by group of latent variables, (groups,); of KL divergences only.
+        groups: the mean of each group of latent variables, (groups,); of KL divergences only.
+
+    >>> Term(value=1.5, error=0.1, groups=torch.tensor([1.5, 0.0])).active
+    1
     """
 
     value: float
@@ -29,7 +32,7 @@ class Term:
 
     @property
     def active(self) -> int:
-        """Number of groups with a KL divergence above 0.01 nats: the others carry no information about a sample."""
+        """Number of groups with a KL divergence above 0.01 nats: the others carry hardly any information."""
         return 0 if self.groups is None else int((self.groups > 0.01).sum())
 
 
@@ -47,15 +50,16 @@ def terms(
         draws: of the latent variables of each sample.
 
     Returns:
-        "bound", "reconstruction", then the layers as the model names them; the bound is the reconstruction less all
-        KL divergences.
+        "bound", "reconstruction", then the KL divergences by layer, as the model names them. The bound is the
+        reconstruction term minus all KL divergences.
 
     >>> from maquette.core.families.vae.vae import VAEConfig
     >>> from maquette.core.noise import KeyedNoise
     >>> from maquette.core.spaces import Vector
     >>> model, noise = VAEConfig.example().build(Vector(dim=3)), KeyedNoise(0, torch.arange(5))
-    >>> len(terms(model, torch.zeros(5, 3), noise=noise))
-    3
+    >>> found = terms(model, torch.zeros(5, 3), noise=noise)
+    >>> list(found), found["kl"].groups.shape
+    (['bound', 'reconstruction', 'kl'], torch.Size([2]))
     """
     found = [model.elbo(x, condition, noise=noise.fold(f"draw/{k}")) for k in range(draws)]
     result = {
@@ -79,7 +83,8 @@ class KLDecomposition:
     Attributes:
         mutual_information: of sample and code.
         total_correlation: KL divergence of the aggregate posterior from the product of its marginals.
-        dimensionwise_kl: KL divergences of the marginals from the prior, summed over the code's dimensions.
+        dimensionwise_kl: KL divergences of the aggregate posterior's marginals from the prior, summed over the code's
+            dimensions.
     """
 
     mutual_information: float
@@ -92,17 +97,19 @@ def decompose_kl(mean: Tensor, log_scale: Tensor, *, noise: Noise, block: int = 
     """Decompose the mean KL divergence of diagonal Gaussian posteriors from the standard normal prior.
 
     Chen et al., "Isolating sources of disentanglement in VAEs", arXiv:1802.04942, eq. 2. The aggregate posterior is
-    the mixture of the posteriors of all N samples given, so N must not be a small batch.
+    the mixture of the posteriors of all N samples, so N should be large.
 
     Args:
         mean, log_scale: of the posteriors, (N, L).
         noise: of batch size N; reads "posterior" (L,).
-        block: codes that are compared with all posteriors at a time.
+        block: number of codes that are compared with all posteriors at a time; bounds the memory.
 
     >>> from maquette.core.noise import KeyedNoise
-    >>> mean, log_scale = torch.zeros(100, 2), torch.zeros(100, 2)  # the prior itself
-    >>> decompose_kl(mean, log_scale, noise=KeyedNoise(0, torch.arange(100))).total_correlation
-    0.0
+    >>> noise = KeyedNoise(0, torch.arange(1000))
+    >>> mean = 0.8 * noise.normal("mean", (1,))  # with posteriors N(mean, 0.6^2), the aggregate is N(0, 1)
+    >>> found = decompose_kl(mean, torch.full_like(mean, math.log(0.6)), noise=noise)
+    >>> isinstance(found, KLDecomposition), round(found.mutual_information, 1)  # -log 0.6 = 0.51
+    (True, 0.5)
     """
     n, dim = mean.shape
     z = mean + log_scale.exp() * noise.normal("posterior", (dim,))

@@ -1,8 +1,8 @@
-"""Importance-weighted bounds: a model that bounds log p(x) by one draw gives a tighter bound by many.
+"""Importance-weighted bounds: a model that bounds log p(x) with one draw gives a tighter bound with many.
 
-Burda, Grosse & Salakhutdinov, "Importance weighted autoencoders", arXiv:1509.00519: the logarithm of the mean of K
-weights is, in expectation, a lower bound of log p(x). It rises with K, and tends to log p(x) if the weights' mean is
-p(x).
+Burda, Grosse & Salakhutdinov, "Importance weighted autoencoders", arXiv:1509.00519: the expectation of the logarithm of
+the mean of K importance weights is a lower bound on log p(x). It rises with K, and tends to log p(x) if the expectation
+of a weight is p(x).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class ImportanceBound:
 
     Attributes:
         value: log of the mean weight, nats.
-        error: its standard error over draws by the delta method, nats; trust it only while `effective` is not small.
+        error: its standard error over draws by the delta method, nats; unreliable if `effective` is small.
         effective: effective sample size, (sum w)^2 / sum w^2.
         draws: K.
     """
@@ -38,27 +38,28 @@ class ImportanceBound:
 def importance_bound(
     model: Bounded, x: Tree, condition: Tree | None = None, *, noise: Noise, draws: int
 ) -> ImportanceBound:
-    """Bound log p(x | condition) by `draws` weights per sample; memory does not grow with their number.
+    """Bound log p(x | condition) with `draws` weights per sample; memory does not grow with their number.
 
     Args:
         model: one with a lower bound.
         x: samples, leading axis B.
         condition: one row per sample.
         noise: of batch size B; draw k reads it folded under "draw/k".
-        draws: K, at least 1; with one the error is not a number.
+        draws: K, at least 1; with one the error is NaN.
 
     Raises:
-        ValueError: a model with upper bounds.
+        ValueError: a model with upper bounds, or fewer than one draw.
 
     >>> from maquette.core.families.vae.vae import VAEConfig
     >>> from maquette.core.noise import KeyedNoise
     >>> from maquette.core.spaces import Vector
     >>> model, noise = VAEConfig.example().build(Vector(dim=3)), KeyedNoise(0, torch.arange(5))
-    >>> importance_bound(model, torch.zeros(5, 3), noise=noise, draws=10).value.shape
-    torch.Size([5])
+    >>> found = importance_bound(model, torch.zeros(5, 3), noise=noise, draws=10)
+    >>> isinstance(found, ImportanceBound), found.value.shape, bool((found.effective <= 10).all())
+    (True, torch.Size([5]), True)
     """
     if model.direction != "lower":
-        raise ValueError("The mean of weights bounds the log-density from below; this model bounds it from above.")
+        raise ValueError("Importance weights bound the log-density from below; this model bounds it from above.")
     total = squares = None
     for k in range(draws):
         weight = model.log_bound(x, condition, noise=noise.fold(f"draw/{k}"))

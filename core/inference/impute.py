@@ -1,11 +1,11 @@
 """Imputation with autoregressive models: draws the unknown features of a sample given the known ones.
 
 Features are drawn in the model's order, and known ones are set. If all known features come before the unknown ones,
-that is an exact draw. Otherwise an unknown feature is drawn without regard to known ones that follow it, and importance
-weights correct for that: sequential Monte Carlo over K particles, weighted by the conditional of each known feature and
-resampled when the weights become uneven (Gordon, Salmond & Smith, IEE Proc. F 140 (1993) 107; Doucet & Johansen, "A
-tutorial on particle filtering and smoothing", 2009, sections 3.5 and 4). It is exact in the limit of large K;
-`effective` says whether K is large enough.
+that is an exact draw. Otherwise an unknown feature is drawn without knowledge of the known ones after it; importance
+weights correct for that. This is sequential Monte Carlo over K particles: they are weighted by the conditional density
+of each known feature, and resampled when the weights become uneven (Gordon, Salmond & Smith, IEE Proc. F 140 (1993)
+107; Doucet & Johansen, "A tutorial on particle filtering and smoothing", 2009, sections 3.5 and 4). It is exact in the
+limit of large K; `effective` shows whether K is large enough.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Imputation:
     Attributes:
         value: one draw per sample, (B, ...); known features as they were given.
         particles: all K draws of each sample, flattened, (B, K, D).
-        weights: of the particles, (B, K); they sum to one.
+        weights: of the particles, (B, K); each row sums to one.
         log_evidence: log of an unbiased estimate of p(known features | condition), (B,), nats.
         effective: effective sample size of the particles, (sum w)^2 / sum w^2, the smallest over all steps, (B,).
         exact: whether `value` is an exact draw, (B,), bool: no known feature comes after an unknown one in the order.
@@ -53,12 +53,12 @@ def impute(
 ) -> Imputation:
     """Draw the unknown features of samples given the known ones.
 
-    It costs D steps of the model with a batch of B times K, and i more whenever some sample is resampled after step i.
+    It costs D steps of the model with a batch of B x K, and i + 1 more whenever a sample is resampled after feature i.
 
     Args:
-        model: with any likelihood; for a mixture of several orders, one of its members.
+        model: one with conditionals; of an ensemble of orders, one member.
         x: samples, leading axis B; unknown features are not read.
-        known: true where x is known; as x, or with a leading axis of one for all samples alike.
+        known: true where x is known, bool, shaped like x, or with a leading axis of one for all samples.
         condition: one row per sample.
         noise: of batch size B; particle k reads the uniform "numbers" (D, U) folded under "particle/k", and
             resampling the uniform "resampling" (D + 1,).
@@ -73,8 +73,8 @@ def impute(
     >>> model = FVSBNConfig().build(Vector(dim=4, support=Binary()))
     >>> known = torch.tensor([[True, True, False, False]])
     >>> found = impute(model, torch.ones(3, 4), known, noise=KeyedNoise(0, torch.arange(3)), particles=8)
-    >>> found.value[:, :2].tolist(), found.exact.tolist()
-    ([[1.0, 1.0], [1.0, 1.0], [1.0, 1.0]], [True, True, True])
+    >>> isinstance(found, Imputation), found.value[:, :2].tolist(), found.exact.tolist()
+    (True, [[1.0, 1.0], [1.0, 1.0], [1.0, 1.0]], [True, True, True])
     """
     if particles < 1:
         raise ValueError(f"expected at least one particle per sample, found {particles}.")
@@ -82,7 +82,7 @@ def impute(
     given, known = known_features(model.layout, x, known)
     n, features = given.shape
     require_batch_size(noise, n)
-    # from here on everything is in the order of drawing
+    # from here on features are in the order in which they are drawn
     given, known = given[:, order], known[:, order]
     choices = noise.uniform("resampling", (features + 1,))
     uniforms = _uniforms(noise, features, likelihood, k)[:, order]
@@ -117,6 +117,13 @@ def known_features(layout: Layout, x: Tree, known: Tree) -> tuple[Tensor, Tensor
 
     Raises:
         SpaceError: `known` is not boolean, or has neither one row nor B; known features that are not finite.
+
+    >>> from maquette.core.spaces import Vector
+    >>> x, known = torch.tensor([[1.0, 2.0], [3.0, float("nan")]]), torch.tensor([[True, False]])
+    >>> known_features(Layout(Vector(dim=2)), x, known)
+    (tensor([[1., 0.],
+            [3., 0.]]), tensor([[ True, False],
+            [ True, False]]))
     """
     flat, mask = layout.flatten(x), layout.flatten(known)
     if mask.dtype != torch.bool or len(mask) not in (1, len(flat)):
@@ -130,7 +137,7 @@ def known_features(layout: Layout, x: Tree, known: Tree) -> tuple[Tensor, Tensor
 
 
 class _Particles:
-    """Sequences (B K, D) that are drawn feature by feature; the past of one can be replaced by that of another."""
+    """K copies of each sample, (B K, D), drawn feature by feature; resampling replaces one by another."""
 
     def __init__(
         self, model: Conditionals, condition: Tree | None, copies: int, given: Tensor, known: Tensor, uniforms: Tensor
@@ -170,25 +177,27 @@ class _Particles:
 
 
 def _uniforms(noise: Noise, features: int, likelihood: Likelihood, particles: int) -> Tensor:
-    """(B K, D, U)."""
+    """Uniform draws of all particles, (B K, D, U)."""
     drawn = [noise.fold(f"particle/{k}").uniform("numbers", (features, likelihood.uniforms)) for k in range(particles)]
     return torch.stack(drawn, dim=1).flatten(0, 1)
 
 
 def _effective(log_weights: Tensor) -> Tensor:
+    """Effective sample size (B,) of log-weights (B, K)."""
     return torch.exp(2 * log_weights.logsumexp(1) - (2 * log_weights).logsumexp(1))
 
 
 def _inverse(weights: Tensor, u: Tensor) -> Tensor:
-    """Particles chosen by inversion of their weights (B, K) at uniform numbers u (B, M), int64 (B, M)."""
+    """Particle indices (B, M), int64, by inversion of the weights' (B, K) distribution at uniform draws u (B, M)."""
     return torch.searchsorted(weights.cumsum(1), u.contiguous()).clamp(max=weights.shape[1] - 1)
 
 
 def _systematic(log_weights: Tensor, u: Tensor) -> Tensor:
-    """Ancestors (B, K) by systematic resampling, with one uniform number u (B,) for each sample."""
+    """Ancestors (B, K) by systematic resampling, with one uniform draw u (B,) per sample."""
     k = log_weights.shape[1]
     return _inverse(log_weights.softmax(1), (torch.arange(k, device=u.device) + u[:, None]) / k)
 
 
 def _all(log_weights: Tensor) -> Tensor:
+    """Every particle as its own ancestor, (B, K)."""
     return torch.arange(log_weights.shape[1], device=log_weights.device).expand_as(log_weights)

@@ -2,14 +2,17 @@
 
 Projected latent Monte Carlo (Cannella, Soloveychik & Tarokh, arXiv:2007.06140). The chain moves in the space of codes,
 where one step size suits all dimensions. Its state is (u, y): the unknown features u, and an auxiliary copy y of the
-known features k with a normal distribution q around k. A step draws y anew (the paper moves it along), encodes (u, y)
-as z, proposes z' = sqrt(1 - s^2) z + s e with e from the distribution of codes (which is reversible for a centred
-normal), and accepts the decoded (u', y') against the target p(u, k) q(y) by Metropolis and Hastings, with the ratio
+known features k, with a normal distribution q around k. A step
 
-    p(u', k) q(y') p(u, y) / (p(u, k) q(y) p(u', y'))    (p the density of the flow).
+1. draws y from q (in the paper y is part of the chain), and encodes (u, y) as z,
+2. proposes z' = sqrt(1 - s^2) z + s e with e from the distribution of codes, which is reversible if that is a centred
+   normal, and decodes z' to (u', y'),
+3. accepts u' by Metropolis and Hastings with the target p(u, k) q(y), where p is the density of the flow: the ratio is
 
-Limits: chains mix slowly if there are many known features or if these determine the unknown ones closely, and they may
-miss separate modes. `effective` and `acceptance` show the former; nothing shows the latter.
+    p(u', k) q(y') p(u, y) / (p(u, k) q(y) p(u', y')).
+
+Limits: chains mix slowly if there are many known features, or if these determine the unknown ones closely. `effective`
+and `acceptance` show that. They may miss separate modes, which nothing shows.
 """
 
 from __future__ import annotations
@@ -58,18 +61,19 @@ def impute_by_chain(
 ) -> ChainImputation:
     """Draw the unknown features of real samples given the known ones.
 
-    A step costs an encoding, a decoding and three densities.
+    A step costs one encoding, one decoding and three densities.
 
     Args:
-        flow: a model that samples, encodes, decodes and has a density; its codes follow its `base`, a centred normal
-            distribution, or the standard normal one if it has none.
+        flow: a model that samples, encodes, decodes and has a density. The distribution of its codes must be a centred
+            normal: its `base`, or the standard normal if it has none.
         x: samples, leading axis B; unknown features are not read.
-        known: true where x is known; as x, or with a leading axis of one for all samples alike.
+        known: true where x is known, bool, shaped like x, or with a leading axis of one for all samples.
         condition: one row per sample.
         noise: of batch size B; step t reads the normal "around" (D,), the uniform "choice" and, folded under "move",
             the draw of codes; all folded under "step/t". The start is a sample, folded under "start".
         steps: of each chain, at least 8. The first half adapts the step size, and is left out of all statistics.
-        scale: standard deviation of q, in the unit of the samples: about that of the known features given the others.
+        scale: standard deviation of q, in the unit of the samples. A good choice is about the standard deviation of a
+            known feature given all others.
 
     Raises:
         SpaceError: samples, `known` or noise of the wrong shape; a model of features that are not real.
@@ -79,8 +83,8 @@ def impute_by_chain(
     >>> from maquette.core.spaces import Vector
     >>> flow, noise = CouplingConfig.example().build(Vector(dim=2)), KeyedNoise(0, torch.arange(3))
     >>> found = impute_by_chain(flow, torch.ones(3, 2), torch.tensor([[True, False]]), noise=noise, steps=20)
-    >>> found.value[:, 0]
-    tensor([1., 1., 1.])
+    >>> isinstance(found, ChainImputation), found.value[:, 0], found.effective.shape
+    (True, tensor([1., 1., 1.]), torch.Size([3]))
     """
     if steps < 8:
         raise ValueError(f"expected at least 8 steps, found {steps}.")
@@ -113,7 +117,7 @@ def impute_by_chain(
         state, current = torch.where(accept[:, None], proposed, state), torch.where(accept, target, current)
         if t >= steps // 2:
             statistics.add(state, accept)
-        else:  # the adaptation ends here: with it the chain would not be Markov
+        else:  # adapt the step size in the first half only: while it adapts, the chain is not Markov
             size = (size * torch.exp(_GAIN * (accept[:, None].to(size) - _TARGET_ACCEPTANCE))).clamp(max=1.0)
     mean, effective = statistics.summary(mask)
     return ChainImputation(
@@ -126,7 +130,7 @@ def _draw_codes(flow: Any, n: int, noise: Noise) -> Tensor:
 
 
 class _ChainStatistics:
-    """Running sums over states (B, D) of chains, total and in batches of length^(2/3) (the method of batch means)."""
+    """Sums over the states (B, D) of chains, total and in batches of length^(2/3) (the method of batch means)."""
 
     def __init__(self, like: Tensor, length: int) -> None:
         self.length, self.batch = length, max(2, round(length ** (2 / 3)))

@@ -1,4 +1,4 @@
-"""Walks through the latent codes of a model: between two samples, along one dimension, over a plane."""
+"""Paths and planes in the space of a model's codes: between two samples, along one dimension, over two dimensions."""
 
 from __future__ import annotations
 
@@ -13,19 +13,23 @@ from ..spaces import Tree
 
 
 class CodeDistribution(Protocol):
-    """What walks need of the distribution of codes; a model whose codes are not standard normal has it as `base`."""
+    """The distribution of a model's codes, as far as this module needs it: the model's `base`, else `NormalCodes`."""
 
     def interpolate(self, a: Tensor, b: Tensor, times: Tensor) -> Tensor:
-        """A path."""
+        """Codes (T, B, L) on a path from a (B, L) to b (B, L) at times (T,) from 0 to 1."""
         ...
 
     def icdf(self, probabilities: Tensor) -> Tensor:
-        """Quantiles of one feature of a code."""
+        """Quantiles (T,) of one dimension of a code at probabilities (T,)."""
         ...
 
 
 class NormalCodes:
-    """Independent standard normals."""
+    """Independent standard normals.
+
+    >>> NormalCodes.icdf(torch.tensor([0.025, 0.5, 0.975]))
+    tensor([-1.9600,  0.0000,  1.9600])
+    """
 
     interpolate, icdf = staticmethod(slerp), staticmethod(torch.special.ndtri)
 
@@ -43,15 +47,15 @@ def interpolate(
     steps: int = 9,
     path: Interpolation | None = None,
 ) -> list[Tree]:
-    """Samples from `first` to `second` by way of their codes.
+    """Samples between `first` and `second`, decoded from a path between their codes.
 
     Args:
         model: one that encodes and decodes; its codes are real, (B, L).
         first, second: samples, leading axis B.
-        condition: one row per pair, for both ends and all between.
-        steps: number of samples on the way, both ends included.
-        path: between codes. By default that of their distribution: spherical for normal codes, linear for uniform ones,
-            the shorter arc for angles.
+        condition: one row per pair, for all samples between them.
+        steps: number of samples on the path, both ends included.
+        path: between the codes. By default it follows from their distribution: spherical for normal codes, linear for
+            uniform ones, the shorter arc for angles.
 
     Returns:
         The samples at each step; the first and the last are the reconstructions of the two given.
@@ -59,8 +63,8 @@ def interpolate(
     >>> from maquette.core.families.vae.vae import VAEConfig
     >>> from maquette.core.spaces import Vector
     >>> model = VAEConfig.example().build(Vector(dim=3))
-    >>> len(interpolate(model, torch.zeros(5, 3), torch.ones(5, 3), steps=4))
-    4
+    >>> [x.shape for x in interpolate(model, torch.zeros(5, 3), torch.ones(5, 3), steps=3)]
+    [torch.Size([5, 3]), torch.Size([5, 3]), torch.Size([5, 3])]
     """
     a, b = model.encode(first, condition), model.encode(second, condition)
     times = torch.linspace(0, 1, steps, dtype=a.dtype, device=a.device)
@@ -68,7 +72,7 @@ def interpolate(
 
 
 def traverse(model: Encodes, z: Tensor, dim: int, values: Tensor, condition: Tree | None = None) -> list[Tree]:
-    """Samples along one dimension of the codes z (B, L), which takes each of `values` (T,) in turn.
+    """Samples decoded from codes z (B, L) of which one dimension takes each of `values` (T,) in turn.
 
     >>> from maquette.core.families.vae.vae import VAEConfig
     >>> from maquette.core.spaces import Vector
@@ -85,7 +89,7 @@ def traverse(model: Encodes, z: Tensor, dim: int, values: Tensor, condition: Tre
 
 
 def plane(model: Encodes, z: Tensor, dims: tuple[int, int], side: int) -> Tensor:
-    """Codes over a plane, at evenly spaced quantiles of their distribution, (side, side, L).
+    """Codes on a plane, at evenly spaced quantiles of their distribution, (side, side, L).
 
     As in Kingma & Welling, arXiv:1312.6114, figure 4: decode them for a picture of what the model has learnt.
 

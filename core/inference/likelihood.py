@@ -1,4 +1,4 @@
-"""The log-likelihood of a data set, with everything that a comparison has to know."""
+"""The log-likelihood of a data set, with all that a comparison must know about it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .importance import importance_bound
 
 @dataclass(frozen=True)
 class LogLikelihood:
-    """The mean log-likelihood of a data set, and what has to be known to compare it with another.
+    """The mean log-likelihood of a data set, and what a comparison with other figures must know.
 
     Attributes:
         value: mean over the samples, nats per sample.
@@ -27,11 +27,14 @@ class LogLikelihood:
         n: number of samples.
         kind: whether the model computes the log-likelihood itself or a lower bound. The bound with K draws is the
             logarithm of the mean of K importance weights; it rises with K.
-        measure: a mass of integer levels, a density of real values (with respect to Lebesgue measure, in the unit in
-            which the model gets them), or both. Only figures of one measure can be compared.
+        measure: a mass of integer levels, a density of real values (with respect to Lebesgue measure, in the unit of
+            the model's samples), or both. Only figures of one measure can be compared.
         dimensions: D, of a sample.
         draws: K for a bound, else 0.
         likelihood_notes: the model's caveats: base distribution, dequantisation, number of masks.
+
+    >>> print(LogLikelihood(-4.2, 0.1, n=40, kind="lower bound", measure="density", dimensions=6, draws=10))
+    -4.2000 +- 0.1000 nats per sample (log-density of 6 dimensions, lower bound with 10 draws, n = 40)
     """
 
     value: float
@@ -48,7 +51,7 @@ class LogLikelihood:
 
     @property
     def what(self) -> str:
-        """All that has to be known to compare the figure with another, except for its unit and n."""
+        """The measure, kind, draws and notes in words."""
         draws = f" with {self.draws} draw{'' if self.draws == 1 else 's'}" if self.draws else ""
         return ", ".join(
             (f"log-{self.measure} of {self.dimensions} dimensions", self.kind + draws, *self.likelihood_notes)
@@ -71,14 +74,14 @@ def log_likelihood(
         model: a module with a density, or else a bound; on any device, in any floating dtype.
         source: samples as the model was trained on, after any codec; at least two.
         space: of one sample.
-        draws: K, for a model with a bound only.
-        batch: samples at a time. Neither it nor the order changes the figure: noise is keyed by sample.
+        draws: K, read only for a model with a bound.
+        batch: samples at a time. It does not change the figure, because noise is keyed by sample.
         seed: of the noise.
 
     Raises:
-        ConfigError: a model with neither.
+        ConfigError: a model with neither a density nor a bound.
         SampleError: fewer than two samples.
-        SpaceError: values outside of their support, which the model would score without complaint.
+        SpaceError: values outside of their support, which the model would score without an error.
 
     >>> from maquette.core.data import TensorSource
     >>> from maquette.core.families.autoregressive.fvsbn import FVSBNConfig

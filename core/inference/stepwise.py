@@ -1,4 +1,4 @@
-"""Conditionals one feature after the other, for any model that has conditionals."""
+"""Conditionals feature by feature, for any model that has conditionals."""
 
 from __future__ import annotations
 
@@ -13,7 +13,14 @@ from ..spaces import Levels, Tree
 
 
 def blank_samples(model: Conditionals, n: int) -> Tensor:
-    """Flat samples (n, D) of zeros in the dtype in which the model draws: int64 for levels, else the weights' dtype."""
+    """Flat samples (n, D) of zeros in the dtype in which the model draws: int64 for levels, else the weights' dtype.
+
+    >>> from maquette.core.families.autoregressive.fvsbn import FVSBNConfig
+    >>> from maquette.core.spaces import Binary, Vector
+    >>> blank_samples(FVSBNConfig().build(Vector(dim=3, support=Binary())), n=2)
+    tensor([[0., 0., 0.],
+            [0., 0., 0.]])
+    """
     module: Any = model
     weight = next(module.parameters())
     dtype = torch.int64 if isinstance(model.layout.support, Levels) else weight.dtype
@@ -21,7 +28,7 @@ def blank_samples(model: Conditionals, n: int) -> Tensor:
 
 
 def steps(model: Conditionals, n: int, condition: Tree | None = None) -> Step:
-    """Begin to draw n samples: by the model's own steps, or, at D times the cost, by all conditionals in every step.
+    """Begin to draw n samples: with the model's own steps, else, at D times the cost, with all conditionals in each.
 
     Args:
         model: a module; features come in `model.order`.
@@ -29,8 +36,8 @@ def steps(model: Conditionals, n: int, condition: Tree | None = None) -> Step:
         condition: one row per sample.
 
     Returns:
-        A step as in `samplers.ancestral`: it takes the last feature of each sample, None at first, and returns the
-        parameters (n, P) of the next.
+        A step as in `samplers.ancestral`: it takes the feature drawn last (n,), None at first, and returns the
+        parameters (n, P) of the next feature's conditional.
 
     >>> from maquette.core.families.autoregressive.fvsbn import FVSBNConfig
     >>> from maquette.core.spaces import Binary, Vector

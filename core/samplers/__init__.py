@@ -1,1 +1,1 @@
-"""Sampling algorithms as pure functions of a model's field, conditionals or transition, and of a start."""
+"""Sampling algorithms as pure functions: of a velocity field, of conditional distributions, of a Markov kernel."""

@@ -1,4 +1,4 @@
-"""Ancestral sampling: dimensions are drawn one after the other, each given those before it."""
+"""Ancestral sampling: features are drawn one after the other, each given those before it."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def ancestral(
         step: gives the parameters of the next conditional.
         draw: parameters (B, P) and uniform draws (B, U) to values (B,).
         uniforms: uniform draws, (B, D, U).
-        callback: called after each dimension, with the values drawn so far (B, step + 1) as state.
+        callback: called after each feature, with the values drawn so far (B, step + 1) as state.
 
-    A fair coin, then copies of what it showed:
+    The first feature is a fair coin, the others copy it:
 
     >>> step = lambda last: torch.full((2, 1), 0.5) if last is None else last[:, None]
     >>> draw = lambda p, u: (u < p)[:, 0].float()
@@ -44,11 +44,11 @@ def ancestral(
 
 
 def uncached_step(parameters: Callable[[Tensor], Tensor], start: Tensor) -> Step:
-    """The step of a model without a cache: all parameters are computed anew for every dimension.
+    """The step of a model without a cache: all parameters are computed anew for every feature.
 
     Args:
-        parameters: sequences (B, D) to parameters (B, D, P), where those of dimension i depend on dimensions before i.
-        start: (B, D), any legal values for the dimensions that are not drawn yet.
+        parameters: sequences (B, D) to parameters (B, D, P); those of feature i depend on the features before it.
+        start: (B, D), any legal values for the features that are not drawn yet.
 
     >>> step = uncached_step(lambda x: torch.cumsum(x, 1)[..., None] - x[..., None], torch.zeros(1, 3))
     >>> [step(last).item() for last in (None, torch.tensor([4.0]), torch.tensor([5.0]))]

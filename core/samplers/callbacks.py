@@ -1,4 +1,4 @@
-"""What a sampler tells its caller after each step."""
+"""What a sampler passes to a callback after each step."""
 
 from __future__ import annotations
 
@@ -16,6 +16,13 @@ class SamplerStep:
         step: its number, from 0.
         state: what the sampler holds after it, (B, ...).
         time: the time or noise level reached; None for samplers without one.
+
+    >>> import torch
+    >>> from maquette.core.samplers.ode import euler
+    >>> steps: list[SamplerStep] = []
+    >>> x = euler(lambda x, t: -x, torch.ones(1), [0.0, 0.5, 1.0], callback=steps.append)
+    >>> steps[0]
+    SamplerStep(step=0, state=tensor([0.5000]), time=0.5)
     """
 
     step: int
@@ -24,4 +31,4 @@ class SamplerStep:
 
 
 Callback = Callable[[SamplerStep], None]
-"""callback(finished step). Samplers that are given None build no record."""
+"""callback(finished step)"""

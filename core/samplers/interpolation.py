@@ -1,4 +1,4 @@
-"""Interpolation between two points: pure functions of the ends and of times."""
+"""Paths between two points: pure functions of the ends and of times from 0 to 1."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 Interpolation = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""interpolation(codes a (B, L), codes b (B, L), times (T,) from 0 to 1) -> codes (T, B, L)."""
+"""interpolation(a (B, L), b (B, L), times (T,) from 0 to 1) -> points (T, B, L)."""
 
 
 def lerp(a: Tensor, b: Tensor, times: Tensor) -> Tensor:
@@ -24,8 +24,8 @@ def slerp(a: Tensor, b: Tensor, times: Tensor) -> Tensor:
     """Spherical interpolation: a (B, L) and b (B, L) at times (T,) to (T, B, L).
 
     Directions follow the great circle, lengths change linearly (White, "Sampling generative networks",
-    arXiv:1609.04468). Standard normal codes of high dimension lie near a sphere, which a straight line leaves. Codes
-    that lie on one line with the origin are joined by that line.
+    arXiv:1609.04468). Standard normal codes of high dimension lie near a sphere, which a straight line leaves. Two
+    points on one line with the origin have no unique great circle, and are joined by `lerp`.
 
     >>> slerp(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]]), torch.tensor([0.5]))
     tensor([[[0.7071, 0.7071]]])

@@ -43,6 +43,11 @@ def hutchinson(probe: Tensor) -> Divergence:
 
     The divergence is e^T (dv/dx) e (Grathwohl et al., arXiv:1810.01367), the squared norm |e^T (dv/dx)|^2 (Finlay et
     al., arXiv:2002.02798).
+
+    >>> divergence = hutchinson(torch.tensor([[1.0, -1.0]]))
+    >>> v, trace, norm = divergence(lambda x, t: 3 * x, torch.ones(1, 2), torch.zeros(1))
+    >>> trace, norm
+    (tensor([6.]), tensor([18.]))
     """
     return lambda field, x, t: _divergence(field, x, t, probe[None])
 
@@ -56,7 +61,7 @@ def _divergence(field: VectorField, x: Tensor, t: Tensor, probes: Tensor) -> tup
         trace = norm = torch.zeros_like(x[:, 0])
         for probe in probes if v.requires_grad else ():
             (row,) = torch.autograd.grad((v * probe).sum(), x, create_graph=keep, retain_graph=True, allow_unused=True)
-            if row is not None:  # else the field does not depend on x, as that of a network that starts at zero
+            if row is not None:  # None if the field does not depend on x, as in a network that starts at zero
                 trace, norm = trace + (row * probe).sum(dim=1), norm + row.square().sum(dim=1)
     return (v, trace, norm) if keep else (v.detach(), trace.detach(), norm.detach())
 
@@ -103,9 +108,22 @@ def log_prob_and_roughness(
 ) -> tuple[Tensor, Tensor]:
     """Log-density of x (B, D) under a flow from a standard normal, and the roughness of its path, both (B,).
 
-    Any integrator may be used, along times that fall from 1 (data) to 0 (noise). Roughness is the time integral of
-    |v|^2 + |dv/dx|^2. A field that is trained with few fixed steps has to stay smooth enough for them, or it fits the
-    errors of the integrator (Finlay et al., arXiv:2002.02798, eqs. 9 and 12).
+    Roughness is the time integral of |v|^2 + |dv/dx|^2. Training penalises it, because few fixed steps are exact enough
+    only for a smooth field (Finlay et al., arXiv:2002.02798, eqs. 9 and 12).
+
+    Args:
+        field: the velocity field.
+        x: samples.
+        times: fall from 1 (data) to 0 (noise).
+        divergence: exact, or an estimate.
+        integrate: any integrator.
+
+    A field that moves all samples by 2 keeps the density, and its roughness is |v|^2 = 4:
+
+    >>> from maquette.core.samplers.ode import rk4
+    >>> shift = lambda x, t: torch.full_like(x, 2.0)
+    >>> log_prob_and_roughness(shift, torch.tensor([[2.0]]), [1.0, 0.0], divergence=exact_divergence, integrate=rk4)
+    (tensor([-0.9189]), tensor([4.]))
     """
 
     def augmented(state: Tensor, t: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Markov chains: one transition after the other, each with its own noise."""
+"""Markov chains: repeated application of a kernel, with new noise in each step."""
 
 from __future__ import annotations
 

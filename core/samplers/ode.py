@@ -1,6 +1,6 @@
 """Integrators of dx/dt = f(x, t): pure functions of a vector field, a start and a schedule of times.
 
-Those with fixed steps unroll into a plain sequence of operations, so that a sampler built on them can be exported.
+Those with fixed steps are plain sequences of operations, so that a sampler built on them can be exported.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from torch import Tensor
 from .callbacks import Callback, SamplerStep
 
 VectorField = Callable[[Tensor, Tensor], Tensor]
-"""f(x (B, ...), t (B,)) -> dx/dt, of x's shape."""
+"""field(x (B, ...), t (B,)) -> dx/dt (B, ...)."""
 
 Denoiser = Callable[[Tensor, Tensor], Tensor]
-"""D(x (B, D), sigma (B,)) -> E[clean | clean + sigma n = x], (B, D)."""
+"""denoise(x (B, D), sigma (B,)) -> E[clean | clean + sigma n = x], (B, D)."""
 
 Method = Literal["euler", "midpoint", "heun", "rk4", "dopri5"]
 
 
 class Integrator(Protocol):
-    """Follows a field from the first of the times to the last; times may fall as well as rise."""
+    """Integrates a field from the first of the times to the last; times may fall as well as rise."""
 
     def __call__(
         self, field: VectorField, x: Tensor, times: Sequence[float], *, callback: Callback | None = None
@@ -45,25 +45,46 @@ def euler(field: VectorField, x: Tensor, times: Sequence[float], *, callback: Ca
 
 
 def midpoint(field: VectorField, x: Tensor, times: Sequence[float], *, callback: Callback | None = None) -> Tensor:
-    """Second order, two evaluations per step; never evaluates at the last time."""
+    """Second order, two evaluations per step; never evaluates at the last time.
+
+    >>> import torch
+    >>> midpoint(lambda x, t: -x, torch.ones(1), [0.0, 0.5, 1.0])  # exp(-1) = 0.3679
+    tensor([0.3906])
+    """
     return _fixed_steps(_midpoint_step, field, x, times, callback)
 
 
 def heun(field: VectorField, x: Tensor, times: Sequence[float], *, callback: Callback | None = None) -> Tensor:
-    """Second order, two evaluations per step (the trapezoidal rule on an Euler guess)."""
+    """Second order, two evaluations per step: the trapezoidal rule, with Euler's step for the state at its end.
+
+    >>> import torch
+    >>> heun(lambda x, t: -x, torch.ones(1), [0.0, 0.5, 1.0])
+    tensor([0.3906])
+    """
     return _fixed_steps(_heun_step, field, x, times, callback)
 
 
 def heun_to_zero(field: VectorField, x: Tensor, times: Sequence[float], *, callback: Callback | None = None) -> Tensor:
-    """Heun's method, but a step to time zero is Euler's: a probability flow is not defined there.
+    """Heun's method, but Euler's for a step to time zero, where a probability flow is not defined.
 
     The deterministic sampler of Karras et al., arXiv:2206.00364, algorithm 1.
+
+    >>> import torch
+    >>> field = probability_flow(lambda x, sigma: x / (1 + sigma**2)[:, None])  # data N(0, 1)
+    >>> times = [1.0, 0.8, 0.6, 0.4, 0.2, 0.1, 0.05, 0.02, 0.0]
+    >>> heun_to_zero(field, torch.tensor([[2.0]]), times)  # 2 / sqrt(2) = 1.414
+    tensor([[1.41...]])
     """
     return _fixed_steps(_heun_to_zero_step, field, x, times, callback)
 
 
 def rk4(field: VectorField, x: Tensor, times: Sequence[float], *, callback: Callback | None = None) -> Tensor:
-    """Fourth order, four evaluations per step."""
+    """The classical Runge-Kutta method: fourth order, four evaluations per step.
+
+    >>> import torch
+    >>> rk4(lambda x, t: -x, torch.ones(1), [0.0, 0.5, 1.0])
+    tensor([0.3682])
+    """
     return _fixed_steps(_rk4_step, field, x, times, callback)
 
 
@@ -75,10 +96,10 @@ def dopri5(
     tolerance: float = 1e-5,
     callback: Callback | None = None,
 ) -> Tensor:
-    """Adaptive fifth order (Dormand & Prince 1980) from the first time to the last; differentiable.
+    """Adaptive steps of fifth order (Dormand & Prince 1980); differentiable.
 
-    The step size is chosen for the whole batch, so a sample depends on the others within the tolerance. It does not
-    depend on the times between the ends: those are only reported to `callback`, once the integration is done.
+    The whole batch has one step size, so a sample depends on the others within the tolerance. The times between the
+    first and the last do not change the steps: `callback` gets the states there once the integration is done.
 
     Args:
         field: the vector field.
@@ -86,6 +107,10 @@ def dopri5(
         times: two or more.
         tolerance: absolute and relative error allowed per step.
         callback: called for each time after the first.
+
+    >>> import torch
+    >>> dopri5(lambda x, t: -x, torch.ones(1), [0.0, 1.0])
+    tensor([0.3679])
     """
     from torchdiffeq import odeint  # here, because an exported sampler never needs it
 
@@ -110,11 +135,11 @@ INTEGRATORS: dict[Method, Integrator] = {
 def in_log_time(integrate: Integrator) -> Integrator:
     """The same integrator with ln t as its time, for positive times such as noise levels.
 
-    Its steps are small where noise is small, and never pass zero, where a probability flow is not defined.
+    Adaptive steps then become small with the noise, and stay above zero, where a probability flow is not defined.
 
     >>> import torch
-    >>> integrate = in_log_time(rk4)  # of dx/dt = x / t, whose solution is linear in t
-    >>> integrate(lambda x, t: x / t, torch.ones(1), [1.0, 2.0, 4.0])
+    >>> integrate = in_log_time(rk4)
+    >>> integrate(lambda x, t: x / t, torch.ones(1), [1.0, 2.0, 4.0])  # dx/dt = x / t: x grows in proportion to t
     tensor([3.9940])
     """
 

@@ -1,4 +1,4 @@
-"""Inverses of increasing functions that have none in closed form."""
+"""Inverses of increasing functions without an inverse in closed form."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import torch
 from torch import Tensor
 
 Increasing = Callable[[Tensor], tuple[Tensor, Tensor]]
-"""f(x (...)) -> (value (...), log of the slope (...)), elementwise."""
+"""f(x (...)) -> (f(x) (...), log f'(x) (...)), elementwise."""
 
 
 def invert(f: Increasing, y: Tensor, low: Tensor, high: Tensor, *, limit: int = 40) -> Tensor:
-    """Solve f(x) = y elementwise: Newton's steps where they shrink the error, bisection where they do not.
+    """Solve f(x) = y elementwise: Newton's steps while they at least halve and stay in the bracket, else bisection.
 
-    Only the last step is differentiated, which gives the derivatives of the implicit function.
+    Gradients go through the last step alone, which gives them the derivatives of the implicit function.
 
     Args:
-        f: increasing, with its log-slope.
+        f: increasing; returns its value and the log of its derivative.
         y: values, (...).
         low: lower bounds of x, (...).
         high: upper bounds of x, (...).

@@ -1,4 +1,4 @@
-"""Schedules: the times, or noise levels, that a fixed-step sampler visits, as plain lists of floats."""
+"""The times, or noise levels, between which a sampler takes its steps, as lists of floats."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 
 
 def linear_schedule(start: float, stop: float, steps: int) -> list[float]:
-    """`steps` equal steps from start to stop: steps + 1 times.
+    """steps + 1 equally spaced times from start to stop.
 
     >>> linear_schedule(0.0, 1.0, 4)
     [0.0, 0.25, 0.5, 0.75, 1.0]

@@ -11,7 +11,7 @@ def roc_auc(scores: ArrayLike, labels: ArrayLike) -> float:
     """Area under the ROC curve: the probability that a positive scores above a negative, ties counted half.
 
     Args:
-        scores: shape (n,), larger for label 1.
+        scores: shape (n,); larger ones mean label 1.
         labels: 0 or 1, shape (n,), both present.
 
     >>> roc_auc([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1])
@@ -24,7 +24,7 @@ def roc_auc(scores: ArrayLike, labels: ArrayLike) -> float:
 
 
 def auc_stderr(auc: float, positive: int, negative: int) -> float:
-    """Standard error of an AUC, given how many positives and negatives there were.
+    """Standard error of an AUC from the numbers of positives and negatives.
 
     Source: Hanley & McNeil, Radiology 143 (1982) 29, with exponential score distributions.
 
@@ -32,12 +32,12 @@ def auc_stderr(auc: float, positive: int, negative: int) -> float:
     0.0344
     """
     q1, q2 = auc / (2 - auc), 2 * auc**2 / (1 + auc)
-    spread = auc * (1 - auc) + (positive - 1) * (q1 - auc**2) + (negative - 1) * (q2 - auc**2)
-    return float(np.sqrt(max(spread, 0.0) / (positive * negative)))
+    numerator = auc * (1 - auc) + (positive - 1) * (q1 - auc**2) + (negative - 1) * (q2 - auc**2)
+    return float(np.sqrt(max(numerator, 0.0) / (positive * negative)))
 
 
 def roc_curve(scores: ArrayLike, labels: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """False and true positive rates as the threshold falls from above all scores to below them; each from 0 to 1.
+    """False and true positive rates, each rising from 0 to 1, as the threshold falls through the scores.
 
     >>> false, true = roc_curve([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1])
     >>> false.tolist(), true.tolist()

@@ -17,7 +17,7 @@ from .two_sample import Labels, Matrix, Progress
 
 @dataclass(frozen=True)
 class NetworkLearner:
-    """A multilayer perceptron, Adam on binary cross-entropy; the epoch with the best validation accuracy is kept.
+    """A multilayer perceptron, trained by Adam on binary cross-entropy; keeps the epoch of best validation accuracy.
 
     Width, learning rate, batch size, epochs and the choice of the epoch are those of the CaloChallenge
     (arXiv:2410.21611, section 4). The challenge's own code has three hidden layers, in float64.

@@ -1,11 +1,11 @@
 """Figures of merit with error and noise floor, from two disjoint halves of the reference.
 
-The floor is the figure between the halves A and B of the reference. The figure itself compares equally large parts C
-and D of the generated sample with each half, and is averaged. As all sizes are equal, the finite-sample bias of a
+The floor is the figure between the halves A and B of the reference. The figure itself is the mean over comparisons of
+parts C and D of the generated sample with each half. All parts are equally large. So the finite-sample bias of a
 distance is the same in figure and floor, and cancels in their difference.
 
-A sample is given as sums over groups of its members, of anything additive (counts, sums, products). So parts that
-were summed elsewhere can be joined, and leaving out one group costs one evaluation of the figure.
+A part is given as sums of anything additive (counts, values, products) over groups of its samples. Sums from several
+processes can be added, and leaving out one group costs one evaluation of the figure.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from .jackknife import jackknife_variance
 Sums = NDArray[np.float64]
 Index = NDArray[np.int64]
 Figure = Callable[[Sums, Sums], float]
-"""Called as figure(generated, reference) with the sums of two samples."""
+"""figure(sums of a generated part, sums of a reference part) -> value"""
 
 GROUPS = 20
-"""Groups per half; each must hold at least one sample."""
+"""Groups per part; each must hold at least one sample."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Halves:
 
     @property
     def matches(self) -> tuple[tuple[int, int], tuple[int, int]]:
-        """(generated part, half) for each half: the pairs for figures too costly to evaluate on all pairs."""
+        """(generated part, half) for each half: for figures that cost too much to evaluate on all pairs."""
         return (0, 0), (len(self.generated) - 1, 1)
 
 
@@ -55,11 +55,11 @@ def halves(n_reference: int, n_generated: int, rng: np.random.Generator, cap: in
     """Draw the parts, at most `cap` samples each.
 
     Raises:
-        SampleError: a part would have fewer than 20 members.
+        SampleError: a part would have fewer than 20 samples.
 
     >>> parts = halves(100, 60, np.random.default_rng(0))
-    >>> parts.n, len(parts.generated)
-    (50, 1)
+    >>> isinstance(parts, Halves), parts.n, len(parts.generated)
+    (True, 50, 1)
     """
     n = min(n_reference // 2, n_generated, cap or n_reference)
     if n < GROUPS:
@@ -85,7 +85,7 @@ def group_sums(summed: Callable[[Index], Sums], part: Index) -> Sums:
 
 @dataclass(frozen=True)
 class Contrast:
-    """A figure and its floor, each with its standard error."""
+    """A figure and its floor, each with its standard error; returned by `contrast`."""
 
     value: float
     stderr: float
@@ -104,24 +104,29 @@ def contrast(
 ) -> Contrast:
     """Evaluate a figure against both halves, its floor between them, and the errors of both.
 
-    Errors are delete-one-group jackknife (Efron & Stein 1981). A *distance* is quadratic in the deviation of two
-    samples, z' M z with z ~ N(mu, S). Its variance is 4 mu'MSM mu + 2 tr(MSMS), and the jackknife counts the second
-    term twice. That term alone is the variance when both samples have the same distribution; it is measured by
-    exchanging groups between the halves of the reference, and subtracted once.
+    Errors are those of the delete-one-group jackknife (Efron & Stein, Ann. Statist. 9 (1981) 586). A *distance* is
+    quadratic in the deviation of two samples, z' M z with z ~ N(mu, S). Its variance is 4 mu'MSM mu + 2 tr(MSMS), and
+    the jackknife counts the second term twice. This term is the variance between samples of equal distribution, so it
+    is measured by exchanging groups between the halves of the reference, and subtracted once.
 
     Args:
         figure: of (sums of a generated part, sums of a half).
         reference: group sums of A and B, shape (2, groups, ...).
         generated: group sums of C (and D), shape (1 or 2, groups, ...).
-        distance: the figure vanishes to second order where the distributions are equal; else it is smooth there.
+        distance: whether the figure is a distance: of second order in the difference where distributions are equal.
+            Otherwise it is of first order there.
         rng: draws the exchanges.
         permutations: number of exchanges.
 
     >>> rng = np.random.default_rng(0)
-    >>> sums = rng.normal(size=(2, 20, 1)) / 20  # 20 groups of each half; here the generated are the reference
-    >>> result = contrast(lambda g, r: float(g[0] - r[0]), sums, sums, distance=False, rng=rng)
-    >>> result.value, result.stderr > 0
-    (0.0, True)
+    >>> reference, generated = rng.normal(size=4000), rng.normal(0.5, 1, size=4000)
+    >>> parts = halves(4000, 4000, rng)
+    >>> r = [group_sums(lambda i: np.array([len(i), reference[i].sum()]), part) for part in parts.reference]
+    >>> g = [group_sums(lambda i: np.array([len(i), generated[i].sum()]), part) for part in parts.generated]
+    >>> shift = lambda g, r: g[1] / g[0] - r[1] / r[0]  # difference of the means
+    >>> found = contrast(shift, np.stack(r), np.stack(g), distance=False, rng=rng)
+    >>> isinstance(found, Contrast), round(found.value, 1), round(found.stderr, 2)
+    (True, 0.5, 0.02)
     """
     whole_r, whole_g = reference.sum(1), generated.sum(1)
     parts = len(generated)
@@ -140,7 +145,7 @@ def contrast(
 
     if distance:
         null = _exchanged(figure, reference, rng, permutations)
-        # Pairs that share a sample are correlated with 1/4, so 2 x 1 pairs average to 5/8 and 2 x 2 to 3/8.
+        # Pairs that share a part have correlation 1/4: the mean over 2 x 1 pairs has 5/8 of the variance, 2 x 2 3/8.
         average = (0.625 if parts == 1 else 0.375) * null
         variance, floor_variance = max(variance - average, average), null
     return Contrast(float(pairs.mean()), float(np.sqrt(variance)), float(floor), float(np.sqrt(floor_variance)))

@@ -12,15 +12,15 @@ class Estimate:
     """One figure of merit.
 
     Attributes:
-        value: the figure; NaN where it cannot be measured (the definition then gives the reason).
+        value: the figure; NaN if it cannot be measured (the definition then gives the reason).
         stderr: its standard error (bootstrap or jackknife).
         floor: the same figure between two disjoint halves of the reference; NaN if it has none.
         n: samples behind it.
         unit: unit of value, stderr and floor; empty if dimensionless.
-        better: which direction is better: "lower", "higher", or "floor" (nearest to the floor).
+        better: which values are better: "lower", "higher", or near the "floor".
         definition: one sentence.
         floor_stderr: standard error of the floor.
-        remark: a word or two to print with the value; the definition has the details.
+        remark: a word or two to print with the value.
 
     >>> auc = Estimate(0.56, 0.01, 0.50, 4000, "", "lower", "ROC AUC.", floor_stderr=0.01)
     >>> round(auc.significance(), 1)
@@ -38,9 +38,9 @@ class Estimate:
     remark: str = ""
 
     def significance(self) -> float:
-        """How many standard errors the figure lies beyond its floor, in the direction that is worse.
+        """By how many standard errors the figure is worse than its floor.
 
-        NaN if it has no floor. Infinite if the figure can be measured on the reference but not on the other sample.
+        NaN if it has no floor; infinite if only its floor could be measured.
         """
         if math.isnan(self.value) and not math.isnan(self.floor):
             return math.inf
@@ -51,7 +51,7 @@ class Estimate:
         return away / error if error > 0 else (math.nan if math.isnan(away) or away == 0 else math.inf * away)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data; NaN becomes None, because JSON has no NaN."""
+        """Plain data; NaN and infinity become None, because JSON has neither."""
         return {
             key: None if isinstance(value, float) and not math.isfinite(value) else value
             for key, value in asdict(self).items()

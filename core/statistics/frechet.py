@@ -1,4 +1,4 @@
-"""Frechet distance between two samples' Gaussian moments, and its value for infinitely many samples."""
+"""Frechet distance between Gaussians with the moments of two samples, and its limit for infinitely large samples."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ Floats = NDArray[np.float64]
 
 
 def moment_sums(x: Floats) -> Floats:
-    """Sums of 1, x and x x' over samples (n, F), flat, shape (1 + F + F^2,); sums of disjoint samples add up.
+    """Sums of 1, x and x x' over x (n, F), flattened to (1 + F + F^2,); sums of disjoint samples can be added.
 
     Centre and scale x first: sums of squares of large values lose digits.
+
+    >>> moment_sums(np.array([[0.0, 1.0], [2.0, 1.0]])).tolist()
+    [2.0, 2.0, 2.0, 4.0, 2.0, 2.0, 2.0]
     """
     x = np.asarray(x, dtype=np.float64)
     return np.concatenate([[len(x)], x.sum(0), (x.T @ x).ravel()])
@@ -59,14 +62,28 @@ def frechet_infinity(
     batches: int = 20,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[float, float]:
-    """Frechet distance extrapolated linearly in 1/N to infinitely many samples; value and error of drawing batches.
+    """Frechet distance, extrapolated linearly in 1/N to infinitely large samples: its value and standard error.
 
     At each of `points` sizes N, evenly spaced in 1/N between the two `samples`, the distance is averaged over
     `batches` batches drawn with replacement. Intercept and slope are constrained to be non-negative, as in JetNet's
-    FPD. Scale both samples by the same factors beforehand.
+    FPD. The error is that of drawing the batches. Scale both samples by the same factors beforehand.
+
+    Args:
+        generated, reference: (n, F) and (m, F).
+        rng: draws the batches.
+        samples: smallest and largest N.
+        points: number of sizes N.
+        batches: number of batches of each size.
+        progress: called as progress(sizes done, points).
 
     Source: Kansal et al., Phys. Rev. D 107 (2023) 076017, arXiv:2211.10295 (FPD); the extrapolation is that of
     Chong & Forsyth, arXiv:1911.07023.
+
+    >>> rng = np.random.default_rng(0)
+    >>> x, y = rng.normal(size=(5000, 2)), rng.normal(size=(5000, 2)) + np.array([1.0, 0.0])
+    >>> value, error = frechet_infinity(y, x, rng, samples=(200, 1000), points=5)
+    >>> round(value, 1), error < 0.05  # |1 - 0|^2 = 1
+    (1.0, True)
     """
     low, high = samples
     sizes = (1 / np.linspace(1 / low, 1 / high, points)).astype(int)
@@ -76,8 +93,8 @@ def frechet_infinity(
             drawn = [x[rng.integers(len(x), size=size)] for x in (generated, reference)]
             values[k, b] = frechet_distance(*(moments(moment_sums(x)) for x in drawn))
         progress(k + 1, points)
-    design = np.stack([np.ones(points), low / sizes], axis=1)  # so scaled, both columns are of order one
+    design = np.stack([np.ones(points), low / sizes], axis=1)  # this scale keeps both columns of order one
     solution, _ = nnls(design, values.mean(1))
     free = design[:, solution > 0] if solution[0] > 0 else design
-    spread = values.var(1, ddof=1).mean() / batches
-    return float(solution[0]), float(np.sqrt(np.linalg.inv(free.T @ free)[0, 0] * spread))
+    variance = values.var(1, ddof=1).mean() / batches
+    return float(solution[0]), float(np.sqrt(np.linalg.inv(free.T @ free)[0, 0] * variance))

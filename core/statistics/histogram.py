@@ -1,4 +1,4 @@
-"""Binned comparison of samples: equal bins over the bulk of the reference, and the separation power."""
+"""Histograms with equal bins over the bulk of the reference, and the separation power between two of them."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ class Binning:
 
     @classmethod
     def of(cls, reference: ArrayLike, bins: int = 50) -> Binning:
-        """Bins over the central 99.8 % of the reference, shape (n, F); around the value where that is constant."""
+        """Bins over the central 99.8 % of the reference (n, F); narrow ones around the value of a constant feature."""
         low, high = np.percentile(np.asarray(reference, dtype=np.float64), BULK, axis=0)
         width = np.where(high > low, high - low, np.maximum(np.abs(low), 1.0) * 1e-6)
         return cls(low, low + width, bins)
 
     def index(self, values: ArrayLike) -> NDArray[np.int64]:
-        """Bin of each value, 0 (underflow) .. bins + 1 (overflow); values (n, F), as is the result."""
+        """Bin of each of the values (n, F), from 0 (underflow) to bins + 1 (overflow), shape (n, F)."""
         position = (np.asarray(values, dtype=np.float64) - self.low) / (self.high - self.low) * self.bins
         inner = np.where(position == self.bins, self.bins - 1, np.floor(position))  # the last bin is closed
         return (np.clip(inner, -1, self.bins) + 1).astype(np.int64)
 
     def count(self, values: ArrayLike) -> Counts:
-        """Histogram of each feature: values (n, F) to counts (F, bins + 2). Counts of disjoint samples add up."""
+        """Histogram of each feature: values (n, F) to counts (F, bins + 2). Counts of disjoint samples can be added."""
         index = self.index(values)
         size, features = self.bins + 2, index.shape[1]
         flat = index + size * np.arange(features)

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 
 
 def jackknife_variance(left_out: ArrayLike) -> float:
-    """Variance of a statistic from its values with each of k groups left out: (k - 1) / k times their squared spread.
+    """Variance of a statistic from its values with each of k groups left out: (k - 1) times their variance.
 
     Args:
         left_out: value of the statistic without group 1, 2, .. k; shape (k,).

@@ -12,18 +12,21 @@ DEGREE = 4
 
 
 def polynomial_kernel(x: Floats, y: Floats) -> Floats:
-    """(x . y / F + 1)^4 of samples (n, F) and (m, F), shape (n, m).
+    """(x . y / F + 1)^4 of x (n, F) and y (m, F), shape (n, m).
 
     Source: Kansal et al., Phys. Rev. D 107 (2023) 076017, arXiv:2211.10295.
+
+    >>> polynomial_kernel(np.array([[1.0, 1.0]]), np.array([[1.0, 1.0], [1.0, -1.0]])).tolist()
+    [[16.0, 1.0]]
     """
     return (x @ y.T / x.shape[1] + 1) ** DEGREE
 
 
 class GroupedKernel:
-    """Unbiased squared MMD between unions of groups of samples, after one evaluation of the kernel.
+    """Unbiased squared MMD between unions of groups of samples; the kernel is evaluated only once.
 
-    A union is given as the sum of its groups' unit vectors. So groups are added and left out by adding and subtracting
-    vectors, as with counts.
+    A union is given as the sum of its groups' unit vectors. Adding or subtracting a unit vector adds or leaves out a
+    group, as with counts.
 
     Args:
         groups: samples of each group, (n_i, F).
@@ -55,7 +58,7 @@ class GroupedKernel:
         return f"{type(self).__name__}(groups={len(self.units)}, samples={int(self._sizes.sum())})"
 
     def mmd2(self, x: Floats, y: Floats) -> float:
-        """Squared MMD of two disjoint unions, given as sums of `units`; it may be negative."""
+        """Squared MMD of two disjoint unions, given as sums of `units`; it may be negative, because it is unbiased."""
         within = 0.0
         for union in (x, y):
             n = union @ self._sizes

@@ -1,4 +1,4 @@
-"""Mean and standard deviation of masked values that arrive block by block."""
+"""Mean and standard deviation of masked values that are added block by block."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class RunningMoments:
         self.count, self.total, self.square = (torch.zeros(shape, dtype=torch.float64) for _ in range(3))
 
     def add(self, value: Tensor, mask: Tensor) -> None:
-        """Take in a block of values (B, ...) where the mask (B, ...) is true."""
+        """Add the values (B, ...) where the mask (B, ...) is true."""
         value = torch.where(mask, value, torch.zeros_like(value)).double()
         self.count += mask.sum(0)
         self.total += value.sum(0)
@@ -39,8 +39,8 @@ class RunningMoments:
     @property
     def std(self) -> Tensor:
         """Standard deviation (...), without Bessel's correction; one where no value was added."""
-        spread = (self.square / self.count.clamp(min=1) - self.mean.square()).clamp(min=0).sqrt()
-        return torch.where(self.count > 0, spread, torch.ones_like(spread))
+        std = (self.square / self.count.clamp(min=1) - self.mean.square()).clamp(min=0).sqrt()
+        return torch.where(self.count > 0, std, torch.ones_like(std))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(shape={tuple(self.count.shape)}, count={self.count.long().tolist()})"

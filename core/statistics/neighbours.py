@@ -1,4 +1,4 @@
-"""Distances to nearest neighbours, by which copies of training samples are found."""
+"""Distances to nearest neighbours, which reveal copies of training samples."""
 
 from __future__ import annotations
 
@@ -8,7 +8,12 @@ from numpy.typing import NDArray
 
 
 def nearest_distance(x: NDArray, others: NDArray, block: int = 512) -> NDArray[np.float64]:
-    """Euclidean distance of each sample of x (n, F) to the nearest of `others` (m, F); shape (n,).
+    """Euclidean distance from each sample of x (n, F) to the nearest of `others` (m, F); shape (n,).
+
+    Args:
+        x: samples.
+        others: the samples that are searched.
+        block: samples of x that are compared with all others at a time; bounds the memory.
 
     A matrix product finds the nearest neighbour. Its distance is then computed directly, because differences of
     squares lose digits in float32 where samples nearly coincide: an exact copy has distance 0.

@@ -15,12 +15,12 @@ from .two_sample import Labels, Matrix, Progress
 
 @dataclass(frozen=True)
 class TreeLearner:
-    """Histogram gradient boosting (LightGBM's algorithm in scikit-learn), truncated at the best validation iteration.
+    """Histogram gradient boosting (scikit-learn); keeps the number of trees with the best validation likelihood.
 
     Attributes:
-        iterations: trees at most.
+        iterations: largest number of trees.
         lr: learning rate.
-        leaves: leaves per tree at most.
+        leaves: largest number of leaves of a tree.
 
     >>> print(TreeLearner(iterations=10))
     boosted trees (at most 10 of 31 leaves, rate 0.1)
@@ -50,7 +50,7 @@ class TreeLearner:
 
 
 def _probability(model: HistGradientBoostingClassifier, x: Matrix, stage: int) -> NDArray[np.float64]:
-    """Probability of label 1 after so many trees, (n,)."""
+    """Probability of label 1 with the trees 0 .. stage, (n,)."""
     for k, p in enumerate(model.staged_predict_proba(x)):
         if k == stage:
             return p[:, 1]

@@ -1,9 +1,9 @@
 """The classifier two-sample test: how well does a classifier separate generated from reference samples?
 
-The protocol is that of the CaloChallenge (arXiv:2410.21611). Both samples are equally large and split 60/20/20 into
-training, validation and test. The classifier keeps its best validation state; isotonic regression on the validation
-part calibrates its scores; AUC and JSD come from the test part. With five folds each fifth is the test part once.
-Label 1 is the reference, label 0 the generated sample.
+The protocol is that of the CaloChallenge (arXiv:2410.21611). Both samples are equally large and are split 60/20/20 into
+parts for training, validation and test. The classifier keeps its best validation state. Isotonic regression on the
+validation part calibrates its scores. AUC and JSD (the Jensen-Shannon divergence) are measured on the test part. With
+five folds each fifth is the test part once. Label 1 is the reference, label 0 the generated sample.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .bootstrap import bootstrap_stderr
 Matrix = NDArray[np.float32]
 Labels = NDArray[np.int64]
 Progress = Callable[[int, int], None]
-"""Called as progress(done, total)."""
+"""progress(steps done, all steps)"""
 
 FOLDS = 5
 CLIP = 1e-6
@@ -46,11 +46,11 @@ class TwoSample:
 
     Attributes:
         auc: area under the ROC curve on the test part (mean over folds); 0.5 if indistinguishable.
-        auc_stderr: after Hanley & McNeil (1982).
-        jsd: estimate of the Jensen-Shannon divergence in bits, 1 - BCE / ln 2 of the calibrated score; below 0 where
-            the classifier learned noise.
-        jsd_stderr: by bootstrap of the validation part, which calibrates, and of the test part; up to twice too large
-            where the samples do not differ, because calibration overfits repeated samples.
+        auc_stderr: its standard error after Hanley & McNeil (1982), see `auc.auc_stderr`.
+        jsd: estimate of the Jensen-Shannon divergence in bits, 1 - BCE / ln 2 of the calibrated score; below 0 if the
+            classifier learned noise.
+        jsd_stderr: its standard error by bootstrap of validation and test part; up to twice too large if the samples do
+            not differ, because calibration overfits repeated samples.
         n: samples on each side, all parts together.
         scores, labels: of all test samples, fold after fold.
     """
@@ -67,7 +67,7 @@ class TwoSample:
 def calibrated_jsd(valid: NDArray[np.float64], test: NDArray[np.float64]) -> float:
     """Jensen-Shannon divergence in bits, 1 - BCE / ln 2 on `test` of a score calibrated on `valid`.
 
-    Both are pairs of (score, label), shape (n, 2); the calibration is isotonic regression.
+    Both have rows (score, label), shape (n, 2); the calibration is isotonic regression.
 
     >>> perfect = np.array([[0.1, 0.0], [0.9, 1.0]] * 20)
     >>> round(calibrated_jsd(perfect, perfect), 3)
@@ -94,11 +94,17 @@ def two_sample_test(
         reference, generated: features, (n, F); the longer sample is cut to the length of the shorter.
         seed: of the splits and of the learner.
         folds: how many of the five fifths are used as the test part, 1 to 5 (5 is cross-validation).
-        progress: called with (steps done, total steps) in units that the learner chooses.
+        progress: called as progress(steps done, all steps); the learner chooses the unit.
 
     Raises:
         SampleError: fewer than 20 samples a side, or features that are not finite.
         ConfigError: fewer than 1 or more than 5 folds.
+
+    >>> from maquette.core.statistics.trees import TreeLearner
+    >>> x, y = np.random.default_rng(0).normal(size=(2, 200, 1)).astype(np.float32)
+    >>> found = two_sample_test(TreeLearner(iterations=3), x, y + 9, seed=0)  # far apart
+    >>> isinstance(found, TwoSample), found.auc, found.scores.shape
+    (True, 1.0, (80,))
     """
     n = min(len(reference), len(generated))
     if n < 4 * FOLDS:
