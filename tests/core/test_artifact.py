@@ -1,4 +1,4 @@
-"""An artefact is whole or absent, and what is not one is refused unread."""
+"""An artefact is whole or absent; a file that is not one is refused before it is read."""
 
 import hashlib
 import json
@@ -66,7 +66,7 @@ def test_truncated_weights_are_refused(folder, kept):
 
 @pytest.mark.parametrize("byte", range(0, 60, 4))
 def test_a_flipped_bit_in_the_header_is_refused(folder, byte):
-    """Either the file cannot be read, or it no longer holds the tensors that the model wants."""
+    """Either the file cannot be read, or it no longer holds the tensors of the model."""
     weights = folder / artifact.WEIGHTS
     content = bytearray(weights.read_bytes())
     content[byte] ^= 0x04
@@ -95,7 +95,7 @@ def test_an_artefact_without_a_digest_is_read(folder):
 
 
 @pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o077, 0o600)])
-def test_who_may_read_the_weights_is_a_matter_of_the_umask(tmp_path, mask, mode):
+def test_permissions_follow_the_umask(tmp_path, mask, mode):
     before = os.umask(mask)
     try:
         artifact.save(tmp_path / "model", {}, TENSORS)

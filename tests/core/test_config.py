@@ -44,7 +44,7 @@ def test_a_tagged_union_names_the_keys_of_its_kind():
         parse(ChainConfig, CHAIN | {"second": value})
 
 
-def test_a_wrong_tag_is_answered_with_the_nearest():
+def test_for_a_wrong_tag_the_nearest_is_suggested():
     with pytest.raises(ConfigError, match=r'loss: there is no kind "wassertein"\. Did you mean "wasserstein"\?'):
         parse(ChainConfig, CHAIN | {"second": {"kind": "gan", "loss": {"kind": "wassertein"}}})
 
@@ -64,7 +64,7 @@ def test_a_dictionary_of_configs_names_the_keys_of_its_values():
         ("zzzz", None),
     ],
 )
-def test_a_key_that_lies_elsewhere_is_suggested_with_its_path(key, meant):
+def test_a_key_of_another_level_is_suggested_with_its_path(key, meant):
     network = {"kind": "residual"}
     value = CHAIN | {"second": CHAIN["second"] | {"network": network}, key: 3}
     with pytest.raises(ConfigError) as caught:

@@ -52,16 +52,16 @@ def test_uniform_is_open_and_flat(dtype):
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (5,), (2, 3)])
-@pytest.mark.parametrize("law", ["normal", "uniform"])
-def test_draws_do_not_depend_on_the_batch(law, shape):
-    whole = getattr(keyed(10), law)("x", shape)
+@pytest.mark.parametrize("distribution", ["normal", "uniform"])
+def test_draws_do_not_depend_on_the_batch(distribution, shape):
+    whole = getattr(keyed(10), distribution)("x", shape)
     assert whole.shape == (10, *shape)
-    some = getattr(KeyedNoise(7, torch.tensor([8, 2])), law)("x", shape)
+    some = getattr(KeyedNoise(7, torch.tensor([8, 2])), distribution)("x", shape)
     assert torch.equal(some, whole[[8, 2]])
 
 
 def test_a_longer_draw_begins_with_the_shorter():
-    # what lets a sampler ask for more numbers later without changing those it has
+    # so a sampler can later draw more values without changing those that it has
     assert torch.equal(keyed(4).normal("x", (9,))[:, :4], keyed(4).normal("x", (4,)))
 
 

@@ -1,4 +1,4 @@
-"""A kind resolves through the table alone, and a wrong one is answered with the nearest."""
+"""Kinds are looked up in the table alone, and for a wrong one the nearest is suggested."""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -34,7 +34,7 @@ def test_members_come_in_alphabetical_order():
     assert shapes.get("square") is Square
 
 
-def test_an_unknown_name_is_answered_with_the_nearest():
+def test_for_an_unknown_name_the_nearest_is_suggested():
     with pytest.raises(ConfigError, match=r'There is no shape called "cirle". Did you mean "circle"\?'):
         shapes.get("cirle")
 
@@ -83,7 +83,7 @@ def test_the_json_schema_names_every_kind_with_its_keys():
     for config in (Page, Pair):
         schema = config.model_json_schema()
         one = schema["$defs"]["any_figure"]
-        members = {kind: schema["$defs"][place.removeprefix("#/$defs/")] for kind, place in _mapping(one).items()}
+        members = {kind: schema["$defs"][ref.removeprefix("#/$defs/")] for kind, ref in _mapping(one).items()}
         assert one["required"] == ["kind"]
         assert {kind: set(member["properties"]) for kind, member in members.items()} == {
             "circle": {"kind", "radius"},
@@ -96,9 +96,9 @@ def test_the_json_schema_names_every_kind_with_its_keys():
 
 
 def _mapping(union: dict) -> dict[str, str]:
-    """Where each kind of a union is defined."""
+    """References to the definitions of a union's kinds."""
     mapping = union["discriminator"]["mapping"]
-    assert union["oneOf"] == [{"$ref": place} for place in mapping.values()]
+    assert union["oneOf"] == [{"$ref": reference} for reference in mapping.values()]
     return mapping
 
 

@@ -1,4 +1,4 @@
-"""Values of a space lie flat and come back; what is not a value is refused in a sentence."""
+"""Values of a space are flattened and restored; what is not a value is refused in a sentence."""
 
 import math
 
@@ -6,15 +6,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from maquette.core.errors import ConfigError, SpaceError
-from maquette.core.layout import Layout
-from maquette.core.noise import KeyedNoise
+from maquette.core.errors import SpaceError
 from maquette.core.spaces import (
     CONDITION,
     Binary,
     Complex,
     Field,
-    Graph,
     Interval,
     Levels,
     Product,
@@ -124,7 +121,7 @@ def test_naming_makes_a_dictionary_of_its_own():
     assert as_parts(PAIR) is not PAIR.parts
 
 
-# --- numbers of a support -----------------------------------------------------------------------------
+# --- values of a support ------------------------------------------------------------------------------
 
 UNEVEN = Interval(low=0.1, high=0.3)
 LABELS = Product(parts={"a": Vector(dim=1), "b": Vector(dim=2, support=Levels(count=3))})
@@ -136,7 +133,7 @@ LABELS = Product(parts={"a": Vector(dim=1), "b": Vector(dim=2, support=Levels(co
         (Vector(dim=2), [[-1e30, 1e30]]),
         (Vector(dim=1, support=Complex()), [[1 + 2j]]),
         (Vector(dim=2, support=Torus()), [[-100.0, 7.0]]),
-        (Vector(dim=2, support=UNEVEN), torch.tensor([[0.1, 0.3]]).double()),  # float32 has neither number
+        (Vector(dim=2, support=UNEVEN), torch.tensor([[0.1, 0.3]]).double()),  # float32 has neither value
         (Vector(dim=2, support=Binary()), [[0.0, 1.0]]),
         (Vector(dim=2, support=Binary()), [[False, True]]),
         (Sequence(length=2, vocabulary=5), [[0, 4]]),
@@ -170,73 +167,6 @@ def test_values_within_their_support_pass(space, values):
         (Vector(dim=3), [[0.0, 0.0]], "expected shape"),
     ],
 )
-def test_numbers_outside_of_their_support_are_refused(space, values, sentence):
+def test_values_outside_of_their_support_are_refused(space, values, sentence):
     with pytest.raises(SpaceError, match=sentence):
         check_values(space, values if isinstance(values, dict) else torch.tensor(values), what="x")
-
-
-# --- rows of a layout ---------------------------------------------------------------------------------
-
-MIXED = Product(parts={"kind": Vector(dim=2, support=Levels(count=3)), "on": Vector(dim=1, support=Binary())})
-
-
-def test_integer_levels_become_one_hot_columns():
-    layout = Layout(Vector(dim=1), MIXED)
-    assert layout.context_features == 7
-    condition = {"kind": torch.tensor([[0, 2]]), "on": torch.tensor([[1.0]])}
-    columns = layout.context(condition, torch.zeros(1, 1, dtype=torch.float64))
-    assert columns.tolist() == [[1, 0, 0, 0, 0, 1, 1]]
-    assert columns.dtype == torch.float64
-
-
-def test_angles_become_points_on_a_circle_whatever_their_turns():
-    layout = Layout(Vector(dim=1), Vector(dim=2, support=Torus(period=4.0)))
-    turned = torch.tensor([[0.0, 1.0], [4.0, -7.0]], dtype=torch.float64)
-    columns = layout.context(turned, torch.zeros(2, 1, dtype=torch.float64))
-    assert layout.context_features == 4
-    torch.testing.assert_close(columns, torch.tensor(2 * [[1.0, 0, 0, 1]], dtype=torch.float64), rtol=0, atol=1e-12)
-
-
-@pytest.mark.parametrize(
-    "space",
-    [
-        Vector(dim=1, support=Interval()),
-        Sequence(length=3, vocabulary=5),
-        Graph(node_types=2, edge_types=2, max_nodes=3),
-        Product(parts={"a": Vector(dim=1), "b": Vector(dim=2, support=Simplex())}),
-    ],
-)
-def test_a_layout_refuses_samples_it_cannot_lay_out(space):
-    with pytest.raises(ConfigError, match=r"samples.*takes a vector, field or sequence of real support, found"):
-        Layout(space)
-
-
-def test_a_layout_refuses_conditions_it_cannot_lay_out():
-    with pytest.raises(ConfigError, match="conditions: this model takes"):
-        Layout(Vector(dim=1), Sequence(length=3, vocabulary=5, variable=True))
-
-
-def test_a_layout_tells_the_one_support_of_its_samples():
-    tokens = Product(parts={"a": Sequence(length=3, vocabulary=5), "b": Vector(dim=2, support=Levels(count=5))})
-    assert Layout(tokens, supports=(Levels,)).support == Levels(count=5)
-    with pytest.raises(ConfigError, match="parts of one support, found"):
-        _ = Layout(MIXED, supports=(Binary, Levels)).support
-
-
-@pytest.mark.parametrize(
-    ("condition", "given", "sentence"),
-    [
-        (None, torch.zeros(2, 1), "built without one"),
-        (Vector(dim=1), None, "built with one"),
-        (Vector(dim=1), torch.zeros(3, 1), "expected 2 rows, one per sample, found 3"),
-        (Vector(dim=1), torch.zeros(2, 2), "condition: expected shape"),
-    ],
-)
-def test_conditions_must_fit_the_model(condition, given, sentence):
-    with pytest.raises(SpaceError, match=sentence):
-        Layout(Vector(dim=1), condition).context(given, torch.zeros(2, 1))
-
-
-def test_noise_must_have_a_row_per_sample():
-    with pytest.raises(SpaceError, match="expected a batch size of 3, one per sample, found 2"):
-        Layout(Vector(dim=1)).prior(3, KeyedNoise(0, torch.arange(2)))

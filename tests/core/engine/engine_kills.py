@@ -1,8 +1,8 @@
 """A fit whose attempts are killed at chosen moments: `python engine_kills.py FOLDER ATTEMPTS`, where ATTEMPTS is JSON.
 
-The folder gets two fits: `whole`, which nobody disturbs, and `killed`. Each attempt at the latter is a fork of this
+The folder gets two fits: `whole`, which is not killed, and `killed`. Each attempt at the latter is a fork of this
 process, which has imported everything already, so that an attempt costs a fit and not an import. An attempt is a pair
-of a moment and a number: the process kills itself (SIGKILL) at the n-th time that it comes to that moment.
+(moment, n): the process kills itself (SIGKILL) when it reaches that moment for the n-th time.
 """
 
 import itertools
@@ -31,7 +31,7 @@ def die(*_: Any, **__: Any) -> None:
 
 
 def truncate(file: Path) -> None:
-    """Leave half of a file, as a writer does that is killed in its middle."""
+    """Leave half of a file, as a writer does that is killed halfway."""
     os.truncate(file, file.stat().st_size // 2)
 
 

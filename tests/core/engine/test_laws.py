@@ -41,7 +41,7 @@ def test_resume_is_exact_on_two_processes(kind: str, tmp_path: Path, crew: Crew)
 
 
 class Shuffled(nn.Module):
-    """Layers that are used in another order than they are listed in, which DDP finds out by its first backward."""
+    """Layers that are used in another order than they are registered in, which DDP learns in its first backward."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -60,6 +60,6 @@ def shuffled_plan(parallel: ParallelConfig) -> Plan:
     return training.plan([Stage("fit", (Player("model", Denoising(network), (network,)),))])
 
 
-def test_resume_is_exact_on_three_processes_where_the_order_of_sums_tells(tmp_path: Path) -> None:
+def test_resume_is_exact_on_three_processes_where_the_order_of_sums_matters(tmp_path: Path) -> None:
     with Crew(3) as crew:
         assert_resume_equals_uninterrupted(shuffled_plan, denoiser_source, tmp_path, stops=(6,), crew=crew)

@@ -1,4 +1,4 @@
-"""Signals end a fit by a flag in its loop, and at once around it."""
+"""Signals: in the training loop they set a flag, around it they end the work at once."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ from maquette.core.errors import Interrupted
 from maquette.core.testing.toys import denoiser_plan, denoiser_source
 
 
-def ask(number: int) -> None:
+def send(number: int) -> None:
     os.kill(os.getpid(), number)
 
 
@@ -21,7 +21,7 @@ def test_around_the_loop_the_work_ends_at_once(number):
 
     def work():
         try:
-            ask(number)
+            send(number)
             after.append("not reached")
         except Exception:  # what guards a tracker or a cache must not swallow it
             after.append("swallowed")
@@ -32,14 +32,14 @@ def test_around_the_loop_the_work_ends_at_once(number):
     assert [signal.getsignal(one) for one in TERMINATING] == before
 
 
-def test_asking_again_does_not_disturb_the_leaving():
+def test_a_second_signal_does_not_disturb_the_clean_up():
     left = []
 
     def work():
         try:
-            ask(signal.SIGTERM)
+            send(signal.SIGTERM)
         finally:
-            ask(signal.SIGUSR1)
+            send(signal.SIGUSR1)
             left.append("in order")
 
     with pytest.raises(Interrupted), interruptible(), interruptible():
@@ -47,15 +47,15 @@ def test_asking_again_does_not_disturb_the_leaving():
     assert left == ["in order"]
 
 
-def test_in_the_loop_a_flag_is_set_and_what_was_not_heeded_is_passed_on():
+def test_in_the_loop_a_flag_is_set_and_an_unhandled_signal_is_passed_on():
     def work():
         with Signals() as signals:
-            ask(signal.SIGUSR1)
+            send(signal.SIGUSR1)
             assert signals.received == signal.SIGUSR1
 
     with pytest.raises(Interrupted), interruptible():
         work()
-    work()  # nobody to pass it on to
+    work()  # without a handler to pass it on to
 
 
 def test_a_signal_in_the_very_last_step_ends_the_work_after_it(tmp_path):
@@ -68,7 +68,7 @@ def test_a_signal_in_the_very_last_step_ends_the_work_after_it(tmp_path):
 
         def row(self, row):
             if (row["stage"], row["step"]) == end:
-                ask(signal.SIGTERM)
+                send(signal.SIGTERM)
 
         def checkpoint(self, step):
             pass

@@ -157,25 +157,25 @@ def _assert_resumes_to_the_end(folder: Path) -> None:
 
 
 class Faulty:
-    """A source whose sample 17 is not a number from the n-th time it is asked for on."""
+    """A source whose sample 17 is NaN from the n-th time on that it is fetched."""
 
     def __init__(self, source: TensorSource, time: int) -> None:
-        self.source, self.time, self.asked = source, time, 0
+        self.source, self.time, self.fetched = source, time, 0
 
     def __len__(self) -> int:
         return len(self.source)
 
     def fetch(self, index: torch.Tensor) -> Batch:
         batch = self.source.fetch(index)
-        self.asked += int((index == 17).any())
-        if self.asked < self.time:
+        self.fetched += int((index == 17).any())
+        if self.fetched < self.time:
             return batch
         return batch.map(lambda x: torch.where((index == 17)[:, None], torch.nan, x))
 
 
 @pytest.mark.parametrize("time", [4, 5, 6])
 def test_nan_names_step_and_sample_and_the_state_before_is_kept(time: int, tmp_path: Path) -> None:
-    """Whichever turn of a step meets it: two of the critic's and one of the generator's follow one another."""
+    """In any turn of a step: two of the critic and one of the generator."""
     plan = wasserstein_plan(FLOAT64)
     with pytest.raises(
         TrainingError, match=r'player "(critic|generator)", step \d+: .* samples \[17\] \(global indices\)'
@@ -183,25 +183,25 @@ def test_nan_names_step_and_sample_and_the_state_before_is_kept(time: int, tmp_p
         fit(plan, Faulty(denoiser_source(), time), tmp_path / "a", seed=3)
     assert all(torch.isfinite(tensor).all() for tensor in weights(plan).values())
     assert len(checkpoints(tmp_path / "a")) == 1
-    mended = wasserstein_plan(FLOAT64)
-    fit(mended, denoiser_source(), tmp_path / "a", seed=3, resume=True)
+    fixed = wasserstein_plan(FLOAT64)
+    fit(fixed, denoiser_source(), tmp_path / "a", seed=3, resume=True)
     rows, expected = uninterrupted(wasserstein_plan(FLOAT64), tmp_path / "b")
     assert rows_of(tmp_path / "a") == rows
-    assert all(torch.equal(tensor, expected[name]) for name, tensor in weights(mended).items())
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in weights(fixed).items())
 
 
 class Deadly:
     """A source that kills the second process at its twelfth batch."""
 
     def __init__(self, source: TensorSource) -> None:
-        self.source, self.asked = source, 0
+        self.source, self.fetched = source, 0
 
     def __len__(self) -> int:
         return len(self.source)
 
     def fetch(self, index: torch.Tensor) -> Batch:
-        self.asked += 1
-        if self.asked == 12 and os.environ.get("RANK") == "1":
+        self.fetched += 1
+        if self.fetched == 12 and os.environ.get("RANK") == "1":
             os.kill(os.getpid(), signal.SIGKILL)
         return self.source.fetch(index)
 
@@ -231,7 +231,7 @@ def _resume(folder: Path, plan: Plan | None = None, seed: int = 3) -> None:
     fit(plan or denoiser_plan(FLOAT64), denoiser_source(), folder, seed=seed, resume=True)
 
 
-def test_damaged_checkpoints_are_refused_in_a_sentence_and_the_one_before_serves(tmp_path: Path) -> None:
+def test_damaged_checkpoints_are_refused_and_the_one_before_can_be_resumed(tmp_path: Path) -> None:
     newest = _stopped(tmp_path)
     tensors = newest / "rank-00000.safetensors"
     index = newest / "state.json"
@@ -256,7 +256,7 @@ def test_damaged_checkpoints_are_refused_in_a_sentence_and_the_one_before_serves
     assert rows_of(tmp_path) == rows
 
 
-def test_a_fit_is_not_overwritten_nor_resumed_with_other_numbers(tmp_path: Path) -> None:
+def test_a_fit_is_not_overwritten_nor_resumed_with_other_options(tmp_path: Path) -> None:
     _stopped(tmp_path)
     with pytest.raises(TrainingError, match="holds a fit already"):
         fit(denoiser_plan(FLOAT64), denoiser_source(), tmp_path, seed=3)

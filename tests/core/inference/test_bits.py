@@ -1,4 +1,4 @@
-"""Bits per dimension against a closed form, and the caveats they name."""
+"""Bits per dimension against a closed form, and the caveats that they list."""
 
 import pytest
 import torch

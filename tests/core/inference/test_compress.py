@@ -1,4 +1,4 @@
-"""Archives: their size, what they survive, and what they refuse."""
+"""Archives: their size, what they restore, and what they refuse."""
 
 import math
 import struct
@@ -66,7 +66,7 @@ def test_bits_are_those_of_the_likelihood(config, space):
     assert torch.equal(again, x)
 
 
-def test_samples_that_the_model_does_not_expect_cost_what_it_says(coins):
+def test_unlikely_samples_cost_their_negative_log_likelihood(coins):
     x = draw(COINS, 1000, seed=3)
     archive = compress(coins, x)
     expected = -coins.log_prob(x).sum().item() / math.log(2)
@@ -108,10 +108,10 @@ def test_another_model_cannot_read_it(coins, archive):
 
 def test_every_flipped_byte_is_an_error(coins, archive):
     for byte in range(len(archive)):
-        spoilt = bytearray(archive)
-        spoilt[byte] ^= 0x41
+        damaged = bytearray(archive)
+        damaged[byte] ^= 0x41
         with pytest.raises(ArtifactError):
-            decompress(coins, bytes(spoilt))
+            decompress(coins, bytes(damaged))
 
 
 @pytest.mark.parametrize("cut", [0, 3, HEADER - 1, HEADER, HEADER + 2, -4])
@@ -127,7 +127,7 @@ def test_what_follows_an_archive_is_an_error(coins, archive, more):
 
 
 @pytest.mark.parametrize("n", [0, 2**32 - 1])
-def test_a_header_is_not_believed(coins, archive, n):
+def test_a_wrong_number_of_samples_in_the_header_is_an_error(coins, archive, n):
     claimed = archive[:5] + struct.pack("<I", n) + archive[9:]
     with pytest.raises(ArtifactError, match=f"its header says {n}"):
         decompress(coins, claimed)
@@ -156,7 +156,7 @@ def test_real_features_are_refused():
         compress(model, draw(Vector(dim=3), 2, seed=1))
 
 
-def test_a_missing_coder_is_answered_with_the_line_that_installs_it(coins, monkeypatch):
+def test_without_the_coder_the_error_says_how_to_install_it(coins, monkeypatch):
     monkeypatch.setitem(sys.modules, "constriction", None)
     with pytest.raises(ModuleNotFoundError, match=r"-m pip install constriction$") as caught:
         compress(coins, draw(COINS, 3, seed=1))

@@ -72,13 +72,13 @@ def test_chains_follow_the_conditional_distribution_of_a_gaussian(flow, unknown,
     across, gain = covariance[unknown], torch.linalg.inv(covariance[seen][:, seen])
     mean = SHIFT + c[0]
     expected = mean[unknown] + across[:, seen] @ gain @ (given[0] - mean)[seen]
-    spread = across[:, unknown] - across[:, seen] @ gain @ across[:, seen].T
+    conditional = across[:, unknown] - across[:, seen] @ gain @ across[:, seen].T
     drawn = found.value[:, unknown]
     assert torch.equal(found.value[:, seen], given[:, seen])
     error = drawn.std(0) / math.sqrt(n)
     assert ((drawn.mean(0) - expected).abs() <= 4 * error).all()
-    error = (spread.diagonal()[:, None] * spread.diagonal() + spread.square()).div(n).sqrt()
-    assert ((drawn.T.cov().reshape(spread.shape) - spread).abs() <= 4 * error).all()
+    error = (conditional.diagonal()[:, None] * conditional.diagonal() + conditional.square()).div(n).sqrt()
+    assert ((drawn.T.cov().reshape(conditional.shape) - conditional).abs() <= 4 * error).all()
     assert ((found.mean[:, unknown].mean(0) - expected).abs() <= 4 * found.mean[:, unknown].std(0) / math.sqrt(n)).all()
     assert 0.1 < found.acceptance.mean() < 0.6
 
@@ -88,11 +88,11 @@ def test_the_effective_sample_size_predicts_the_variance_of_means():
     known = torch.tensor([[False, True, True]])
     found = impute_by_chain(Affine(), c, known, c, noise=keyed(n), steps=1000)
     within = impute_by_chain(Affine(), c, known, c, noise=keyed(n, seed=1), steps=200).value[:, 0].var()
-    worth = within / found.mean[:, 0].var()
-    assert 1 / (1 / found.effective).mean() == pytest.approx(worth.item(), rel=0.35)  # few batches: the inverse is fair
+    size = within / found.mean[:, 0].var()
+    assert 1 / (1 / found.effective).mean() == pytest.approx(size.item(), rel=0.35)  # few batches: the inverse is fair
 
 
-def test_a_chain_that_cannot_move_says_so():
+def test_a_chain_that_cannot_move_has_a_small_effective_sample_size():
     c = torch.zeros(4, 3, dtype=torch.float64)
     narrow = Affine(torch.diag(torch.full((3,), 1e-6)).double())
     found = impute_by_chain(
@@ -113,7 +113,7 @@ def test_chains_of_a_flow_depend_on_their_own_sample_only():
     assert not torch.equal(six.value, x)
 
 
-def test_what_chains_are_not_made_for_is_refused():
+def test_features_that_are_not_real_and_short_chains_are_refused():
     torus = Vector(dim=2, support=Torus())
     flow = shaken(CircularSplineConfig.example(), torus, None)
     x = torch.zeros(3, 2, dtype=torch.float64)

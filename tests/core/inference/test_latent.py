@@ -1,4 +1,4 @@
-"""Walks through codes, and what models make of them."""
+"""Paths and planes of codes, and the samples decoded from them."""
 
 import torch
 from maquette.core.families.flows.spline import SplineConfig
@@ -18,9 +18,9 @@ def test_a_linear_model_interpolates_linearly():
     config = VAEConfig(latent=3, coder=MLPCoderConfig(hidden=()))
     model = shaken(config, Vector(dim=4), Vector(dim=1))
     one, two, c = draw(Vector(dim=4), 5, 1), draw(Vector(dim=4), 5, 2), draw(Vector(dim=1), 5, 3)
-    stops = interpolate(model, one, two, c, steps=5, path=lerp)
+    samples = interpolate(model, one, two, c, steps=5, path=lerp)
     ends = [model.decode(model.encode(x, c), c) for x in (one, two)]
-    torch.testing.assert_close(torch.stack(stops), torch.lerp(*ends, torch.linspace(0, 1, 5).double()[:, None, None]))
+    torch.testing.assert_close(torch.stack(samples), torch.lerp(*ends, torch.linspace(0, 1, 5).double()[:, None, None]))
 
 
 def test_a_traverse_moves_one_dimension():
@@ -41,15 +41,15 @@ def test_a_plane_is_even_in_probability():
     torch.testing.assert_close(probabilities[2, :, 0], probabilities[:, 0, 2])
 
 
-def test_walks_follow_the_distribution_of_the_codes():
+def test_paths_follow_the_distribution_of_the_codes():
     """With uniform codes the path between two corners stays in the box, and a plane ends within it."""
     space = Vector(dim=2, support=Interval())
     flow = shaken(SplineConfig(transforms=2, hidden=(8,)), space, None)
     corners = torch.tensor([[0.001, 0.999], [0.999, 0.999]], dtype=torch.float64)
-    stops = torch.stack(interpolate(flow, corners[:1], corners[1:], steps=5))
-    assert ((stops > 0) & (stops < 1)).all()
+    samples = torch.stack(interpolate(flow, corners[:1], corners[1:], steps=5))
+    assert ((samples > 0) & (samples < 1)).all()
     torch.testing.assert_close(
-        flow.encode(stops[:, 0]), lerp(*flow.encode(corners)[:, None], torch.linspace(0, 1, 5).double())[:, 0]
+        flow.encode(samples[:, 0]), lerp(*flow.encode(corners)[:, None], torch.linspace(0, 1, 5).double())[:, 0]
     )
     grid = plane(flow, flow.encode(corners)[0], (0, 1), 4)
     torch.testing.assert_close(grid[:, 0, 0], torch.tensor([-3.75, -1.25, 1.25, 3.75], dtype=torch.float64))

@@ -1,4 +1,4 @@
-"""Paths between points: their ends, their lengths and their pace."""
+"""Paths between points: their ends, their lengths and their speed."""
 
 import pytest
 import torch
@@ -15,18 +15,18 @@ def codes(seed):
 @pytest.mark.parametrize("path", [lerp, slerp])
 def test_paths_go_from_end_to_end(path):
     a, b = codes(1), codes(2)
-    walk = path(a, b, TIMES)
-    assert walk.shape == (7, 5, 8)
-    torch.testing.assert_close(walk[0], a)
-    torch.testing.assert_close(walk[-1], b)
+    path_points = path(a, b, TIMES)
+    assert path_points.shape == (7, 5, 8)
+    torch.testing.assert_close(path_points[0], a)
+    torch.testing.assert_close(path_points[-1], b)
 
 
-def test_the_spherical_path_keeps_its_distance_and_its_pace():
+def test_the_spherical_path_has_linear_lengths_and_constant_speed():
     a, b = codes(1), codes(2)
-    walk = slerp(a, b, TIMES)
+    path_points = slerp(a, b, TIMES)
     lengths = torch.lerp(a.norm(dim=1), b.norm(dim=1), TIMES[:, None])
-    torch.testing.assert_close(walk.norm(dim=2), lengths)
-    directions = walk / walk.norm(dim=2, keepdim=True)
+    torch.testing.assert_close(path_points.norm(dim=2), lengths)
+    directions = path_points / path_points.norm(dim=2, keepdim=True)
     steps = torch.acos((directions[1:] * directions[:-1]).sum(2))
     torch.testing.assert_close(steps, steps[:1].expand(6, -1))
 

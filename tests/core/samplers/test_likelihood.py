@@ -25,8 +25,8 @@ def linear(x, t):
 
 def expected():
     root = torch.linalg.matrix_exp(A)
-    law = torch.distributions.MultivariateNormal(torch.zeros(3, dtype=torch.float64), root @ root.T)
-    return law.log_prob(X)
+    normal = torch.distributions.MultivariateNormal(torch.zeros(3, dtype=torch.float64), root @ root.T)
+    return normal.log_prob(X)
 
 
 def test_exact_trace():
@@ -60,8 +60,8 @@ def test_divergences_agree_with_the_jacobian():
     torch.testing.assert_close(trace, jacobian.diagonal(dim1=1, dim2=2).sum(1))
     probes = [hutchinson(torch.eye(3, dtype=torch.float64)[d].expand_as(X)) for d in range(3)]
     torch.testing.assert_close(norm, jacobian.square().sum((1, 2)))
-    for place, whole in ((1, trace), (2, norm)):
-        torch.testing.assert_close(sum(probe(field, X, t)[place] for probe in probes), whole)
+    for position, whole in ((1, trace), (2, norm)):
+        torch.testing.assert_close(sum(probe(field, X, t)[position] for probe in probes), whole)
 
 
 def test_roughness_of_a_linear_field():
@@ -76,12 +76,12 @@ def test_roughness_of_a_linear_field():
     torch.testing.assert_close(roughness, kinetic + A.square().sum(), rtol=2e-3, atol=0)
 
 
-def test_a_field_at_rest_has_the_normal_density():
-    def still(x, t):
+def test_a_zero_field_has_the_normal_density():
+    def zero(x, t):
         return torch.zeros_like(x)
 
     for divergence in (exact_divergence, hutchinson(torch.ones_like(X))):
-        found = ode_log_prob(still, X, divergence=divergence, integrate=partial(dopri5, tolerance=1e-6))
+        found = ode_log_prob(zero, X, divergence=divergence, integrate=partial(dopri5, tolerance=1e-6))
         torch.testing.assert_close(found, normal_log_density(X))
 
 

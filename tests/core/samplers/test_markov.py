@@ -1,4 +1,4 @@
-"""Markov chains: every step has its own noise, and samples do not share it."""
+"""Markov chains: every step has its own noise, other for each sample."""
 
 import math
 

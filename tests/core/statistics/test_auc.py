@@ -15,7 +15,7 @@ def test_auc_with_ties_agrees_with_sklearn() -> None:
     assert (false[0], true[0], false[-1], true[-1]) == (0, 0, 1, 1)
 
 
-def test_auc_error_is_the_spread_of_aucs() -> None:
+def test_auc_error_is_the_standard_deviation_of_aucs() -> None:
     rng = np.random.default_rng(1)
     labels = np.repeat([0, 1], 200)
     for shift in (0.0, 1.0):

@@ -23,7 +23,7 @@ def test_the_network_is_what_its_defaults_say(monkeypatch: pytest.MonkeyPatch) -
             return super().step(closure)
 
     monkeypatch.setattr(torch.optim, "Adam", Watched)
-    rows = np.zeros((1001, 3), np.float32), np.arange(1001) % 2
-    replace(NetworkLearner(), epochs=3)(rows, rows, seed=0, progress=lambda done, total: None)
+    samples = np.zeros((1001, 3), np.float32), np.arange(1001) % 2
+    replace(NetworkLearner(), epochs=3)(samples, samples, seed=0, progress=lambda done, total: None)
     assert seen == [{"shapes": [(512, 3), (512, 512), (1, 512)], "rate": 2e-4, "steps": 2 * 3}]
     assert NetworkLearner().epochs == 50

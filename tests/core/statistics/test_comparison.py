@@ -49,17 +49,17 @@ def test_mean_difference_has_the_textbook_error() -> None:
 def test_pulls_of_a_distance_are_of_unit_size_or_smaller(copies: int) -> None:
     rng = np.random.default_rng(4)
     binning = Binning(np.array([-3.0]), np.array([3.0]), bins=30)
-    pulls, spread, claimed = [], [], []
+    pulls, values, claimed = [], [], []
     for _ in range(60):
         sums = sums_of(rng.normal(size=(600, 1)), rng.normal(size=(300 * copies, 1)), binning.count)
         result = contrast(lambda g, r: float(separation_power(g, r)[0]), *sums, distance=True, rng=rng)
         pulls.append((result.value - result.floor) / np.hypot(result.stderr, result.floor_stderr))
-        spread.append(result.value)
+        values.append(result.value)
         claimed.append(result.stderr)
     # Value and floor share the reference, so pulls are a little narrower than a standard normal.
     assert abs(np.mean(pulls)) < 0.4
     assert 0.55 < np.std(pulls) < 1.2
-    assert np.sqrt(np.mean(np.square(claimed))) == pytest.approx(np.std(spread), rel=0.35)
+    assert np.sqrt(np.mean(np.square(claimed))) == pytest.approx(np.std(values), rel=0.35)
 
 
 def test_error_of_a_distance_is_right_far_from_zero_too() -> None:

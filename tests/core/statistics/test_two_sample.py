@@ -36,7 +36,7 @@ def test_jsd_of_a_perfectly_known_score() -> None:
 
 
 @pytest.mark.parametrize("name", LEARNERS)
-def test_a_shift_is_seen_at_its_known_auc(name: str) -> None:
+def test_a_shift_has_its_known_auc(name: str) -> None:
     result = two_sample_test(LEARNERS[name], *two(2000, 1.0), seed=3)
     assert result.auc == pytest.approx(norm.cdf(1 / np.sqrt(2)), abs=4 * result.auc_stderr)
     assert 0 < result.jsd < 0.3
@@ -54,7 +54,7 @@ def test_equal_distributions_are_not_separated(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", LEARNERS)
-def test_the_seed_decides(name: str) -> None:
+def test_the_result_depends_on_the_seed_alone(name: str) -> None:
     one, again, other = (two_sample_test(LEARNERS[name], *two(300, 0.5), seed=s).auc for s in (7, 7, 8))
     assert one == again
     assert one != other
@@ -67,8 +67,8 @@ def test_a_learner_that_overfits_is_cut_at_its_best_state() -> None:
 
 
 def test_learners_describe_themselves() -> None:
-    said = "a network with 2 hidden layers of 512, Adam 0.0002, batch 1,000, 50 epochs"
-    assert str(NetworkLearner()) == said
+    expected = "a network with 2 hidden layers of 512, Adam 0.0002, batch 1,000, 50 epochs"
+    assert str(NetworkLearner()) == expected
     other = NetworkLearner(hidden=16, layers=3, epochs=7, batch_size=64, lr=5e-3)
     assert str(other) == "a network with 3 hidden layers of 16, Adam 0.005, batch 64, 7 epochs"
     assert str(TreeLearner(iterations=30)) == "boosted trees (at most 30 of 31 leaves, rate 0.1)"

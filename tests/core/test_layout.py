@@ -1,0 +1,72 @@
+"""Samples as features and conditions as context; what cannot be either is refused in a sentence."""
+
+import pytest
+import torch
+from maquette.core.errors import ConfigError, SpaceError
+from maquette.core.layout import Layout
+from maquette.core.noise import KeyedNoise
+from maquette.core.spaces import Binary, Graph, Interval, Levels, Product, Sequence, Simplex, Torus, Vector
+
+MIXED = Product(parts={"kind": Vector(dim=2, support=Levels(count=3)), "on": Vector(dim=1, support=Binary())})
+
+
+def test_integer_levels_become_one_hot_vectors():
+    layout = Layout(Vector(dim=1), MIXED)
+    assert layout.context_features == 7
+    condition = {"kind": torch.tensor([[0, 2]]), "on": torch.tensor([[1.0]])}
+    context = layout.context(condition, torch.zeros(1, 1, dtype=torch.float64))
+    assert context.tolist() == [[1, 0, 0, 0, 0, 1, 1]]
+    assert context.dtype == torch.float64
+
+
+def test_angles_become_points_on_a_circle_whatever_their_turns():
+    layout = Layout(Vector(dim=1), Vector(dim=2, support=Torus(period=4.0)))
+    turned = torch.tensor([[0.0, 1.0], [4.0, -7.0]], dtype=torch.float64)
+    context = layout.context(turned, torch.zeros(2, 1, dtype=torch.float64))
+    assert layout.context_features == 4
+    torch.testing.assert_close(context, torch.tensor(2 * [[1.0, 0, 0, 1]], dtype=torch.float64), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        Vector(dim=1, support=Interval()),
+        Sequence(length=3, vocabulary=5),
+        Graph(node_types=2, edge_types=2, max_nodes=3),
+        Product(parts={"a": Vector(dim=1), "b": Vector(dim=2, support=Simplex())}),
+    ],
+)
+def test_a_layout_refuses_samples_it_cannot_flatten(space):
+    with pytest.raises(ConfigError, match=r"samples.*takes a vector, field or sequence of real support, found"):
+        Layout(space)
+
+
+def test_a_layout_refuses_conditions_it_cannot_embed():
+    with pytest.raises(ConfigError, match="conditions: this model takes"):
+        Layout(Vector(dim=1), Sequence(length=3, vocabulary=5, variable=True))
+
+
+def test_all_parts_of_a_sample_must_share_one_support():
+    tokens = Product(parts={"a": Sequence(length=3, vocabulary=5), "b": Vector(dim=2, support=Levels(count=5))})
+    assert Layout(tokens, supports=(Levels,)).support == Levels(count=5)
+    with pytest.raises(ConfigError, match="parts of one support, found"):
+        _ = Layout(MIXED, supports=(Binary, Levels)).support
+
+
+@pytest.mark.parametrize(
+    ("condition", "given", "sentence"),
+    [
+        (None, torch.zeros(2, 1), "built without one"),
+        (Vector(dim=1), None, "built with one"),
+        (Vector(dim=1), torch.zeros(3, 1), "expected 2 rows, one per sample, found 3"),
+        (Vector(dim=1), torch.zeros(2, 2), "condition: expected shape"),
+    ],
+)
+def test_conditions_must_fit_the_model(condition, given, sentence):
+    with pytest.raises(SpaceError, match=sentence):
+        Layout(Vector(dim=1), condition).context(given, torch.zeros(2, 1))
+
+
+def test_noise_must_have_the_batch_size_of_the_samples():
+    with pytest.raises(SpaceError, match="expected a batch size of 3, one per sample, found 2"):
+        Layout(Vector(dim=1)).prior(3, KeyedNoise(0, torch.arange(2)))
