@@ -1,12 +1,26 @@
 """Maquette: fast, trustworthy surrogates of expensive simulations and measurements.
 
-    import maquette
+The verbs of the command line are functions: `demo`, `simulate`, `fit`, `generate`, `validate`, `report`, `export`.
+`load` reads a fitted model, and `DataSide` chooses rows of a data file that a verb reads. From data to a model and its
+samples:
 
-    model = maquette.load("runs/showers")
-    showers = model.sample(1000, seed=7)
-
-The verbs that make something are functions of the same names: `demo`, `simulate`, `fit`, `generate`, `validate`,
-`report`, `export`. `DataSide` chooses rows of a data file that a verb reads.
+>>> from tempfile import TemporaryDirectory
+>>> import maquette, torch
+>>> folder = TemporaryDirectory()
+>>> data, run = f"{folder.name}/showers.h5", f"{folder.name}/run"
+>>> maquette.simulate("calorimeter", n=200, seed=0, out=data).n
+200
+>>> tiny = ["training.steps=2", "tracking=none"]  # a real fit has neither
+>>> fitted = maquette.fit("calorimeter", data=data, out=run, recipe="smoke", overrides=["data.rows=0:200", *tiny])
+>>> model = maquette.load(run)
+>>> energy = torch.full((5, 1), 5000.0)  # MeV
+>>> model.sample(5, {"energy": energy}, seed=7).shape
+torch.Size([5, 504])
+>>> maquette.generate(run, n=100, seed=1, out=f"{folder.name}/generated.h5").n
+100
+>>> maquette.report(run).name
+'report.html'
+>>> folder.cleanup()
 """
 
 from importlib import import_module

@@ -33,7 +33,7 @@ def main() -> None:
     index = torch.arange(options.samples, device=options.device)
 
     def naive(count: int) -> None:
-        uniforms = KeyedNoise(0, index).uniform("numbers", (pixels, 1))
+        uniforms = KeyedNoise(0, index).uniform("uniforms", (pixels, 1))
         start = torch.zeros_like(uniforms[:, :, 0])
         step = uncached_step(lambda values: model.network(likelihood.embed(values, values), None), start)
         ancestral(step, likelihood.draw, uniforms[:, :count])

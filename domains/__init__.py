@@ -1,4 +1,8 @@
-"""The table of domains; other distributions add theirs through the entry points `maquette.domains`."""
+"""The table of domains; other distributions add theirs through the entry points `maquette.domains`.
+
+>>> domains.get("calorimeter").summary
+'particle showers in layers of cells, given the incident energy'
+"""
 
 from importlib import import_module
 

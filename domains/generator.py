@@ -21,13 +21,13 @@ from ..core.objective import Stage, Trainable, transform_batches
 from ..core.spaces import Space, Tree, batch_size
 
 Augmentation = Callable[[Batch, Noise], Batch]
-"""Replaces the samples of a training batch by random transforms that are as probable."""
+"""Replaces the samples of a training batch by random images under a symmetry of the data."""
 
 
 class Codec(nn.Module, ABC):
     """Maps physical batches to values of `space` given `condition`, and back.
 
-    What it fits (scales, distributions) lies in buffers, so that it is saved with the weights.
+    What it fits (scales, distributions) is in buffers, so that it is saved with the weights.
 
     Args:
         space: of encoded samples; the family is built for it.
@@ -45,14 +45,14 @@ class Codec(nn.Module, ABC):
 
     @abstractmethod
     def fit(self, source: Source) -> None:
-        """Learn scales from the training data; called once, before the family is built."""
+        """Fit scales and distributions to the training data; called once, before the family is built."""
 
     @abstractmethod
     def encode_with_volume(self, batch: Batch, noise: Noise) -> tuple[Batch, Tensor]:
         """Physical batch to a batch of `space` and `condition`, and the log-volume (B,) of the map; noise dequantises.
 
         The log-volume is log |dy / d(x, noise)| - log q(noise): log p(x) >= log p(y) + volume, with equality for a
-        codec that needs no noise. The codec names the base measure of x.
+        codec that needs no noise. A codec's docstring states the base measure of x.
         """
 
     def encode(self, batch: Batch, noise: Noise) -> Batch:
@@ -134,7 +134,26 @@ class GeneratorConfig(Config):
 
 
 class Generator(nn.Module):
-    """Samples physical quantities; trains its family on encoded batches."""
+    """Samples physical quantities; trains its family on encoded batches.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from maquette.core.noise import KeyedNoise
+    >>> from maquette.domains.calorimeter.dataset import ShowerDataset
+    >>> from maquette.domains.calorimeter.generator import ShowerGeneratorConfig
+    >>> from maquette.domains.calorimeter.sample import sample_path
+    >>> data = ShowerDataset(sample_path()).rows(0, 50)
+    >>> config = parse(ShowerGeneratorConfig, {"family": {"kind": "linear"}}, where="example")
+    >>> generator = config.build(data.description, data)
+    >>> noise = KeyedNoise(0, torch.arange(3))
+    >>> x = generator.sample(3, {"energy": torch.full((3, 1), 5000.0)}, noise=noise)  # MeV
+    >>> x.shape
+    torch.Size([3, 504])
+    >>> with TemporaryDirectory() as folder:
+    ...     generator.save(Path(folder) / "model")
+    ...     again = load_generator(Path(folder) / "model", ShowerGeneratorConfig)
+    >>> torch.equal(again.sample(3, {"energy": torch.full((3, 1), 5000.0)}, noise=noise), x)
+    True
+    """
 
     codec: Codec
     family: Any
@@ -171,15 +190,30 @@ class Generator(nn.Module):
 
 
 class BoundedGenerator(Generator):
-    """A generator whose family has a density, so that a lower bound on the physical log-density follows."""
+    """A generator whose family has a density, so that a lower bound on the physical log-density follows.
+
+    >>> from maquette.core.noise import KeyedNoise
+    >>> from maquette.domains.calorimeter.dataset import ShowerDataset
+    >>> from maquette.domains.calorimeter.generator import ShowerGeneratorConfig
+    >>> from maquette.domains.calorimeter.sample import sample_path
+    >>> data = ShowerDataset(sample_path()).rows(0, 50)
+    >>> config = parse(ShowerGeneratorConfig, {"family": {"kind": "linear"}}, where="example")
+    >>> generator = config.build(data.description, data)
+    >>> isinstance(generator, BoundedGenerator)
+    True
+    >>> batch = data.fetch(torch.arange(3))
+    >>> generator.log_bound(batch.x, batch.condition, noise=KeyedNoise(0, batch.index)).shape  # nats
+    torch.Size([3])
+    """
 
     direction: Literal["lower"] = "lower"
 
     def log_bound(self, x: Tree, condition: Tree | None = None, *, noise: Noise) -> Tensor:
-        """One-draw lower bound on log p(x | condition), shape (B,), nats, in the base measure the codec names.
+        """Lower bound on log p(x | condition) from one draw of the noise, shape (B,), nats.
 
-        It is the density of the codec's map and the family. What `decode` does beyond inverting the map, such as
-        thresholding, is not part of it. A sample outside the range of the map has -inf.
+        The codec's docstring states the base measure of x. The bound is the family's density times the volume of the
+        codec's map; what `decode` does besides inverting the map, such as thresholding, is not part of it. A sample
+        outside the range of the map has -inf.
         """
         index = torch.arange(batch_size(x))
         encoded, volume = self.codec.encode_with_volume(Batch(x, condition, index), noise.fold("codec"))

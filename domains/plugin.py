@@ -1,4 +1,4 @@
-"""What a domain plug-in supplies, and the table of domains.
+"""What a domain plug-in supplies.
 
 The verbs of `pipelines` are written against this protocol alone.
 """
@@ -55,7 +55,15 @@ class Writer(Protocol):
 
 
 class SimulatorConfig(Config):
-    """Base of the config of a domain's simulator; `simulate` takes its keys as KEY=VALUE."""
+    """Base of the config of a domain's simulator; `simulate` takes its keys as KEY=VALUE.
+
+    >>> from maquette.domains.calorimeter.simulator.gflash import GflashConfig
+    >>> issubclass(GflashConfig, SimulatorConfig)
+    True
+    >>> samples, condition = GflashConfig(energy=(5.0, 5.0)).build().simulate(range(2), seed=0)
+    >>> condition["energy"].tolist()  # MeV
+    [[5000.0], [5000.0]]
+    """
 
     @abstractmethod
     def build(self) -> Simulator:
@@ -84,6 +92,9 @@ class Published:
         columns: its head.
         rows: its body, a cell per column.
         note: source, and what makes the figures comparable or not.
+
+    >>> Published("Challenge", ("model", "auc"), (("A", "0.52"), ("B", "0.61")), "arXiv:2410.21611").rows[0]
+    ('A', '0.52')
     """
 
     title: str
@@ -102,6 +113,11 @@ class Evaluation:
         published: tables of published figures.
         verdict: one sentence.
         notes: sentences to print with it.
+
+    >>> estimate = Estimate(value=0.6, stderr=0.01, floor=0.5, n=1000, unit="", better="lower", definition="ROC AUC.")
+    >>> found = Evaluation({"auc": estimate}, figures={}, published=(), verdict="distinguishable by auc")
+    >>> round(found.estimates["auc"].significance(), 1)
+    10.0
     """
 
     estimates: Mapping[str, Estimate]
@@ -113,7 +129,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class ReferenceCost:
-    """What a model replaces, and what that costs.
+    """Name and cost of the program that a model replaces.
 
     Attributes:
         name: of the program that made the training data.

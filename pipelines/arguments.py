@@ -45,7 +45,12 @@ def check_seed(seed: Any) -> int:
 
 
 def check_counts(n: int, batch_size: int) -> None:
-    """Raise `ConfigError` unless there is at least one sample, and one in a batch."""
+    """Raise `ConfigError` unless there is at least one sample, and one in a batch.
+
+    >>> check_counts(0, batch_size=1000)
+    Traceback (most recent call last):
+    maquette.core.errors.ConfigError: expected at least one sample and a batch of at least one, found 0 and 1000.
+    """
     if n < 1 or batch_size < 1:
         raise ConfigError(f"expected at least one sample and a batch of at least one, found {n} and {batch_size}.")
 
@@ -92,10 +97,20 @@ def parse_rows(text: str) -> slice:
 
 
 def select_rows(data: Dataset, rows: str | None, *, what: str) -> Dataset:
-    """The rows START:STOP of a data set; all if `rows` is None. `what` begins the sentence of an error.
+    """The rows START:STOP of a data set; all if `rows` is None.
+
+    Args:
+        data: the data set.
+        rows: START:STOP, see `parse_rows`.
+        what: name of the data set in error messages.
 
     Raises:
         ConfigError: the range is empty or goes beyond the file.
+
+    >>> from maquette.domains import domains
+    >>> plugin = domains.get("calorimeter")
+    >>> select_rows(plugin.open(plugin.sample_path(), {}), "-500:", what="showers.h5")
+    ShowerDataset(eplus_sample.h5, geometry=calogan, rows 5000 .. 5499, conditions=energy)
     """
     if rows is None:
         return data
@@ -131,7 +146,7 @@ class DataSide:
 
     @classmethod
     def of(cls, given: str | Path | DataSide) -> DataSide:
-        """What a verb was given: a path stands for all rows of the file."""
+        """The side that a verb was given; a path means all rows of the file."""
         return given if isinstance(given, DataSide) else cls(given)
 
     @property

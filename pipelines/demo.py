@@ -1,4 +1,4 @@
-"""`maquette demo`: the whole path on the data that come with the package."""
+"""`maquette demo`: fit, generate, validate and report on the data that come with the package."""
 
 from __future__ import annotations
 
@@ -40,6 +40,9 @@ def demo(domain: str, *, out: str | Path = "demo", seed: int = 0, screen: Screen
 
     Raises:
         ConfigError: no such domain, or `out` holds something else.
+
+    >>> demo("calorimeter", out="demo")  # doctest: +SKIP
+    PosixPath('demo/run/report.html')
     """
     screen, seed = screen or Silent(), check_seed(seed)
     plugin, folder = domains.get(domain), Path(out)
@@ -93,7 +96,7 @@ def _free_run(plugin: Domain, folder: Path, recipe: str, words: list[str]) -> Ru
 
 
 def _evaluated(folder: Path) -> dict[str, Any]:
-    """What an evaluation in the folder was made of; empty if there is none."""
+    """The inputs of the evaluation in a folder; empty if there is none."""
     if not (folder / FILE).is_file():
         return {}
     found = read_evaluation(folder)

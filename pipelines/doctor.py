@@ -20,13 +20,16 @@ _LEAST_DISK = 2 * 2**30
 
 
 class Check(NamedTuple):
-    """One line of the examination.
+    """One line of `maquette doctor`.
 
     Attributes:
         what: its subject.
         found: what this machine has.
         remedy: what to do; empty if all is well.
         needed: whether nothing works without it.
+
+    >>> Check("extra export", "missing: onnx", remedy="python -m pip install onnx", needed=False).found
+    'missing: onnx'
     """
 
     what: str

@@ -59,6 +59,10 @@ def export(run: str | Path, *, format: str, out: str | Path, screen: Screen | No
         ArtifactError, ConfigError: bad input.
         OSError: the folder of `out` cannot be written; raised before the work begins.
         ExportError: something is not installed, the generator cannot be exported, or the file disagrees with it.
+
+    >>> exported = export("runs/a", format="onnx", out="shower.onnx")  # doctest: +SKIP
+    >>> exported.signature.names("condition")  # doctest: +SKIP
+    ['energy']
     """
     screen = screen or Silent()
     file = Path(out)

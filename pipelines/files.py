@@ -39,7 +39,14 @@ def write_text(file: Path, text: str) -> None:
 
 
 def write_json(file: Path, value: Any) -> None:
-    """Write plain data; raises `ValueError` for NaN, which JSON does not have."""
+    """Write plain data; raises `ValueError` for NaN, which JSON does not have.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     write_json(Path(folder) / "a.json", {"seed": 7})
+    ...     read_json(Path(folder) / "a.json")
+    {'seed': 7}
+    """
     write_text(file, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 

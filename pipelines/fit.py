@@ -1,4 +1,4 @@
-"""`maquette fit`: from a data file and a recipe to a run: a model, its losses, and where both come from."""
+"""`maquette fit`: fits a generator to a data file by a recipe, into the folder of a run."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def generate(
 
 
 def _attributes(model: Model, seed: int, given: _FromFile | _Shared | None) -> dict[str, Any]:
-    """What the file says of its origin; an unfinished file is continued only if these are the same."""
+    """The file's attributes about its origin; an unfinished file is continued only if they are the same."""
     return {
         "made_by": GENERATED,
         "config_hash": str(model.config.get("config_hash", "")),

@@ -52,7 +52,12 @@ def _domain_row(name: str) -> tuple[str, str, str]:
 
 
 def recipes_table(domain: str) -> Listing:
-    """Name, families and purpose of every recipe of a domain; raises `ConfigError`."""
+    """Name, families and purpose of every recipe of a domain; raises `ConfigError`.
+
+    >>> columns, rows = recipes_table("calorimeter")
+    >>> rows[1][:2]
+    ('gan', 'chain (spline, gan)')
+    """
     rows = []
     for name, file in sorted(domains.get(domain).recipes().items()):
         family = read_yaml(file).get("generator", {}).get("family", {})

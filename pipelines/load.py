@@ -1,4 +1,4 @@
-"""A fitted model in memory: `load("runs/x").sample(1000, seed=7)`."""
+"""`maquette.load`: a fitted model in memory, to draw samples from."""
 
 from __future__ import annotations
 

@@ -56,6 +56,13 @@ def read_yaml(file: Path) -> dict[str, Any]:
 
     Raises:
         ConfigError: not there, too large, not YAML, not a mapping; names the line where it can.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     file = Path(folder) / "recipe.yaml"
+    ...     _ = file.write_text("domain: calorimeter\\ndata: {rows: 0:42000}")
+    ...     read_yaml(file)
+    {'domain': 'calorimeter', 'data': {'rows': '0:42000'}}
     """
     try:
         with Path(file).open("rb") as stream:

@@ -40,6 +40,11 @@ def simulate(
 
     Raises:
         ConfigError, DataError: bad input.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     simulate("calorimeter", n=100, out=f"{folder}/ds2.h5", overrides=["geometry=ds2", "energy=[1,10]"]).n  # GeV
+    100
     """
     plugin, seed = domains.get(domain), check_seed(seed)
     config = parse(plugin.simulator, override({}, list(overrides)), where="simulator")

@@ -73,7 +73,7 @@ class Generated:
 
 @dataclass(frozen=True)
 class Target:
-    """The file to write, and what its header holds."""
+    """The file to write, the description of its data, and its attributes."""
 
     domain: Domain
     file: Path

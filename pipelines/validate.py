@@ -1,4 +1,4 @@
-"""`maquette validate`: any file that meets the spec against reference data, whoever made it."""
+"""`maquette validate`: compares a file that meets the data spec, whoever made it, with reference data."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def validate(
         out: folder for what is written.
         training: data that the generator was fitted to, for the memorisation check; found through the run if not
             given. Without rows they are those of the run, or all.
-        effort: "full" (metrics as published) or "quick" (fewer samples and epochs, said beside each).
+        effort: "full" (metrics as published), "quick" (fewer samples and epochs, as a note says) or "smoke" (tests).
         seed: of splits, classifiers and bootstraps.
         options: of the domain's reader, such as `{"geometry": "ds2"}`.
         run: the run whose model generated; if not given, one around `out` or the generated file, if the file names
@@ -95,6 +95,17 @@ def validate(
     Raises:
         ConfigError, DataError: bad input; nothing is written.
         OSError: `out` cannot be written; raised before the work begins.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from maquette import simulate
+    >>> with TemporaryDirectory() as folder:
+    ...     data = str(simulate("calorimeter", n=160, out=f"{folder}/showers.h5").file)
+    ...     one, other = DataSide(data, rows="0:80"), DataSide(data, rows="80:160")
+    ...     found = validate(
+    ...         "calorimeter", reference=one, generated=other, out=f"{folder}/validation", effort="smoke", track=False
+    ...     )
+    >>> found.evaluation.verdict
+    'indistinguishable at n = 40: all 23 metrics lie within 3 sigma of their floors'
     """
     screen, seed = screen or Silent(), check_seed(seed)
     plugin, folder, options = domains.get(domain), Path(out), dict(options or {})

@@ -24,6 +24,10 @@ def check_showers(
 
     Raises:
         DataError: naming the first row (and voxel) that does not meet the spec.
+
+    >>> from maquette.domains.calorimeter.sample import sample_path
+    >>> check_showers(sample_path())[1:3]
+    [('showers', '5,500'), ('geometry', "calogan (from the file's attribute)")]
     """
     with ShowerReader(path, geometry) as reader:
         summary = _Summary(reader.geometry, str(reader.path))

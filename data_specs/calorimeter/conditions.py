@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from ..errors import DataError
 
 CONDITIONS: Mapping[str, str] = {"energy": "incident_energies", "particle": "particle_types", "angle": "angles"}
-"""Dataset of each condition, in the order that is used everywhere; energies in MeV, PDG numbers, radians."""
+"""HDF5 dataset of each condition, in the order that is used everywhere; units: MeV, PDG number, radians."""
 DTYPES: Mapping[str, Any] = {"energy": np.float32, "particle": np.int64, "angle": np.float32}
+"""Type of each condition in memory."""
 PARTICLES = (22, 11, -11, 13, -13, 111, 211, -211, 130, 321, -321, 2112, 2212)
 """PDG numbers that a file may have."""
 _TURN = 2 * pi * (1 + 1e-6)
@@ -26,6 +27,11 @@ def check_conditions(conditions: Mapping[str, NDArray[Any]], where: str, start: 
         conditions: by name, each (n, k) as in the file: particles may be floating-point numbers.
         where: the file, for messages.
         start: number of the first row.
+
+    >>> check_conditions({"energy": np.array([[1000.0], [-5.0]])}, "showers.h5")
+    Traceback (most recent call last):
+    maquette.data_specs.errors.DataError: showers.h5: row 1: the incident energy is -5; expected a finite positive \
+number of MeV (1 such in rows 0 .. 1).
     """
     possible = {
         "energy": lambda values: np.isfinite(values) & (values > 0),

@@ -14,13 +14,18 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-LEAST_DEPOSIT = 1e-5
-"""MeV, 10 eV: about the energy to ionise an atom, so no readout detects less, even if an ideal engine writes less."""
+MIN_DEPOSIT = 1e-5
+"""MeV (10 eV): about the energy to ionise an atom. No detector measures less, though a simulation may write less."""
 
 
 @dataclass(frozen=True)
 class PolarLayer:
-    """Rings and sectors around the axis; grid (n_alpha, n_r). `r_edges == (0,)` is a layer without cells."""
+    """Rings and sectors around the axis; grid (n_alpha, n_r). `r_edges == (0,)` is a layer without cells.
+
+    >>> layer = PolarLayer(id=0, r_edges=(0.0, 10.0, 20.0), n_alpha=4)
+    >>> layer.grid, layer.n_voxels, layer.radii[:2].tolist()
+    ((4, 2), 8, [5.0, 15.0])
+    """
 
     id: int
     r_edges: tuple[float, ...]
@@ -58,7 +63,12 @@ class PolarLayer:
 
 @dataclass(frozen=True)
 class CartesianLayer:
-    """Rectangular cells; grid (n_x, n_y)."""
+    """Rectangular cells; grid (n_x, n_y).
+
+    >>> layer = CartesianLayer(id=0, x_edges=(-10.0, 0.0, 10.0), y_edges=(-5.0, 5.0))
+    >>> layer.grid, layer.centers[0].tolist()
+    ((2, 1), [-5.0, 5.0])
+    """
 
     id: int
     x_edges: tuple[float, ...]
@@ -94,7 +104,12 @@ Layer = PolarLayer | CartesianLayer
 
 @dataclass(frozen=True)
 class Medium:
-    """Effective medium of the stack, for lengths in radiation lengths and Moliere radii."""
+    """Effective medium of the stack, for lengths in radiation lengths and Moliere radii.
+
+    >>> medium = Medium(radiation_length=8.9, moliere_radius=28.0, layer_depth=3.4)
+    >>> Geometry("one", (PolarLayer(0, (0.0, 10.0), 1),), medium=medium).depth_edges
+    array([0. , 3.4])
+    """
 
     radiation_length: float  # mm
     moliere_radius: float  # mm
@@ -136,9 +151,9 @@ class Geometry:
         )
 
     @property
-    def readout(self) -> float:
-        """MeV; smaller deposits are set to zero before training and validation."""
-        return max(self.threshold, LEAST_DEPOSIT)
+    def effective_threshold(self) -> float:
+        """MeV: `threshold`, or `MIN_DEPOSIT` without one. Smaller deposits are set to zero on reading for a fit."""
+        return max(self.threshold, MIN_DEPOSIT)
 
     @cached_property
     def depth_edges(self) -> Floats | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import DataError
 from .geometry import CartesianLayer, Geometry, Layer, Medium, PolarLayer
-from .geometry_xml import MOST_VOXELS
+from .geometry_xml import MAX_VOXELS
 
 
 def geometry_to_json(geometry: Geometry) -> dict[str, Any]:
@@ -50,8 +50,8 @@ def geometry_from_json(value: Mapping[str, Any], *, where: str = "geometry") -> 
             raise ValueError(f"the threshold is {geometry.threshold} MeV")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(f"{where}: does not describe a voxel geometry ({type(error).__name__}: {error}).") from None
-    if not 1 <= geometry.n_voxels <= MOST_VOXELS:
-        raise DataError(f"{where}: expected 1 .. {MOST_VOXELS} voxels, found {geometry.n_voxels}.")
+    if not 1 <= geometry.n_voxels <= MAX_VOXELS:
+        raise DataError(f"{where}: expected 1 .. {MAX_VOXELS} voxels, found {geometry.n_voxels}.")
     return geometry
 
 

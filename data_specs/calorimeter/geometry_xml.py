@@ -23,8 +23,8 @@ from defusedxml.ElementTree import fromstring
 from ..errors import DataError
 from .geometry import CartesianLayer, Geometry, Layer, PolarLayer
 
-LARGEST_FILE = 4 * 2**20
-MOST_VOXELS = 10_000_000
+LARGEST_FILE = 4 * 2**20  # bytes
+MAX_VOXELS = 10_000_000
 _PARTICLES = {11: "electron", -11: "positron", 22: "photon", 211: "pion"}
 
 
@@ -37,6 +37,14 @@ def read_geometry(file: Path, pid: int | None = None) -> Geometry:
 
     Raises:
         DataError: not such a file, or an impossible geometry (the message names the layer).
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     file = Path(folder) / "small.xml"
+    ...     layer = '<Layer id="0" r_edges="0,5,10" n_bin_alpha="4"/>'
+    ...     _ = file.write_text(f'<Bins><Bin pid="22" name="photon">{layer}</Bin></Bins>')
+    ...     read_geometry(file)
+    Geometry(small, layers=1, voxels=8, threshold=0 MeV)
     """
     bins = _read(file).findall("Bin")
     held = [_integer(item, "pid", f"{file}: <Bin>") for item in bins]
@@ -56,7 +64,15 @@ def read_geometry(file: Path, pid: int | None = None) -> Geometry:
 
 
 def write_geometry(file: Path, geometry: Geometry) -> None:
-    """Write the layers and the threshold of a geometry; the format has no medium and no depths."""
+    """Write the layers and the threshold of a geometry; the format has no medium and no depths.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> geometry = Geometry("pair", (CartesianLayer(0, (-1.0, 0.0, 1.0), (-1.0, 1.0)),), threshold=0.1)
+    >>> with TemporaryDirectory() as folder:
+    ...     write_geometry(Path(folder) / "pair.xml", geometry)
+    ...     read_geometry(Path(folder) / "pair.xml") == geometry
+    True
+    """
     root = Element("Bins")
     particle = SubElement(root, "Bin", pid=str(geometry.pid), name=_PARTICLES.get(geometry.pid, "any"))
     if geometry.threshold:
@@ -110,8 +126,8 @@ def _layers(particle: Element, where: str) -> tuple[Layer, ...]:
     ordered = sorted(zip(ids, elements, strict=True), key=lambda pair: pair[0])
     layers = tuple(_layer(number, element, f"{where}: layer {number}") for number, element in ordered)
     voxels = sum(layer.n_voxels for layer in layers)
-    if not 1 <= voxels <= MOST_VOXELS:
-        raise DataError(f"{where}: expected 1 .. {MOST_VOXELS} voxels, found {voxels}.")
+    if not 1 <= voxels <= MAX_VOXELS:
+        raise DataError(f"{where}: expected 1 .. {MAX_VOXELS} voxels, found {voxels}.")
     return layers
 
 

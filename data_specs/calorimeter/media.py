@@ -44,12 +44,22 @@ class Material:
 
 
 def element(name: str, z: float, a: float, density: float, depth: float) -> Material:
-    """An element with the critical energy 2.66 MeV (X0 Z / A)^1.1, X0 = `depth` in g/cm^2."""
+    """An element with the critical energy 2.66 MeV (X0 Z / A)^1.1, X0 = `depth` in g/cm^2.
+
+    >>> copper = element("Cu", z=29, a=63.546, density=8.96, depth=12.86)
+    >>> round(copper.radiation_length, 1), round(copper.moliere_radius, 1)  # mm
+    (14.4, 16.3)
+    """
     return Material(name, z, a, density, depth, 2.66 * (depth * z / a) ** 1.1)
 
 
 def mixture(name: str, density: float, parts: Iterable[tuple[Material, float]]) -> Material:
-    """A mixture of materials with the given masses (any common unit); density in g/cm^3."""
+    """A mixture of materials with the given masses (any common unit); density in g/cm^3.
+
+    >>> alloy = mixture("W/Pb", 15.0, [(TUNGSTEN, 1.0), (LEAD, 1.0)])
+    >>> round(alloy.depth, 2), round(alloy.z, 1)  # g/cm^2
+    (6.56, 78.0)
+    """
     parts = tuple(parts)
     total = sum(mass for _, mass in parts)
     fractions = [(part, mass / total) for part, mass in parts]

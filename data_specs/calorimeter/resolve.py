@@ -1,4 +1,4 @@
-"""The geometry of a shower file: from the user's option, else the file's attribute, else its number of voxels."""
+"""Finds the geometry of a shower file: by the user's option, else the file's attribute, else the voxel count."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .geometry import Geometry
 from .geometry_json import geometry_from_json
 from .geometry_xml import read_geometry
 
-_REMEDY = "the geometry it was made with (--geometry NAME or FILE.xml)."
+_REMEDY = "the geometry it was made with (--geometry NAME or FILE.xml)."  # ends a sentence
 
 
 def resolve_geometry(
@@ -35,6 +35,10 @@ def resolve_geometry(
 
     Raises:
         DataError: no such geometry, one with another number of voxels, or other cells than expected.
+
+    >>> geometry, how = resolve_geometry(None, None, n_voxels=6480)
+    >>> geometry.name, how
+    ('ds2', 'from its 6480 voxels')
     """
     if option is not None:
         geometry, how = named_geometry(option) if isinstance(option, str) else option, "as asked"
@@ -57,22 +61,22 @@ def resolve_geometry(
     return geometry, how
 
 
-def named_geometry(word: str) -> Geometry:
+def named_geometry(name: str) -> Geometry:
     """Return the geometry of a known name, an XML file, or `FILE.xml:PID`; raises `DataError`.
 
     >>> named_geometry("calogan").n_voxels
     504
     """
-    if word in NAMES:
-        return known_geometry(word)
-    name, separator, pid = word.rpartition(":")
-    if separator and name.lower().endswith(".xml") and pid.lstrip("-").isdigit():
-        return read_geometry(Path(name), int(pid))
-    if word.lower().endswith(".xml"):
-        return read_geometry(Path(word))
-    near = get_close_matches(word, NAMES, n=1, cutoff=0.5)
+    if name in NAMES:
+        return known_geometry(name)
+    file, separator, pid = name.rpartition(":")
+    if separator and file.lower().endswith(".xml") and pid.lstrip("-").isdigit():
+        return read_geometry(Path(file), int(pid))
+    if name.lower().endswith(".xml"):
+        return read_geometry(Path(name))
+    near = get_close_matches(name, NAMES, n=1, cutoff=0.5)
     suggestion = f' Did you mean "{near[0]}"?' if near else ""
-    raise DataError(f'There is no geometry called "{word}".{suggestion} Known: {", ".join(NAMES)}; or an .xml file.')
+    raise DataError(f'There is no geometry called "{name}".{suggestion} Known: {", ".join(NAMES)}; or an .xml file.')
 
 
 def _from_attribute(attribute: str, where: str) -> Geometry:

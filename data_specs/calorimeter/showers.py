@@ -20,14 +20,14 @@ from numpy.typing import NDArray
 
 from ..errors import DataError
 from .conditions import CONDITIONS, DTYPES, check_conditions
-from .geometry import LEAST_DEPOSIT, Geometry
+from .geometry import MIN_DEPOSIT, Geometry
 from .resolve import resolve_geometry
-from .units import FEWEST, ThresholdCheck, check_energies, check_rows, check_together
+from .units import MIN_SHOWERS, ThresholdCheck, check_energies, check_rows, check_together
 
 BLOCK_BYTES = 32 * 2**20
 _CHECKED_ENERGIES = 65_536  # rows whose energies are checked on opening
 _CHECKED_DEPOSITS = 256  # rows whose deposits are checked on opening
-_POSITIONS = 16  # positions in the file, from which such a sample is read
+_POSITIONS = 16  # where in the file such a sample is read: so many runs of rows, evenly spaced
 _AS_FOUND = {**DTYPES, "particle": np.float64}  # so that a NaN among PDG numbers is found
 _READ_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError)  # what h5py raises on damaged files
 
@@ -40,6 +40,12 @@ class Showers:
         deposits: (n, voxels), float32, MeV.
         conditions: by name, each (n, k).
         start: row of the first.
+
+    >>> deposits, energy = np.zeros((2, 504), np.float32), np.full((2, 1), 5000.0, np.float32)
+    >>> whole = Showers(deposits, {"energy": energy})
+    >>> halves = [Showers(deposits[i : i + 1], {"energy": energy[i : i + 1]}, start=i) for i in range(2)]
+    >>> content_digest([whole]) == content_digest(halves)
+    True
     """
 
     deposits: NDArray[np.float32]
@@ -94,6 +100,7 @@ class ShowerReader:
         geometry, how: the voxel geometry, and how it was found.
         conditions: the conditions in the file ("energy", and "particle" or "angle" if present), and how many values
             of each a shower has.
+        energies_in_gev: whether the file has incident energies in GeV; they are read as MeV.
         attributes: the file's own attributes, as text.
 
     Raises:
@@ -196,7 +203,7 @@ class ShowerReader:
         check_conditions(found, where, start)
         totals = deposits.sum(axis=1, dtype=np.float64)
         check_rows(found["energy"], totals, where, start)
-        if (totals > 0).sum() >= FEWEST:
+        if (totals > 0).sum() >= MIN_SHOWERS:
             check_together(found["energy"], totals, where, f"rows {start} .. {stop - 1}")
         conditions = {name: values.astype(DTYPES[name], copy=False) for name, values in found.items()}
         return Showers(deposits, conditions, start)
@@ -273,8 +280,13 @@ class ShowerReader:
 
 
 def describe_geometry(geometry: Geometry, how: str = "") -> Sequence[tuple[str, str]]:
-    """Pairs (label, value with unit) to print; `how` tells how the geometry was found."""
-    none = f"none; deposits under {1e6 * LEAST_DEPOSIT:g} eV, which cannot ionise, are cut (an XML may give one)"
+    """Pairs (label, value with unit) to print; `how` says how the geometry was found.
+
+    >>> from maquette.data_specs.calorimeter.geometries import known_geometry
+    >>> describe_geometry(known_geometry("ds2"))[1:]
+    [('voxels', '6,480 in 45 layers'), ('readout threshold', '15.15 keV')]
+    """
+    none = f"none; deposits under {1e6 * MIN_DEPOSIT:g} eV, which cannot ionise, are cut (an XML may give one)"
     return [
         ("geometry", f"{geometry.name} ({how})" if how else geometry.name),
         ("voxels", f"{geometry.n_voxels:,} in {len(geometry.active)} layers"),

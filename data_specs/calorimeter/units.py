@@ -14,13 +14,20 @@ LOWEST_MEDIAN = 100.0
 RATIO_RANGE = (3e-3, 30.0)
 """Possible deposited over incident energy: sampling fractions are above a per cent, a wrong unit is a factor 1,000."""
 UNIT = 1000.0
-FEWEST = 64
-"""Showers with energy that a block must have for checks of its distribution."""
+"""The factor between GeV and MeV, and between MeV and keV."""
+MIN_SHOWERS = 64
+"""A block's distribution is checked if so many of its showers have deposits."""
 _SLACK = 1.5  # ratios in one unit lie within the central 90 % times this factor
 
 
 def check_energies(energies: NDArray[np.floating], where: str) -> None:
-    """Raise `DataError` if incident energies, shape (n, 1), look like GeV."""
+    """Raise `DataError` if incident energies, shape (n, 1), look like GeV.
+
+    >>> check_energies(np.array([[5.0], [50.0]]), "showers.h5")
+    Traceback (most recent call last):
+    maquette.data_specs.errors.DataError: showers.h5: the median incident energy is 27.5; energies are expected in \
+MeV, and these look like GeV. Multiply energies and deposits by 1000.
+    """
     median = float(np.median(energies))
     if median < LOWEST_MEDIAN:
         raise DataError(
@@ -30,7 +37,13 @@ def check_energies(energies: NDArray[np.floating], where: str) -> None:
 
 
 def check_rows(energies: NDArray[np.floating], totals: NDArray[np.floating], where: str, first_row: int = 0) -> None:
-    """Raise `DataError` if a shower deposits far more than its incident energy; shapes (n, 1) and (n,)."""
+    """Raise `DataError` if a shower deposits far more than its incident energy; shapes (n, 1) and (n,).
+
+    >>> check_rows(np.array([[5.0]]), np.array([4800.0]), "showers.h5", first_row=7)
+    Traceback (most recent call last):
+    maquette.data_specs.errors.DataError: showers.h5: row 7 holds 960 times its incident energy of 5; units are \
+mixed (GeV beside MeV, or keV). Both are expected in MeV.
+    """
     ratio = totals / energies[:, 0]
     if len(ratio) and ratio.max() > RATIO_RANGE[1]:
         row = int(ratio.argmax())
@@ -50,6 +63,11 @@ def check_together(energies: NDArray[np.floating], totals: NDArray[np.floating],
         totals: deposited, (n,).
         where: the file, for messages.
         rows: which showers these are, for messages.
+
+    >>> check_together(np.full((100, 1), 5000.0), np.full(100, 4.8), "showers.h5", "rows 0 .. 99")
+    Traceback (most recent call last):
+    maquette.data_specs.errors.DataError: showers.h5: the showers hold 0.00096 of the incident energy (median of rows \
+0 .. 99); the deposits look like GeV beside incident energies in MeV. Both are expected in MeV.
     """
     ratio = totals / energies[:, 0]
     ratio = ratio[ratio > 0]
@@ -92,8 +110,8 @@ class ThresholdCheck:
     below: int = 0
     smallest: float = float("nan")
     largest: float = float("nan")
-    _at_edge: int = 0
-    _beneath: int = 0
+    _at_edge: int = 0  # deposits from a thousandth of the threshold to twice that
+    _beneath: int = 0  # deposits below a thousandth of the threshold
 
     def add(self, deposits: NDArray[np.floating]) -> None:
         """Count deposits of any shape, MeV."""

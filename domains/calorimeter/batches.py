@@ -9,7 +9,7 @@ from ...core.spaces import Tree
 
 
 def deposits(x: Tree) -> Tensor:
-    """The deposits (B, voxels) of showers; raises `SpaceError` for named tensors."""
+    """The deposits (B, voxels) of showers, MeV; raises `SpaceError` for named tensors."""
     if isinstance(x, Tensor):
         return x
     raise SpaceError(f"Expected showers as one tensor (B, voxels), found the named tensors {sorted(x)}.")
@@ -29,7 +29,12 @@ def named_conditions(condition: Tree | None) -> dict[str, Tensor]:
 
 
 def incident_energy(condition: Tree | None) -> Tensor:
-    """The incident energy (B, 1), MeV; raises `SpaceError` if it is missing."""
+    """The incident energy (B, 1), MeV; raises `SpaceError` if it is missing.
+
+    >>> import torch
+    >>> incident_energy({"energy": torch.tensor([[5000.0]]), "particle": torch.tensor([[22]])})
+    tensor([[5000.]])
+    """
     named = named_conditions(condition)
     if "energy" not in named:
         raise SpaceError(f'Showers need the condition "energy" (B, 1) in MeV; found {sorted(named)}.')

@@ -22,6 +22,16 @@ def parse_conditions(values: Mapping[str, str], n: int, codec: ShowerCodec) -> T
     Raises:
         ConfigError: a condition the model does not have, one that is missing, text that is not a number, or a value
             outside the range of training.
+
+    >>> from maquette.domains.calorimeter.codec.codec import ShowerCodecConfig
+    >>> from maquette.domains.calorimeter.dataset import ShowerDataset
+    >>> from maquette.domains.calorimeter.sample import sample_path
+    >>> data = ShowerDataset(sample_path()).rows(0, 20)
+    >>> codec = ShowerCodecConfig().build(data.description)
+    >>> codec.fit(data)
+    >>> parse_conditions({"energy": "5 GeV"}, 2, codec)
+    {'energy': tensor([[5000.],
+            [5000.]])}
     """
     for name in values:
         if name not in codec.conditions:

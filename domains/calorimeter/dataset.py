@@ -143,6 +143,17 @@ class ShowerFileWriter:
 
     Raises:
         DataError: the file exists already or was begun with other settings.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from maquette.domains.calorimeter.sample import sample_path
+    >>> data = ShowerDataset(sample_path())
+    >>> batch = data.fetch(torch.arange(10))
+    >>> with TemporaryDirectory() as folder:
+    ...     writer = ShowerFileWriter(f"{folder}/ten.h5", data.description, {"made_by": "an example"}, n=10)
+    ...     writer.append(batch.x, batch.condition)
+    ...     writer.close()
+    ...     print(ShowerDataset(f"{folder}/ten.h5"))
+    ShowerDataset(ten.h5, geometry=calogan, rows 0 .. 9, conditions=energy)
     """
 
     def __init__(

@@ -10,7 +10,18 @@ from .codec.symmetries import RandomSymmetry
 
 
 class ShowerGeneratorConfig(GeneratorConfig):
-    """How showers are encoded and modelled."""
+    """How showers are encoded and modelled.
+
+    >>> import torch
+    >>> from maquette.core.config import parse
+    >>> from maquette.domains.calorimeter.dataset import ShowerDataset
+    >>> from maquette.domains.calorimeter.sample import sample_path
+    >>> data = ShowerDataset(sample_path()).rows(0, 50)
+    >>> config = parse(ShowerGeneratorConfig, {"family": {"kind": "linear"}}, where="example")
+    >>> generator = config.build(data.description, data)
+    >>> generator.augmentation
+    RandomSymmetry(symmetries=4)
+    """
 
     codec: ShowerCodecConfig = ShowerCodecConfig()  # type: ignore[assignment]  # frozen, so it may be narrowed
     symmetric: bool = Field(

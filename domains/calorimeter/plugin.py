@@ -23,8 +23,16 @@ from .sample import sample_path
 from .simulator.gflash import GflashConfig
 
 
-class Calorimeter:
-    """Showers of particles in voxels, MeV."""
+class CalorimeterDomain:
+    """Showers of particles in voxels, MeV.
+
+    >>> from maquette.domains import domains
+    >>> plugin = domains.get("calorimeter")
+    >>> plugin.open(plugin.sample_path(), {})
+    ShowerDataset(eplus_sample.h5, geometry=calogan, rows 0 .. 5499, conditions=energy)
+    >>> sorted(plugin.recipes())
+    ['demo', 'gan', 'gpu', 'gpu-distilled', 'gpu-ds2', 'quick', 'smoke']
+    """
 
     name = "calorimeter"
     summary = "particle showers in layers of cells, given the incident energy"
@@ -88,4 +96,4 @@ def _geometry(options: Mapping[str, Any]) -> str | None:
     return options.get("geometry")
 
 
-CALORIMETER = Calorimeter()
+CALORIMETER = CalorimeterDomain()

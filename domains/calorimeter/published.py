@@ -50,9 +50,7 @@ def _results() -> Sequence[Mapping[str, str]]:
 
 
 REFERENCE_COSTS = {"calogan": ReferenceCost("Geant4 11.4 with a reduced electromagnetic physics list", 0.022)}
-"""What full transport takes, by geometry: showers of 1 .. 10 GeV (log-uniform)."""
-
-
+"""The cost of full transport, by geometry; showers of 1 .. 10 GeV (log-uniform)."""
 OWN = ("these showers", "their reference, half to half")
 
 
@@ -61,7 +59,7 @@ def published(geometry: str, estimates: Mapping[str, Estimate] | None = None) ->
 
     Args:
         geometry: its name.
-        estimates: figures and floors of one's own showers, which become the first rows.
+        estimates: of one's own showers; their values and floors become the first two rows.
 
     >>> (table,) = published("ds2")
     >>> table.title, table.rows[0][0]

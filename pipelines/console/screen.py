@@ -1,4 +1,4 @@
-"""Where a verb prints: to a terminal, as plain lines to a log, or nowhere.
+"""Where a verb prints: on a terminal with progress bars, as plain lines to a log, or nowhere.
 
 Results go to standard output; progress and warnings go to standard error.
 """

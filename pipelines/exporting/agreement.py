@@ -89,6 +89,11 @@ def agreement(expected: Tensor, found: Tensor, scale: Tensor, groups: Tensor) ->
         found: the file's values, (B, D).
         scale: of each sample, (B, 1).
         groups: index of each value's group, (D,).
+
+    >>> expected, found = torch.tensor([[1.0, 0.0, 2.0]]), torch.tensor([[0.0, 1.0, 2.0]])
+    >>> same = agreement(expected, found, scale=torch.ones(1, 1), groups=torch.tensor([0, 0, 1]))
+    >>> same.difference, same.sums, round(same.flipped, 2)  # a hit moved to the next value of its group
+    (0.0, 0.0, 0.67)
     """
     empty = torch.zeros(len(expected), int(groups.max()) + 1, dtype=torch.float64)
 

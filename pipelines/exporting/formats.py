@@ -23,7 +23,7 @@ from ..console.extras import EXTRAS, install_line
 from .trace import ExportError, Signature, first_line
 
 Compute = Callable[[Sequence[Tensor]], Sequence[Tensor]]
-"""A loaded file: inputs in the order of the signature to outputs."""
+"""A loaded file as a function of its inputs, in the order of the signature."""
 
 
 class Format(Protocol):

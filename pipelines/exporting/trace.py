@@ -1,4 +1,4 @@
-"""A generator as a function of tensors alone, as exported files compute it: conditions and noise in, samples out."""
+"""A generator as a function of tensors alone, for export: conditions and noise in, samples out."""
 
 from __future__ import annotations
 

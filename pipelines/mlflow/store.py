@@ -1,4 +1,4 @@
-"""The MLflow store: where it is, and how two processes can open a fresh one at once."""
+"""The MLflow store: where it is, and a connection that two processes may open at once."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 The run's folder (`losses.jsonl`, `run.json`) is complete in itself; the store gets a copy. Metrics are buffered and
 sent in batches, because one `log_metric` costs 14 ms on SQLite and a batch of a thousand 139 ms. After a kill the
-store is asked which steps it has, and only the others are sent, so that each step is there once.
+steps that the store has are read from it, and only the others are sent, so that each step is there once.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How long a sample takes, drawn by itself and in a batch: what decides whether a surrogate is worth having."""
+"""How long a sample takes, drawn by itself and in a batch, compared with the program that it replaces."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def _generate(inputs: InputsRecord, source_run: Run) -> str:
 
 
 def _conditions(attribute: str, inputs: InputsRecord) -> Iterator[str]:
-    """The words that ask for the conditions of a generated file, given its attribute `conditions`."""
+    """The options of `generate` for the conditions of a file, given its attribute `conditions`."""
     if attribute == FROM_TRAINING:
         return
     if not attribute.startswith(FROM_ROWS):

@@ -76,6 +76,11 @@ def resolve(domain: Domain, recipe: str = DEFAULT_RECIPE, overrides: Sequence[st
 
     Raises:
         ConfigError: no such recipe, a file that is not a config, or an override that does not fit.
+
+    >>> from maquette.domains import domains
+    >>> config = resolve(domains.get("calorimeter"), "quick", ["training.batch_size=64", "seed=3"])
+    >>> config.training.batch_size, config.seed, config.generator.family.kind
+    (64, 3, 'chain')
     """
     file = _recipe_file(domain, recipe)
     content = {"domain": domain.name, "recipe": recipe, **read_yaml(file)}

@@ -1,4 +1,4 @@
-"""The folder of a run: its name, its files, and how it is told from any other folder."""
+"""The folder of a run: its name, its files, and how to recognise it."""
 
 from __future__ import annotations
 
@@ -63,6 +63,10 @@ def new_run(name: str | Path) -> Run:
     Raises:
         ConfigError: a name with ".." or with characters that a shell, a URL or another file system would change; a
             file, or a folder that holds something else.
+
+    >>> new_run("runs/../a")
+    Traceback (most recent call last):
+    maquette.core.errors.ConfigError: "runs/../a": a run name may not contain "..".
     """
     path = Path(name)
     if ".." in path.parts:
@@ -85,6 +89,10 @@ def existing_run(path: str | Path) -> Run:
 
     Raises:
         ArtifactError: there is nothing, or something else.
+
+    >>> existing_run("runs/a")
+    Traceback (most recent call last):
+    maquette.core.errors.ArtifactError: runs/a: there is no such run; `maquette fit ... --out runs/a` makes one.
     """
     run = Run(Path(path))
     if not run.folder.exists():

@@ -15,7 +15,14 @@ LOSSES = "losses.png"
 
 
 def read_losses(run: Run) -> list[dict[str, Any]]:
-    """The rows of the loss file; a last line that a kill cut short is left out."""
+    """The rows of the loss file; a last line that a kill cut short is left out.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     _ = (Path(folder) / "losses.jsonl").write_text('{"step": 1, "loss": 0.5}\\n{"step": 2, "lo')
+    ...     read_losses(Run(Path(folder)))
+    [{'step': 1, 'loss': 0.5}]
+    """
     if not run.losses.is_file():
         return []
     rows = []

@@ -1,4 +1,4 @@
-"""`run.json`: where a run comes from and how far it is, up to date also when a fit is killed."""
+"""`run.json`: where a run comes from and how far it is; written at every checkpoint, so a kill leaves it valid."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Session(Provenance):
 
 
 class RunRecord(Session):
-    """The content of `run.json`. What it inherits is of the first session; later ones are listed."""
+    """The content of `run.json`. Inherited fields describe the first session; `resumed` lists the later ones."""
 
     remedy: ClassVar[str] = "fit again in another folder"
 

@@ -1,4 +1,4 @@
-"""The data that the model of a generated file was fitted to: found through its run, or named by the user."""
+"""Finds the data that the model of a generated file was fitted to: through its run, or as named by the user."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What codecs and families owe a generator."""
+"""What a generator makes of its codec and its family, and what it expects of them."""
 
 from typing import Any
 

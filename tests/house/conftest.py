@@ -1,4 +1,4 @@
-"""What the tests of the house look at: the package's own files, and what stands in them."""
+"""Fixtures of the house tests: the repository, and the content of its files."""
 
 import tomllib
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The code of the page on likelihoods runs as it stands, and what the page says of families is true."""
+"""The code of the page on likelihoods runs as it is, and what the page says of families is true."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""What pyproject.toml promises: the dependencies are those that are imported, the extras those that are spoken of."""
+"""What pyproject.toml promises: the dependencies are those that are imported, the extras those that messages name."""
 
 import ast
 import re
@@ -61,16 +61,16 @@ def test_the_extras_are_those_of_the_table(project):
 
 @pytest.mark.parametrize(("module", "extra"), [(m, extra) for extra, modules in EXTRAS.items() for m in modules])
 def test_a_missing_extra_is_answered_with_the_line_that_installs_it(module, extra):
-    told = error_sentence(ModuleNotFoundError(f"No module named '{module}.part'", name=f"{module}.part"))
-    assert told.endswith(f"install it by: {install_line(extra)}")
+    sentence = error_sentence(ModuleNotFoundError(f"No module named '{module}.part'", name=f"{module}.part"))
+    assert sentence.endswith(f"install it by: {install_line(extra)}")
     assert exit_code(ModuleNotFoundError(name=module)) == 1
 
 
 def test_a_module_that_no_extra_brings_is_named_as_it_is():
     assert install_line_of("no_such_module") is None
-    told = error_sentence(ModuleNotFoundError("No module named 'no_such_module'", name="no_such_module"))
-    assert "no_such_module" in told
-    assert "pip install" not in told
+    sentence = error_sentence(ModuleNotFoundError("No module named 'no_such_module'", name="no_such_module"))
+    assert "no_such_module" in sentence
+    assert "pip install" not in sentence
 
 
 def test_the_lines_name_extras_that_exist(root, project):

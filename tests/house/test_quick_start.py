@@ -10,7 +10,7 @@ HEAVY = {"torch", "mlflow", "matplotlib", "numpy", "scipy", "sklearn", "h5py", "
 
 
 def _imported(*arguments: str) -> set[str]:
-    """Top-level packages that a fresh interpreter imports, by its own account."""
+    """Top-level packages that a fresh interpreter imports, as it reports them."""
     done = subprocess.run(
         [sys.executable, "-X", "importtime", *arguments], capture_output=True, text=True, timeout=120, check=False
     )
@@ -30,5 +30,5 @@ def test_nothing_heavy_is_imported(arguments):
     assert found & HEAVY == set()
 
 
-def test_the_account_would_name_what_is_heavy():
+def test_the_list_of_imports_would_name_what_is_heavy():
     assert "numpy" in _imported("-c", "import numpy")

@@ -44,7 +44,7 @@ def test_the_listed_packages_are_the_folders_that_exist(root, project):
     assert listed == sorted(_folders(root))
 
 
-def test_every_package_has_a_face(root):
+def test_every_package_has_an_init_file(root):
     assert [name for name, folder in _folders(root).items() if not (folder / "__init__.py").is_file()] == []
 
 

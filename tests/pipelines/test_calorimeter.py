@@ -152,8 +152,8 @@ def test_every_recipe_runs_for_two_steps(name, tmp_path):
 
 def test_a_recipe_for_another_geometry_names_those_that_fit(tmp_path):
     simulate("calorimeter", n=24, seed=1, out=tmp_path / "ds2.h5", overrides=["geometry=ds2"])
-    told = r"The recipe gpu is not made for such data \(.*\); these are: demo, gan, gpu-ds2, quick, smoke\."
-    with pytest.raises(ConfigError, match=told):
+    sentence = r"The recipe gpu is not made for such data \(.*\); these are: demo, gan, gpu-ds2, quick, smoke\."
+    with pytest.raises(ConfigError, match=sentence):
         fit("calorimeter", data=tmp_path / "ds2.h5", out=tmp_path / "run", recipe="gpu", overrides=["tracking=none"])
     assert not (tmp_path / "run").exists()
 

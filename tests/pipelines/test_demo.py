@@ -1,4 +1,4 @@
-"""The demo goes the whole way once, and only tells of it afterwards."""
+"""The demo goes the whole way once; repeated, it only prints the result."""
 
 import json
 import shutil
@@ -47,7 +47,7 @@ def test_the_demo_goes_the_whole_way_once(shown, folder, monkeypatch):
     assert calls == [1]
 
 
-def test_what_lies_in_the_way_is_told_before_anything_is_done(shown, fitted, folder, monkeypatch):
+def test_what_is_in_the_way_is_refused_before_anything_is_done(shown, fitted, folder, monkeypatch):
     monkeypatch.setattr(MODULE, "fit", lambda *_, **__: pytest.fail("worked first"))
     (folder / "file").touch()
     shutil.copytree(fitted, folder / "runs" / "a")

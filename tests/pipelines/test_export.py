@@ -90,7 +90,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Case:
 
 
 def agrees(case: Case) -> None:
-    """Hold a file to its promises on batches of other sizes than it was made and verified with."""
+    """Check a file on batches of other sizes than it was made and verified with."""
     layers = case.model.generator.codec.padding
     flipped, numbers = 0, 0
     for n, seed in ((1, 11), (700, 12)):
@@ -121,16 +121,16 @@ def test_an_onnx_file_tells_its_inputs(onnx_case: Case) -> None:
     model = onnx.load(onnx_case.exported.file)
     onnx.checker.check_model(model)
     graph = {node.name: node for node in (*model.graph.input, *model.graph.output)}
-    told = json.loads(onnx_case.exported.sidecar.read_text())
-    assert list(graph) == [port["name"] for port in (*told["inputs"], *told["outputs"])]
-    for port in (*told["inputs"], *told["outputs"]):
+    sidecar = json.loads(onnx_case.exported.sidecar.read_text())
+    assert list(graph) == [port["name"] for port in (*sidecar["inputs"], *sidecar["outputs"])]
+    for port in (*sidecar["inputs"], *sidecar["outputs"]):
         sides = graph[port["name"]].type.tensor_type.shape.dim
         assert [side.dim_param or side.dim_value for side in sides] == port["shape"]
 
 
 def check_sidecar(case: Case) -> None:
-    told = json.loads(case.exported.sidecar.read_text())
-    energy, *noise = told["inputs"]
+    sidecar = json.loads(case.exported.sidecar.read_text())
+    energy, *noise = sidecar["inputs"]
     assert energy["name"] == "energy"
     assert energy["unit"] == "MeV"
     assert energy["seen"][0] == pytest.approx([1000, 10_000], rel=0.02)
@@ -138,14 +138,14 @@ def check_sidecar(case: Case) -> None:
         "family/layers/prior": ("normal", ["batch", 6]),
         "family/voxels/prior": ("normal", ["batch", 504]),
     }
-    assert told["outputs"] == [
+    assert sidecar["outputs"] == [
         {"name": "showers", "role": "sample", "dtype": "float32", "shape": ["batch", 504], "unit": "MeV"}
     ]
-    assert told["description"] == case.model.generator.description
-    assert told["weights_sha256"] == case.model.digest
-    assert told["config_hash"] == "c0ffee"
-    assert told["versions"]["torch"] == torch.__version__
-    assert told["verified"]["largest_difference"] <= LARGEST_DIFFERENCE
+    assert sidecar["description"] == case.model.generator.description
+    assert sidecar["weights_sha256"] == case.model.digest
+    assert sidecar["config_hash"] == "c0ffee"
+    assert sidecar["versions"]["torch"] == torch.__version__
+    assert sidecar["verified"]["largest_difference"] <= LARGEST_DIFFERENCE
 
 
 def test_the_sidecar_of_onnx(onnx_case: Case) -> None:
@@ -267,7 +267,7 @@ def test_a_missing_package_is_answered_with_the_line_that_installs_it(
 
 
 @pytest.mark.parametrize(("format", "out"), [("onnx", "file/x.onnx"), ("libtorch", "file/x.pt2")])
-def test_a_place_that_cannot_be_written_is_told_before_the_work(fitted, maquette, folder, monkeypatch, format, out):
+def test_a_folder_that_cannot_be_written_is_refused_before_the_work(fitted, maquette, folder, monkeypatch, format, out):
     (folder / "file").touch()
     monkeypatch.setattr(verb, "trace", lambda *_: pytest.fail("worked first"))
     result = maquette("export", fitted, "--format", format, "--out", out)
@@ -328,9 +328,9 @@ def test_the_verb(fitted: Path, folder: Path, maquette) -> None:
     assert result.exit_code == 0, result.stderr
     assert "file: points.onnx, described in points.onnx.json" in result.stdout
     assert "largest difference from the Python sampler" in result.stdout
-    told = json.loads((folder / "points.onnx.json").read_text())
-    assert [port["name"] for port in told["inputs"]] == ["angle", "family/x"]
-    assert told["outputs"][0]["name"] == "samples"
+    sidecar = json.loads((folder / "points.onnx.json").read_text())
+    assert [port["name"] for port in sidecar["inputs"]] == ["angle", "family/x"]
+    assert sidecar["outputs"][0]["name"] == "samples"
 
 
 def test_python_gets_what_the_command_prints(package: Case) -> None:

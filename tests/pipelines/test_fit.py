@@ -126,13 +126,13 @@ def test_a_signal_saves_and_the_same_command_ends_like_an_undisturbed_one(start,
 
 @pytest.mark.parametrize("moment", ["select_rows", "_build", "RunRecorder", "restore", "measure_latency", "report"])
 def test_a_signal_around_the_steps_is_answered_at_once(fitted, data, folder, monkeypatch, moment):
-    def asked(*_, **__):
+    def interrupt(*_, **__):
         os.kill(os.getpid(), signal.SIGUSR1)
         pytest.fail("went on")
 
     words = {"data": data, "out": folder / "run", "resume": True}
     with monkeypatch.context() as patch:
-        patch.setattr(fit_module, moment, asked)
+        patch.setattr(fit_module, moment, interrupt)
         with pytest.raises(Interrupted, match="go on with --resume"):
             fit("toy", **words, overrides=["data.validation=100", "tracking=none"])
     fit("toy", **words, overrides=["data.validation=100", "tracking=none"])
@@ -141,11 +141,11 @@ def test_a_signal_around_the_steps_is_answered_at_once(fitted, data, folder, mon
 
 
 def test_the_command_answers_a_signal_from_its_start(maquette, data, monkeypatch):
-    def asked(*_, **__):
+    def interrupt(*_, **__):
         os.kill(os.getpid(), signal.SIGTERM)
         pytest.fail("went on")
 
-    monkeypatch.setattr(fit_module, "fit", asked)
+    monkeypatch.setattr(fit_module, "fit", interrupt)
     result = maquette("fit", "toy", "--data", data, "--out", "run")
     assert result.exit_code == 75
     assert "A signal ended the fit" in result.stderr
@@ -204,8 +204,10 @@ def test_a_recipe_for_other_data_names_those_that_fit(data, folder, monkeypatch)
     file.write_text("domain: toy\ngenerator: {family: {kind: toy-line, width: 0.2}}")
     recipes = {**TOY.recipes(), "wide": file}
     monkeypatch.setattr(type(TOY), "recipes", lambda self: recipes)
-    told = r"The recipe wide is not made for such data \(family\.width: there is no such circle\); these are: quick\."
-    with pytest.raises(ConfigError, match=told):
+    sentence = (
+        r"The recipe wide is not made for such data \(family\.width: there is no such circle\); these are: quick\."
+    )
+    with pytest.raises(ConfigError, match=sentence):
         fit("toy", data=data, out="x", recipe="wide")
     with pytest.raises(ConfigError, match=r"^family\.width: there is no such circle\.$"):
         fit("toy", data=data, out="x", overrides=["generator.family.width=0.3"])

@@ -1,4 +1,4 @@
-"""Verbs that are killed (SIGKILL) and repeated leave what undisturbed ones leave, byte for byte, told once."""
+"""Verbs that are killed (SIGKILL) and repeated leave the bytes of undisturbed ones, with every step logged once."""
 
 import json
 import os

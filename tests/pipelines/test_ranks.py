@@ -1,4 +1,4 @@
-"""Two processes under torchrun: they fit and generate what one process does, and only the first speaks."""
+"""Two processes under torchrun: they fit and generate what one process does, and only the first prints."""
 
 import os
 import shutil
@@ -62,8 +62,8 @@ def test_two_processes_do_what_one_does(fitted, data, folder):
     same_samples("x.h5", "one.h5")
 
     # a complete file is left alone, another command's refused by both, and of a begun one only the rest is drawn
-    told = [line for line in done.stdout.splitlines() if line.startswith(("drew", "refused"))]
-    assert sorted(told) == ["drew 128", "drew 192", "drew 256", "refused", "refused"]
+    printed = [line for line in done.stdout.splitlines() if line.startswith(("drew", "refused"))]
+    assert sorted(printed) == ["drew 128", "drew 192", "drew 256", "refused", "refused"]
     assert (folder / "complete.h5").read_bytes() == before
     same_samples("begun.h5", "complete.h5")
     assert not list(folder.glob("*.part*"))

@@ -206,7 +206,7 @@ def test_a_file_is_not_credited_to_a_run_because_of_where_it_lies(data, broken, 
     assert "Not validated yet" in report(run / "other").read_text()
 
 
-def test_a_folder_that_cannot_be_written_is_told_before_the_work(maquette, data, folder, monkeypatch):
+def test_a_folder_that_cannot_be_written_is_refused_before_the_work(maquette, data, folder, monkeypatch):
     import toy
 
     (folder / "file").touch()
@@ -255,7 +255,7 @@ def test_a_file_of_others_has_no_line_that_generates_it(data, fitted, broken, fo
     assert [line[1] for line in _lines(folder / "v" / "report.html")] == ["fit", "validate"]
 
 
-def test_a_remark_stands_beside_the_value_in_every_table(validated):
+def test_a_remark_is_beside_the_value_in_every_table(validated):
     estimate = Estimate(1.0, 0.1, 0.5, 5, "", "lower", "x.", 0.1, remark="not comparable")
     evaluation = Evaluation({"fpd": estimate}, {}, [], "v")
     assert metrics_table(evaluation)[0][1] == "1.00 ± 0.10 (not comparable)"

@@ -7,8 +7,8 @@ zero is the explicit outcome "empty".
 Stage two has a coordinate per voxel, standard normal over the data (`marginals.py`). Above the voxel's boundary it is
 hit, with a height log(1 + w) of the excess w = e / cut - 1 above the readout threshold; below it the voxel is empty and
 the coordinate is noise. Decoding turns the largest heights of a layer into hits, as many as its count says, and scales
-their excesses to the layer's energy (`hits.py`): sums and counts are exact, and no hit falls below the threshold. The
-common scale of a layer's excesses is thereby lost; noise (the gauge) stands in for it.
+their excesses to the layer's energy (`hits.py`): sums and counts are exact, and no hit falls below the threshold. This
+loses the common scale of a layer's excesses; noise (the gauge) replaces it.
 
 After Krause & Shih, arXiv:2106.05285 (two stages) and Ernst et al., arXiv:2312.09290 (layer ratios).
 """
@@ -28,7 +28,7 @@ from ....core.errors import ConfigError, SpaceError
 from ....core.noise import KeyedNoise, Noise
 from ....core.spaces import Product, Tree, Vector
 from ....core.statistics.moments import RunningMoments
-from ....data_specs.calorimeter.geometry import LEAST_DEPOSIT, Geometry
+from ....data_specs.calorimeter.geometry import MIN_DEPOSIT, Geometry
 from ....data_specs.calorimeter.geometry_json import geometry_from_json
 from ....data_specs.errors import DataError
 from ...generator import Codec, CodecConfig
@@ -40,13 +40,13 @@ from .layers import HitCounts, LayerEnergies
 from .marginals import HeightHistogram, Marginals
 from .padding import Padding
 
-FEWEST = 20
-"""Showers; a fit needs at least so many to know layers and hit counts."""
-_BLOCK = 4096
+MIN_SHOWERS = 20
+"""Fewest showers that a codec can be fitted to."""
+_BLOCK = 4096  # showers in memory at once while fitting
 
 
 class ShowerCodec(Codec):
-    """The codec of one geometry; what it fits lies in its buffers.
+    """The codec of one geometry; what it fits is in its buffers.
 
     Args:
         config: its options.
@@ -81,7 +81,7 @@ class ShowerCodec(Codec):
         self.padding = padding
         self.condition_codec = condition_codec
         self.layer_energies = LayerEnergies(padding.layers)
-        self.hit_counts = HitCounts(padding.layers, padding.most)
+        self.hit_counts = HitCounts(padding.layers, padding.max_cells)
         self.marginals = Marginals(geometry.n_voxels)
 
     @property
@@ -100,14 +100,16 @@ class ShowerCodec(Codec):
         Raises:
             DataError: too few showers, or none that has a deposit above the threshold.
         """
-        if len(source) < FEWEST:
-            raise DataError(f"A fit needs at least {FEWEST} showers to train on, found {len(source)}; give more rows.")
+        if len(source) < MIN_SHOWERS:
+            raise DataError(
+                f"A fit needs at least {MIN_SHOWERS} showers to train on, found {len(source)}; give more rows."
+            )
         smallest, largest, conditions = math.inf, 0.0, []
         responses = RunningMoments(())
         for batch in _blocks(source):
             x, energy = deposits(batch.x), incident_energy(batch.condition)
-            if (x >= self.geometry.readout).any():
-                smallest = min(smallest, x[x >= self.geometry.readout].min().item())
+            if (x >= self.geometry.effective_threshold).any():
+                smallest = min(smallest, x[x >= self.geometry.effective_threshold].min().item())
             response = x.double().sum(1) / energy[:, 0].double()
             largest = max(largest, response.max().item())
             responses.add(response, torch.ones_like(response, dtype=torch.bool))
@@ -115,28 +117,28 @@ class ShowerCodec(Codec):
         if not math.isfinite(smallest):
             raise DataError("The training showers hold no deposit above the readout threshold; check file and units.")
         # ideal engines write deposits down to 1e-23 MeV, which no float32 holds beside those of a GeV
-        self.cut.fill_(self.geometry.readout if self.geometry.threshold else max(smallest, LEAST_DEPOSIT))
+        self.cut.fill_(self.geometry.effective_threshold if self.geometry.threshold else max(smallest, MIN_DEPOSIT))
         self.layer_energies.fit_response(responses, largest)
         self.condition_codec.fit(torch.cat(conditions))
         self._fit_layers_and_voxels(source, self._largest_excess(torch.cat(conditions)[:, 0].max().item()))
 
     def _largest_excess(self, energy: float) -> float:
-        """Of a shower that leaves f times its incident energy in one voxel."""
+        """The excess of a shower of this incident energy (MeV) that leaves all it can, f times that, in one voxel."""
         return self.layer_energies.max_response.item() * energy / self.cut.item()
 
     def _fit_layers_and_voxels(self, source: Source, largest_excess: float) -> None:
-        layers, most = self.padding.layers, self.padding.most
+        layers, max_cells = self.padding.layers, self.padding.max_cells
         logits = RunningMoments((layers,))
         heights = HeightHistogram(self.padding.layer, top=math.log1p(2 * largest_excess))
-        histogram = torch.zeros(layers, most + 1, dtype=torch.float64)
+        histogram = torch.zeros(layers, max_cells + 1, dtype=torch.float64)
         for batch in _blocks(source):
             x = self._above_cut(batch)
             energies, counts = self._layers(x)
             logits.add(*self.layer_energies.logits(energies, incident_energy(batch.condition)))
-            # the gauge blurs sharp lines, so heights are counted with it, as `encode` computes them
+            # with the gauge, as `encode` computes them: it blurs the lines of the spectrum
             heights.add(self._scaled(x, KeyedNoise(0, batch.index, "codec")).log1p(), x > 0)
             for layer, count in enumerate(counts.T):
-                histogram[layer] += torch.bincount(count, minlength=most + 1)
+                histogram[layer] += torch.bincount(count, minlength=max_cells + 1)
         self.layer_energies.fit(logits)
         self.marginals.fit(heights)
         self.hit_counts.fit(histogram, self.padding.sizes)

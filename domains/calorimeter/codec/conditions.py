@@ -28,6 +28,15 @@ class ConditionCodec(nn.Module):
     Attributes:
         widths: the same in the order of `CONDITIONS`, whatever the order in which they were given.
         space: of encoded conditions.
+
+    >>> codec = ConditionCodec({"energy": 1, "particle": 1})
+    >>> codec.fit(torch.tensor([[1000.0, 22], [2000.0, 22], [4000.0, 11]]))
+    >>> codec.encode({"energy": torch.tensor([[2000.0]]), "particle": torch.tensor([[11]])})
+    {'energy': tensor([[0.]]), 'particle': tensor([[1]])}
+    >>> codec.accept({"energy": torch.tensor([[9000.0]]), "particle": torch.tensor([[11]])})
+    Traceback (most recent call last):
+    maquette.core.errors.ConfigError: condition.energy: the model was trained on 1000 .. 4000 MeV and cannot \
+extrapolate; found 9000.
     """
 
     energy_scale: Tensor  # (2,): mean and standard deviation of log E_incident

@@ -19,12 +19,17 @@ _EDGE = 8.0  # standard normal quantiles are clamped to +- this
 class LayerEnergies(nn.Module):
     """Layer energies (B, L) as standardised logits of ratios (B, L).
 
-    The first is the logit of u0 = E_total / (f E_incident). Ratio k = 1 .. L-1 is the fraction that layer k-1 has of
-    the energy in that layer and all behind it. Where layer k-1 or everything behind it is empty, the ratio is 0, 1 or
-    0/0: it then carries no information, and noise fills its feature.
+    The first is the logit of u0 = E_total / (f E_incident). Ratio k = 1 .. L-1 is the fraction of the energy in layer
+    k-1 and all behind it that layer k-1 has. Where layer k-1 or everything behind it is empty, the ratio is 0, 1 or
+    0/0: its feature carries no information and is filled with noise.
 
     Args:
         layers: L.
+
+    >>> codec, incident, energies = LayerEnergies(3), torch.tensor([[10.0]]), torch.tensor([[1.0, 4.0, 2.0]])
+    >>> y = codec.encode(energies, incident, filling=torch.zeros(1, 3))
+    >>> codec.decode(y, energies > 0, incident)
+    tensor([[1.0000, 4.0000, 2.0000]])
     """
 
     max_response: Tensor  # (), f: upper bound of E_total / E_incident
@@ -89,18 +94,25 @@ class HitCounts(nn.Module):
 
     Args:
         layers: L.
-        most: N, the largest possible count.
+        max_count: N, the largest possible count.
+
+    >>> from maquette.core.noise import KeyedNoise
+    >>> codec = HitCounts(layers=1, max_count=4)
+    >>> codec.fit(torch.tensor([[5.0, 3.0, 2.0, 0.0, 0.0]], dtype=torch.float64), sizes=torch.tensor([4]))
+    >>> z = codec.encode(torch.tensor([[0], [1], [2]]), KeyedNoise(0, torch.arange(3)))
+    >>> codec.decode(z).tolist()
+    [[0], [1], [2]]
     """
 
     edges: Tensor  # (L, N + 2): count n lies between the standard normal quantiles n and n + 1
 
-    def __init__(self, layers: int, most: int) -> None:
+    def __init__(self, layers: int, max_count: int) -> None:
         super().__init__()
-        self.layers, self.most = layers, most
-        self.register_buffer("edges", torch.zeros(layers, most + 2))
+        self.layers, self.max_count = layers, max_count
+        self.register_buffer("edges", torch.zeros(layers, max_count + 2))
 
     def extra_repr(self) -> str:
-        return f"layers={self.layers}, most={self.most}"
+        return f"layers={self.layers}, max_count={self.max_count}"
 
     def fit(self, histogram: Tensor, sizes: Tensor) -> None:
         """Set the edges from the distribution of training.
@@ -109,7 +121,7 @@ class HitCounts(nn.Module):
             histogram: number of training showers by layer and count, (L, N + 1), float64.
             sizes: cells of each layer, (L,).
         """
-        possible = torch.arange(self.most + 1) <= sizes[:, None]
+        possible = torch.arange(self.max_count + 1) <= sizes[:, None]
         histogram = histogram + _UNSEEN * unseen_counts(histogram, possible)
         cumulative = F.pad(histogram.cumsum(1) / histogram.sum(1, keepdim=True), (1, 0)).clamp(0, 1)
         self.edges.copy_(torch.special.ndtri(cumulative).clamp(-_EDGE, _EDGE))
@@ -132,7 +144,11 @@ class HitCounts(nn.Module):
 
 
 def remaining_energy(energies: Tensor) -> Tensor:
-    """Energy of each layer and all behind it, (B, L)."""
+    """Energy of each layer and all behind it, (B, L).
+
+    >>> remaining_energy(torch.tensor([[1.0, 4.0, 2.0]]))
+    tensor([[7., 6., 2.]])
+    """
     return energies.flip(1).cumsum(1).flip(1)
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 _STEPS = 128  # pieces of a voxel's table: fine enough for lines in the spectrum
 _BINS = 1024  # of the histograms from which the tables are computed
 _TOP = 4.5  # tables extend at least to this z; the last piece is extrapolated
-_LEAST = 1e-6  # smallest hit probability; the largest is 1 - _LEAST
+_MIN_RATE = 1e-6  # smallest hit probability; the largest is 1 - _MIN_RATE
 
 
 class HeightHistogram:
@@ -39,7 +39,7 @@ class HeightHistogram:
 
 
 class Marginals(nn.Module):
-    """The maps of all voxels; fitted tables lie in buffers.
+    """The maps of all voxels; the fitted tables are buffers.
 
     Args:
         voxels: V.
@@ -70,7 +70,7 @@ class Marginals(nn.Module):
     def fit(self, histogram: HeightHistogram) -> None:
         """Compute the tables; voxels that are rarely hit follow the distribution of their layer."""
         counts, layer = histogram.counts, histogram.layer
-        rate = (counts.sum(1) / histogram.showers).clamp(_LEAST, 1 - _LEAST)
+        rate = (counts.sum(1) / histogram.showers).clamp(_MIN_RATE, 1 - _MIN_RATE)
         pooled = torch.zeros(int(layer.max()) + 1, _BINS, dtype=torch.float64).index_add_(0, layer, counts) + 1e-9
         counts = counts + (pooled / pooled.sum(1, keepdim=True))[layer]
         boundary = torch.special.ndtri(1 - rate)

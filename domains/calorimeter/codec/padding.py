@@ -17,7 +17,7 @@ class Padding(nn.Module):
 
     Attributes:
         layers: L, the number of layers with cells.
-        most: N, the number of cells of the largest.
+        max_cells: N, the number of cells of the largest.
         sizes: cells of each layer, (L,).
         mask: which entries of the table are cells, (L, N).
         layer: the layer of each voxel, (V,).
@@ -25,7 +25,7 @@ class Padding(nn.Module):
     >>> from maquette.data_specs.calorimeter.geometries import known_geometry
     >>> padding = Padding(known_geometry("calogan"))
     >>> padding, padding.sizes.tolist()
-    (Padding(layers=3, most=288), [288, 144, 72])
+    (Padding(layers=3, max_cells=288), [288, 144, 72])
     >>> table = padding.split(torch.ones(2, 504))
     >>> table.shape, padding.join(table).shape
     (torch.Size([2, 3, 288]), torch.Size([2, 504]))
@@ -40,10 +40,10 @@ class Padding(nn.Module):
     def __init__(self, geometry: Geometry) -> None:
         super().__init__()
         layers = [geometry.layers[i] for i in geometry.active]
-        self.layers, self.most = len(layers), max(layer.n_voxels for layer in layers)
+        self.layers, self.max_cells = len(layers), max(layer.n_voxels for layer in layers)
         sizes = torch.tensor([layer.n_voxels for layer in layers])
-        mask = torch.arange(self.most) < sizes[:, None]
-        gather = torch.full((self.layers, self.most), geometry.n_voxels)
+        mask = torch.arange(self.max_cells) < sizes[:, None]
+        gather = torch.full((self.layers, self.max_cells), geometry.n_voxels)
         gather[mask] = torch.arange(geometry.n_voxels)
         layer, _ = mask.nonzero(as_tuple=True)
         scatter = mask.flatten().nonzero()[:, 0]
@@ -56,11 +56,11 @@ class Padding(nn.Module):
         self.stacked = len(set(self.grids)) == len(set(self.periods)) == 1
 
     def extra_repr(self) -> str:
-        return f"layers={self.layers}, most={self.most}"
+        return f"layers={self.layers}, max_cells={self.max_cells}"
 
     def split(self, x: Tensor) -> Tensor:
         """(B, voxels) to (B, L, N), zero in the padding."""
-        return F.pad(x, (0, 1)).index_select(1, self.gather).unflatten(1, (self.layers, self.most))
+        return F.pad(x, (0, 1)).index_select(1, self.gather).unflatten(1, (self.layers, self.max_cells))
 
     def join(self, table: Tensor) -> Tensor:
         """Inverse of `split`."""

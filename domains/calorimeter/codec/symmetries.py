@@ -67,7 +67,18 @@ def _image(layer: Layer, turn: Fraction, mirror: bool) -> Indices | None:
 
 
 class RandomSymmetry(nn.Module):
-    """Replaces each shower of a batch by a random symmetric image of itself."""
+    """Replaces each shower of a batch by a random symmetric image of itself.
+
+    >>> from maquette.core.noise import KeyedNoise
+    >>> from maquette.data_specs.calorimeter.geometries import known_geometry
+    >>> symmetry = RandomSymmetry(known_geometry("ds2"))
+    >>> symmetry
+    RandomSymmetry(symmetries=32)
+    >>> batch = Batch(torch.rand(4, 6480), None, torch.arange(4))
+    >>> moved = symmetry(batch, KeyedNoise(0, batch.index))
+    >>> torch.allclose(moved.x.sum(1), batch.x.sum(1))
+    True
+    """
 
     table: Tensor
 

@@ -1,7 +1,7 @@
 """The log-volume of the codec's map: log |dy / d(x, noise)| as sums over layers and voxels.
 
-Some coordinates are redundant: a layer's energy and count follow from its hits. Noise stands in for them in the
-map, and its density is divided out again, so that log p(x) >= log p(y) + volume holds for one draw of the noise.
+Some coordinates are redundant: a layer's energy and count follow from its hits. Noise replaces them in the map, and
+its density is divided out again, so that log p(x) >= log p(y) + volume holds for one draw of the noise.
 """
 
 from __future__ import annotations

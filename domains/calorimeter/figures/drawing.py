@@ -47,7 +47,11 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 
 @dataclass(frozen=True)
 class Curve:
-    """A quantity per bin with its standard error; each shape (bins,)."""
+    """A quantity per bin with its standard error; each shape (bins,).
+
+    >>> Curve(np.array([2.0, 3.0]), np.array([0.2, 0.3])).over(Curve(np.array([1.0, 0.0]), np.array([0.0, 0.0])))
+    Curve(value=array([ 2., nan]), error=array([0.2, nan]))
+    """
 
     value: NDArray[np.float64]
     error: NDArray[np.float64]
@@ -63,7 +67,11 @@ class Curve:
 
 
 def density(values: ArrayLike, edges: NDArray[np.float64]) -> Curve:
-    """Probability density of values with its Poisson error."""
+    """Probability density of values with its Poisson error.
+
+    >>> density([0.5, 1.5, 1.5, 1.5], np.array([0.0, 1.0, 2.0])).value
+    array([0.25, 0.75])
+    """
     counts = np.histogram(np.asarray(values), edges)[0].astype(np.float64)
     norm = np.diff(edges) * max(np.size(values), 1)
     return Curve(counts / norm, np.sqrt(counts) / norm)
@@ -91,7 +99,15 @@ def draw_pair(
     logarithmic: bool = False,
     labels: tuple[str, str] = ("reference", "generated"),
 ) -> None:
-    """Two step curves with error bands, and generated / reference with error bars below; `x` and `y` carry units."""
+    """Two step curves with error bands, and generated / reference with error bars below; label axes with units.
+
+    >>> figure, edges = Figure(), np.linspace(0.0, 1.0, 3)
+    >>> ((upper, lower),) = with_ratio(figure, rows=1, columns=1)
+    >>> curves = density([0.2, 0.7], edges), density([0.3, 0.6], edges)
+    >>> draw_pair((upper, lower), edges, *curves, x="E [MeV]", y="density [1 / MeV]")
+    >>> lower.get_xlabel(), lower.get_ylabel()
+    ('E [MeV]', 'gen. / ref.')
+    """
     upper, lower = axes
     for curve, colour, label in ((reference, REFERENCE, labels[0]), (generated, GENERATED, labels[1])):
         upper.stairs(curve.value, edges, color=colour, lw=1.3, label=label)

@@ -1,4 +1,4 @@
-"""Figures of generated and reference showers."""
+"""The table of figures: which are drawn, in which order, with which captions."""
 
 from __future__ import annotations
 

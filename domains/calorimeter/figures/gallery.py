@@ -1,4 +1,4 @@
-"""The data that the figures are drawn from."""
+"""What figures are drawn from, and which layers and showers they show."""
 
 from __future__ import annotations
 
@@ -62,7 +62,14 @@ class Gallery:
 
 
 def matched(reference: NDArray, generated: NDArray) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Indices of reference and generated showers of similar incident energy, from low to high."""
+    """Indices of reference and generated showers of similar incident energy, from low to high.
+
+    Args:
+        reference, generated: incident energies, (n,), any unit.
+
+    >>> matched(np.linspace(1.0, 10.0, 100), np.linspace(1.0, 10.0, 50))
+    (array([10, 24, 48, 89]), array([ 5, 12, 24, 44]))
+    """
     low, high = np.percentile(reference, [10, 90])
     wanted = np.geomspace(low, high, EXAMPLES)
     picks = [np.array([np.abs(np.log(side / energy)).argmin() for energy in wanted]) for side in (reference, generated)]

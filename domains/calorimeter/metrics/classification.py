@@ -43,8 +43,10 @@ class ClassifierTest:
     jsd: bool = True
 
 
-def tests(low: Inputs, high: Inputs, n_voxels: int, effort: EffortConfig, device: str) -> Mapping[str, ClassifierTest]:
-    """The three tests, by the last part of their metrics' names."""
+def classifier_tests(
+    low: Inputs, high: Inputs, n_voxels: int, effort: EffortConfig, device: str
+) -> Mapping[str, ClassifierTest]:
+    """The three tests of showers, by the last part of their metrics' names: `auc_low`, `auc_high`, `auc_trees`."""
     features = "the high-level features"
     network = NetworkLearner(epochs=effort.epochs, device=device)
     small = min(effort.classifier, max(FOLDS * 4, effort.voxels // n_voxels))

@@ -1,4 +1,4 @@
-"""What every physics metric is computed from: features of two samples, and their division into halves."""
+"""The input of every physics metric: features of two samples, and their division into halves."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Estimates = dict[str, Estimate]
 Better = Literal["lower", "higher", "floor"]
 Values = NDArray[Any]
 Summed = Callable[[Features], Callable[[Index], Values]]
-"""Maps features to a function of indices, which returns sums of something additive over them."""
+"""Maps features to a function that maps indices of showers to sums over these showers."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,23 @@ class Comparison:
         halves: which showers are compared with which.
         extractor: computed the features.
         seed: of every random choice; each metric has its own random generator.
+
+    >>> from maquette.core.data import TensorSource
+    >>> from maquette.core.statistics.comparison import halves
+    >>> from maquette.domains.calorimeter.simulator.gflash import GflashConfig
+    >>> simulator = GflashConfig().build()
+    >>> x, condition = simulator.simulate(range(200), seed=0)
+    >>> source = TensorSource(x, condition)
+    >>> extractor = Extractor.fit(simulator.geometry, source)
+    >>> features, _ = extractor.stream(source, 200)
+    >>> c = Comparison(features, features, halves(200, 200, np.random.default_rng(0)), extractor, seed=0)
+    >>> c
+    Comparison(reference=200, generated=200, halves=100, seed=0)
+    >>> sums = lambda f: lambda rows: np.array([len(rows), f.layer[rows, 0].sum()])
+    >>> ratio = c.measure("first_layer", lambda g, r: (g[1] / g[0]) / (r[1] / r[0]), sums, distance=False)
+    >>> estimate = c.estimate(ratio, "Mean energy in the first layer, generated over reference.", better="floor")
+    >>> abs(estimate.value - 1) < 3 * estimate.stderr
+    True
     """
 
     reference: Features
@@ -88,24 +105,28 @@ class Comparison:
     def own_value(
         self,
         of: Summed,
-        property: Callable[[Values], float],
+        figure: Callable[[Values], float],
         definition: str,
         *,
         unit: str = "",
     ) -> Estimate:
-        """A property of the generated showers alone; its floor is the same property of the reference."""
+        """A figure of the generated showers alone, such as a depth; its floor is the same figure of the reference."""
         sides = []
         for groups in self.sums(of):
             pool = groups.reshape(-1, *groups.shape[2:])
             whole = pool.sum(0)
-            left = [property(whole - group) for group in pool]
-            sides.append((property(whole), math.sqrt(jackknife_variance(left))))
+            left = [figure(whole - group) for group in pool]
+            sides.append((figure(whole), math.sqrt(jackknife_variance(left))))
         (floor, floor_stderr), (value, stderr) = sides
         text = f"{definition}; the floor is the reference's own value."
         return Estimate(value, stderr, floor, self.halves.n, unit, "floor", text, floor_stderr)
 
 
 def not_measurable(what: str, why: str, unit: str = "", better: Better = "floor") -> Estimate:
-    """A metric that these data cannot determine."""
+    """A metric that these data cannot determine.
+
+    >>> not_measurable("Depth of the maximum", "fewer than 10 layers").definition
+    'Depth of the maximum; not measurable: fewer than 10 layers.'
+    """
     nan = math.nan
     return Estimate(nan, nan, nan, 0, unit, better, f"{what}; not measurable: {why}.", nan)

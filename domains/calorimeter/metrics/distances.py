@@ -16,14 +16,15 @@ from .effort import EffortConfig
 from .features import physics_features
 
 PAPER_SAMPLES = (20_000, 50_000)
-"""Batch sizes between which arXiv:2211.10295 extrapolates the FPD; it draws from at least as many as the larger."""
+"""Batch sizes between which arXiv:2211.10295 extrapolates the FPD; it draws from at least 50,000 showers."""
 KERNEL_BATCH = 5_000
+"""Batch size of the KPD, as there."""
 NOT_COMPARABLE = (
     f" Not comparable with published values: those draw their batches, of up to {PAPER_SAMPLES[1]:,} in the FPD, from "
     "at least as many showers a side, here they are drawn from {n:,}."
 )
 CONSTANT = 1e-6
-"""A feature whose range in the reference is at most this fraction of its largest value is constant up to rounding."""
+"""A feature is constant up to rounding if its range in the reference is at most this fraction of its largest value."""
 FEATURES = (
     "layer energies over E_incident, centroids, widths and occupancies, each over its largest value in the reference "
     "({kept} features; those constant there are left out)"
@@ -50,7 +51,11 @@ def physics_distances(
 
 
 def comparable(n: int) -> bool:
-    """Whether FPD and KPD of n showers a side are comparable with published values."""
+    """Whether FPD and KPD of n showers a side are comparable with published values.
+
+    >>> comparable(8_000), sample_sizes(8_000), sample_sizes(60_000)
+    (False, (3200, 8000), (20000, 50000))
+    """
     return n >= PAPER_SAMPLES[1]
 
 

@@ -1,4 +1,4 @@
-"""The effort of an evaluation: sample sizes and epochs. The definitions of the metrics stay the same."""
+"""The effort of an evaluation: sample sizes and epochs. The definitions of the metrics do not depend on it."""
 
 from __future__ import annotations
 

@@ -22,14 +22,15 @@ from ..batches import deposits, incident_energy
 
 Array = NDArray[np.float32]
 BLOCK = 1024
+"""Showers in memory at once."""
 LINES = {"line_511": 0.510999, "line_88": 0.088005}
 """MeV: annihilation at rest, and K-shell binding energy of lead, each deposited in one piece by an idealised engine."""
 ROUNDING = 1e-12
 """Variances below this fraction of the mean square are rounding errors of zero: all energy is in one cell."""
 BINNING_SHOWERS, RUNS = 4096, 64
-"""Showers from which the bins of the voxel spectrum are set; runs of consecutive rows in an evenly spaced selection."""
+"""Showers from which the bins of the voxel spectrum are set; runs of consecutive rows in `evenly_spaced`."""
 LINE_WIDTH = 1e-6
-"""MeV: how near a deposit must lie to count as one of the lines; float32 resolves 6e-8 there."""
+"""MeV: largest distance from a line at which a deposit counts as on it; float32 resolves 6e-8 there."""
 
 
 def evenly_spaced(total: int, n: int) -> NDArray[np.int64]:
@@ -114,8 +115,20 @@ class Extractor:
     """Computes features block by block.
 
     Attributes:
-        geometry: whose showers.
-        spectrum: bins of log10(deposit / MeV), one feature.
+        geometry: of the showers.
+        spectrum: bins of log10(deposit / MeV).
+
+    >>> from maquette.domains.calorimeter.dataset import ShowerDataset
+    >>> from maquette.domains.calorimeter.sample import sample_path
+    >>> data = ShowerDataset(sample_path()).rows(0, 100)
+    >>> extractor = Extractor.fit(data.geometry, data)
+    >>> features, mean_shower = extractor.stream(data, 100)
+    >>> features
+    Features(showers=100, layers=3)
+    >>> features.layer.shape, mean_shower.shape
+    ((100, 3), (504,))
+    >>> high_level(features, extractor.angular).shape, physics_features(features, extractor.angular).shape
+    ((100, 19), (100, 24))
     """
 
     geometry: Geometry
@@ -124,7 +137,7 @@ class Extractor:
     @classmethod
     def fit(cls, geometry: Geometry, reference: Source) -> Extractor:
         """Set the bins of the voxel spectrum from (up to 4,096 evenly spaced showers of) the reference."""
-        showers, _ = read(reference, evenly_spaced(len(reference), BINNING_SHOWERS), geometry.readout)
+        showers, _ = read(reference, evenly_spaced(len(reference), BINNING_SHOWERS), geometry.effective_threshold)
         deposits = np.log10(showers[showers > 0].astype(np.float64))
         return cls(geometry, Binning.of(deposits[:, None] if len(deposits) else np.zeros((1, 1))))
 
@@ -215,7 +228,7 @@ class Extractor:
         own = []
         for start in range(world.rank * BLOCK, n, world.size * BLOCK):
             stop = min(start + BLOCK, n)
-            showers, incident = read(source, np.arange(start, stop), self.geometry.readout)
+            showers, incident = read(source, np.arange(start, stop), self.geometry.effective_threshold)
             own.append((self(showers, incident), showers.sum(0, dtype=np.float64)))
             progress(min(stop + (world.size - 1) * BLOCK, n), n)
         by_rank = world.gather(own)
@@ -227,7 +240,11 @@ class Extractor:
 
 
 def low_level(showers: NDArray, incident: NDArray) -> Array:
-    """Classifier inputs of the CaloChallenge, (n, V + 1): log10(E / MeV) and the voxels in percent of E."""
+    """Classifier inputs of the CaloChallenge, (n, V + 1): log10(E / MeV) and the voxels in percent of E.
+
+    >>> low_level(np.array([[10.0, 90.0]]), np.array([1000.0])).tolist()
+    [[3.0, 1.0, 9.0]]
+    """
     energy = np.asarray(incident).reshape(-1, 1)
     return np.concatenate([np.log10(energy), 100 * np.asarray(showers) / energy], axis=1).astype(np.float32)
 

@@ -1,4 +1,4 @@
-"""How many generated showers look like copies of training showers."""
+"""The fraction of generated showers that look like copies of training showers."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def memorisation(
     pool = evenly_spaced(len(training), effort.training)
     distance = np.full(len(compared), np.inf)
     for start in range(0, len(pool), BLOCK):
-        trained_on = low_level(*read(training, pool[start : start + BLOCK], geometry.readout))
+        trained_on = low_level(*read(training, pool[start : start + BLOCK], geometry.effective_threshold))
         distance = np.minimum(distance, nearest_distance(compared, trained_on))
         progress(min(start + BLOCK, len(pool)), len(pool))
     floor_side, near_side, generated = np.split(distance, 3)

@@ -71,7 +71,11 @@ def _wasserstein_response(c: Comparison, sigma: float) -> Estimate:
 
 
 def energy_edges(incident: NDArray, bins: int = ENERGY_BINS) -> NDArray[np.float64]:
-    """Edges of equally populated bins of incident energy, MeV; fewer where energies repeat."""
+    """Edges of equally populated bins of incident energy, MeV; fewer where energies repeat.
+
+    >>> energy_edges(np.array([1.0, 2.0, 3.0, 4.0, 5.0]), bins=2)
+    array([1., 3., 5.])
+    """
     edges = np.unique(np.percentile(np.asarray(incident, dtype=np.float64), np.linspace(0, 100, bins + 1)))
     return edges if len(edges) > 1 else np.array([edges[0], np.nextafter(edges[0], np.inf)])
 

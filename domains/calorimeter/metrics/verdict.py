@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from ....core.statistics.estimate import Estimate
 
 SIGNIFICANT = 3.0
-"""Standard errors beyond the floor from which a difference counts."""
+"""A metric further beyond its floor than so many standard errors counts as different."""
 NAMED = 5
 """Metrics that a verdict names at most; the table has all."""
 

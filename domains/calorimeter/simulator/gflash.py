@@ -1,11 +1,12 @@
 """The embedded simulator: parametrised electromagnetic showers after GFLASH, in any voxel geometry.
 
 This is a parametrisation (Grindhammer and Peters, hep-ex/0001020), not a transport code: it has no lines of
-annihilation or of atomic shells, no correlations between neighbouring spots, and its files say "parametrised".
+annihilation or of atomic shells and no correlations between neighbouring spots. Its files say "parametrised".
 
-A longitudinal profile is drawn for each shower. Steps in depth of at most one radiation length get the profile's
-energy, with sampling fluctuations (a gamma distribution of mean dE and variance c^2 dE, energies in GeV) where only
-active plates count. A step's energy is divided equally among the expected number of spots, which scatter radially.
+A longitudinal profile is drawn for each shower. Each step in depth, of at most one radiation length, gets the energy
+dE that the profile has there. Where only active plates count, it fluctuates: a gamma distribution of mean dE and
+variance c^2 dE, energies in GeV. A step's energy is divided equally among spots, whose radii are drawn from the radial
+profile.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ _USUAL: Mapping[str, CalorimeterName] = {
 
 
 class GflashConfig(SimulatorConfig):
-    """What `maquette simulate calorimeter` simulates."""
+    """The showers that `maquette simulate calorimeter` makes."""
 
     geometry: str = Field("calogan", description="known name or XML file")
     calorimeter: CalorimeterName | None = Field(None, description="by default that of a known geometry")

@@ -17,6 +17,9 @@ class Calorimeter:
         stack: its plates; None if it is homogeneous.
         sampling: c of sigma(E)/E = c / sqrt(E / GeV) of the active plates' signal; 0 if it is homogeneous.
         shift: added to the depth of the maximum, X0, to agree with full transport.
+
+    >>> round(Calorimeter(LEAD_TUNGSTATE).material.radiation_length, 1)  # mm
+    8.9
     """
 
     material: Material

@@ -40,7 +40,19 @@ class Radial(NamedTuple):
 
 @dataclass(frozen=True)
 class Parametrisation:
-    """Shower shapes in a calorimeter."""
+    """Shower shapes in a calorimeter.
+
+    >>> from maquette.domains.calorimeter.simulator.media import CALORIMETERS
+    >>> shapes = Parametrisation(CALORIMETERS["lead-tungstate"])
+    >>> energy = torch.tensor([[1.0], [10.0]])  # GeV
+    >>> shapes.mean_maximum(energy)  # X0; ten times the energy is ln 10 = 2.3 deeper
+    tensor([[3.8708],
+            [6.1734]])
+    >>> profile = shapes.draw(energy, z=torch.zeros(2, 1, 2))
+    >>> profile.within(torch.tensor([[5.0, 25.0]]))  # fraction of the energy before these depths
+    tensor([[0.4858, 0.9998],
+            [0.2277, 0.9987]])
+    """
 
     calorimeter: Calorimeter
 
@@ -111,7 +123,7 @@ class Parametrisation:
         return Radial(core.clamp(0, 1), r_core.clamp_min(1e-3), r_tail.clamp_min(1e-2))
 
     def spots(self, energy: Tensor, profile: Profile) -> tuple[Tensor, Profile]:
-        """(number of energy spots (B, 1), how they are spread in depth)."""
+        """Number of energy spots (B, 1), and their distribution in depth."""
         z = self._z
         if self.calorimeter.stack is None:
             number = 93 * torch.log(torch.tensor(z)) * energy**0.876

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from maquette.data_specs.calorimeter.geometries import NAMES, known_geometry
-from maquette.data_specs.calorimeter.geometry import LEAST_DEPOSIT, CartesianLayer, Geometry, PolarLayer
+from maquette.data_specs.calorimeter.geometry import MIN_DEPOSIT, CartesianLayer, Geometry, PolarLayer
 from maquette.data_specs.calorimeter.geometry_json import geometry_from_json, geometry_to_json
 from maquette.data_specs.calorimeter.geometry_xml import read_geometry, write_geometry
 from maquette.data_specs.calorimeter.resolve import resolve_geometry
@@ -35,7 +35,7 @@ def test_json_and_xml_round_trips(name: str, tmp_path: Path) -> None:
     again = read_geometry(tmp_path / f"{name}.xml")
     assert (again.layers, again.pid, again.name) == (geometry.layers, geometry.pid, name)
     assert again.threshold == geometry.threshold
-    assert again.readout == (geometry.threshold or LEAST_DEPOSIT)
+    assert again.effective_threshold == (geometry.threshold or MIN_DEPOSIT)
 
 
 @pytest.mark.parametrize(

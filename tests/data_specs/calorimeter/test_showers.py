@@ -190,7 +190,7 @@ def test_the_sample_on_opening_is_spread_over_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["calogan", np.bytes_(b"calogan")])
-def test_the_geometry_may_stand_in_an_attribute(good: Path, name: str | np.bytes_) -> None:
+def test_the_geometry_may_be_in_an_attribute(good: Path, name: str | np.bytes_) -> None:
     with h5py.File(good, "a") as file:
         file.attrs["geometry"] = name
     assert ShowerReader(good).how == "from the file's attribute"

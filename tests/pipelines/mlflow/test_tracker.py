@@ -1,4 +1,4 @@
-"""MLflow is told everything once, whatever happens, and costs nothing when it fails."""
+"""MLflow gets everything once, whatever happens, and costs nothing when it fails."""
 
 import json
 import os
@@ -60,7 +60,7 @@ def test_two_processes_may_start_on_one_fresh_store(folder):
     assert one != two
 
 
-def test_after_a_kill_each_step_stands_once_and_the_model_can_be_served(start, data, folder, monkeypatch):
+def test_after_a_kill_each_step_is_there_once_and_the_model_can_be_served(start, data, folder, monkeypatch):
     words = ("fit", "toy", "--data", data, "--out", "run", "--resume", *WORDS)
     process = start(*words, TOY_SECONDS_PER_STEP="0.02")
     losses = folder / "run" / "losses.jsonl"
@@ -142,13 +142,13 @@ def fit_config():
 
 
 def test_a_signal_while_the_model_is_logged_is_no_failure_of_the_store(data, folder, monkeypatch):
-    def asked(*_):
+    def interrupt(*_):
         os.kill(os.getpid(), signal.SIGTERM)
         pytest.fail("went on")
 
     heard, words = Heard(), {"data": data, "out": "run", "resume": True, "overrides": ["training.steps=5"]}
     with monkeypatch.context() as patch:
-        patch.setattr("maquette.pipelines.mlflow.tracker._log_model", asked)
+        patch.setattr("maquette.pipelines.mlflow.tracker._log_model", interrupt)
         with pytest.raises(Interrupted, match="go on with --resume"):
             fit("toy", **words, screen=heard)
     assert heard.warnings == []
@@ -183,7 +183,7 @@ def test_a_store_that_fails_later_is_left_alone(fitted, folder, monkeypatch):
     assert len(heard.warnings) == 1
 
 
-def test_how_to_open_survives_a_shell():
+def test_how_to_open_is_quoted_for_a_shell():
     line = how_to_open("sqlite:////home/a user/mlflow.db")
     assert shlex.split(line) == ["mlflow", "ui", "--backend-store-uri", "sqlite:////home/a user/mlflow.db"]
     assert how_to_open("http://tracker:5000") == "http://tracker:5000"
@@ -193,9 +193,9 @@ def test_a_verb_says_where_its_run_is_logged_if_it_is(maquette, data, fitted, fo
     assert "MLflow" not in maquette("report", fitted).output
     shutil.copytree(fitted, folder / "run")
     (folder / "run" / "tracking.json").write_text(json.dumps({"uri": "sqlite:////elsewhere/x.db", "run_id": "1"}))
-    told = "MLflow: mlflow ui --backend-store-uri sqlite:////elsewhere/x.db"
+    line = "MLflow: mlflow ui --backend-store-uri sqlite:////elsewhere/x.db"
     for words in (["report", "run"], ["generate", "run", "--n", "5", "--out", "x.h5"]):
-        assert told in maquette(*words).stdout
+        assert line in maquette(*words).stdout
     sides = ["--reference", data, "--generated", data, "--out", "v"]
     assert "MLflow" not in maquette("validate", "toy", *sides, "--no-tracking").output
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "ftp://nowhere")

@@ -10,7 +10,7 @@ from maquette.pipelines.run import provenance
 
 
 @pytest.mark.parametrize(
-    ("told", "expected"),
+    ("cpuinfo", "expected"),
     [
         ("processor\t: 0\nmodel name\t: AMD EPYC 9654\nmodel name\t: other\n", "AMD EPYC 9654 CPU, 1 thread"),
         ("model name\t: Intel(R) Xeon(R) CPU E5-2690 \n", "Intel(R) Xeon(R) CPU E5-2690, 1 thread"),
@@ -18,10 +18,10 @@ from maquette.pipelines.run import provenance
         (None, "sparc64 CPU, 1 thread"),
     ],
 )
-def test_hardware_is_named_as_its_maker_does(told, expected, tmp_path, monkeypatch):
+def test_hardware_is_named_as_its_maker_does(cpuinfo, expected, tmp_path, monkeypatch):
     file = tmp_path / "cpuinfo"
-    if told is not None:
-        file.write_text(told)
+    if cpuinfo is not None:
+        file.write_text(cpuinfo)
     monkeypatch.setattr(provenance, "CPUINFO", file)
     monkeypatch.setattr(provenance, "_answer", lambda *command: None)
     monkeypatch.setattr(platform, "machine", lambda: "sparc64")
@@ -45,10 +45,10 @@ def repository(folder):
 def origin(monkeypatch):
     """Say where pip got the package."""
 
-    def told(**content):
+    def set_origin(**content):
         monkeypatch.setattr(provenance, "_origin", lambda: content)
 
-    return told
+    return set_origin
 
 
 GIT = {"url": "https://host/maquette", "vcs_info": {"vcs": "git", "commit_id": "c0ffee"}}

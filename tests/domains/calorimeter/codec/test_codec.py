@@ -8,9 +8,9 @@ from maquette.core.data import Batch, TensorSource
 from maquette.core.errors import ConfigError, SpaceError
 from maquette.core.noise import KeyedNoise
 from maquette.core.spaces import Vector
-from maquette.data_specs.calorimeter.geometry import LEAST_DEPOSIT, Geometry
+from maquette.data_specs.calorimeter.geometry import MIN_DEPOSIT, Geometry
 from maquette.data_specs.errors import DataError
-from maquette.domains.calorimeter.codec.codec import FEWEST, ShowerCodecConfig, shower_codec
+from maquette.domains.calorimeter.codec.codec import MIN_SHOWERS, ShowerCodecConfig, shower_codec
 from maquette.domains.calorimeter.dataset import ShowerDataset
 from maquette.domains.calorimeter.sample import sample_path
 from maquette.domains.generator import Codec
@@ -82,9 +82,9 @@ def test_showers_without_a_hit_are_refused() -> None:
         fitted(RINGS, TensorSource(torch.zeros(30, RINGS.n_voxels), {"energy": torch.ones(30, 1)}))
 
 
-@pytest.mark.parametrize("n", [1, FEWEST - 1])
+@pytest.mark.parametrize("n", [1, MIN_SHOWERS - 1])
 def test_too_few_showers_are_refused(n: int) -> None:
-    with pytest.raises(DataError, match=rf"at least {FEWEST} showers to train on, found {n};"):
+    with pytest.raises(DataError, match=rf"at least {MIN_SHOWERS} showers to train on, found {n};"):
         fitted(RINGS, showers(RINGS, n))
 
 
@@ -97,7 +97,7 @@ def test_deposits_of_an_ideal_engine_survive_without_a_threshold() -> None:
     x = torch.where((x == 0) & (torch.rand_like(x) < 0.05), 10 ** (torch.rand_like(x) * 20 - 23), x)
     source = TensorSource(x, condition)
     codec = fitted(geometry, source)
-    assert LEAST_DEPOSIT <= codec.cut.item() < 2 * LEAST_DEPOSIT
+    assert MIN_DEPOSIT <= codec.cut.item() < 2 * MIN_DEPOSIT
     batch = source.fetch(torch.arange(400))
     back = codec.decode(codec.encode(batch, KeyedNoise(1, batch.index)).x, condition)
     assert back.isfinite().all()
@@ -111,7 +111,7 @@ def test_deposits_of_an_ideal_engine_survive_without_a_threshold() -> None:
 def test_it_prints_what_it_is() -> None:
     text = repr(fitted(RINGS, showers(RINGS, 100)))
     assert text.startswith("ShowerCodec(\n  geometry=rings, cut=0.1 MeV, gauge=0.02")
-    for part in ("ConditionCodec(energy=1)", "HitCounts(layers=3, most=8)", "Padding(layers=3, most=8)"):
+    for part in ("ConditionCodec(energy=1)", "HitCounts(layers=3, max_count=8)", "Padding(layers=3, max_cells=8)"):
         assert part in text
 
 

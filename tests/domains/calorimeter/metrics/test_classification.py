@@ -7,20 +7,19 @@ import numpy as np
 from maquette.core.statistics.classifier import NetworkLearner
 from maquette.core.statistics.comparison import halves
 from maquette.core.statistics.trees import TreeLearner
-from maquette.domains.calorimeter.metrics.classification import classify
-from maquette.domains.calorimeter.metrics.classification import tests as kinds_of_tests
+from maquette.domains.calorimeter.metrics.classification import classifier_tests, classify
 from maquette.domains.calorimeter.metrics.effort import EFFORTS
 
 
 def test_classifiers_are_the_prescribed_ones() -> None:
     """The definition that is printed is built from what is trained."""
     none: Any = None
-    kinds = kinds_of_tests(none, none, n_voxels=504, effort=EFFORTS["full"], device="cpu")
+    kinds = classifier_tests(none, none, n_voxels=504, effort=EFFORTS["full"], device="cpu")
     assert kinds["low"].learner == kinds["high"].learner == NetworkLearner(512, 2, 50, 1000, 2e-4, "cpu")
     assert kinds["trees"].learner == TreeLearner(iterations=200)
     assert [kind.cap for kind in kinds.values()] == [20_000] * 3
     assert (
-        kinds_of_tests(none, none, n_voxels=40_500, effort=EFFORTS["full"], device="cpu")["low"].cap
+        classifier_tests(none, none, n_voxels=40_500, effort=EFFORTS["full"], device="cpu")["low"].cap
         == (1 << 28) // 40_500
     )
 

@@ -30,7 +30,7 @@ def cylinder(name: str, rings: int = 50, radius: float = 5, depth: float = 30) -
 
 
 @pytest.mark.parametrize("shape", [0.03, 0.4, 1.0, 1.7, 30.0])
-def test_gamma_variates_follow_the_gamma_law(shape: float) -> None:
+def test_gamma_variates_follow_the_gamma_distribution(shape: float) -> None:
     noise = KeyedNoise(3, torch.arange(2000))
     drawn = gamma_variates(torch.full((2000, 5), shape), noise).flatten().numpy()
     quantiles = np.array([0.2, 0.4, 0.6, 0.8, 0.95])
