@@ -1,4 +1,4 @@
-"""The table of generative families: one file per algorithm, found by walking this package."""
+"""Generative families, one file per algorithm; the registry `families` finds them by walking this package."""
 
 from __future__ import annotations
 
@@ -22,10 +22,14 @@ class FamilyConfig(Config):
         spaces: names of the spaces it can model ("vector", "field", ...).
         supports: names of the supports it can model ("real", "binary", "levels", "interval", "torus").
         model: the class that `build` returns; its methods are the family's capabilities.
-        tolerance: what the laws may expect of it: "exact" (1e-10), "ode" (1e-3) or "estimator" (4 standard errors).
-        tolerances: of the laws "inverse" and "log-det" where `tolerance` is too loose or too tight for them.
-        unbiased: whether exp(log_bound), if it knows a lower bound, has the density as its mean; one whose posterior is
-            a single point is below it.
+        tolerance: accuracy that the laws demand: "exact" (1e-10), "ode" (1e-3) or "estimator" (4 standard errors).
+        tolerances: numbers for the laws "inverse" and "log-det", where `tolerance` is too loose or too tight for them.
+        unbiased: of a family with a lower bound, whether the mean of exp(log_bound) is the density; false where the
+            posterior is a single point.
+
+    >>> config: FamilyConfig = families.get("spline")(transforms=2, hidden=(16,))
+    >>> config.kind, config.supports
+    ('spline', ('real', 'interval'))
     """
 
     summary: ClassVar[str]
@@ -43,7 +47,7 @@ class FamilyConfig(Config):
 
     @classmethod
     def example(cls) -> FamilyConfig:
-        """A small config, quick to build: the one that the laws are tried on."""
+        """A small config, quick to build, on which the laws are checked."""
         return cls()
 
 

@@ -23,7 +23,7 @@ from . import AnyFamily, FamilyConfig, families
 
 
 def take(x: Tree, names: Sequence[str]) -> Tree:
-    """Return the named parts of a sample, of one name its tensor; raises `SpaceError` for a sample of one tensor.
+    """Return the named parts of a sample, for one name its tensor; raises `SpaceError` for a sample without names.
 
     >>> import torch
     >>> take({"a": torch.zeros(4, 2), "b": torch.zeros(4, 3)}, ["a"]).shape
@@ -42,6 +42,11 @@ class Split:
         first: names of the parts a.
         second: names of the parts b.
         labels: names of the two families' stages and noise.
+
+    >>> import torch
+    >>> split = Split(("a",), ("b",), ("first", "second"))
+    >>> sorted(split.join(torch.zeros(4, 2), torch.zeros(4, 3)))
+    ['a', 'b']
     """
 
     first: tuple[str, ...]
@@ -49,11 +54,11 @@ class Split:
     labels: tuple[str, str]
 
     def join(self, a: Tree, b: Tree) -> Tree:
-        """The sample of both families' parts."""
+        """One sample from the parts a and b."""
         return named(a, self.first[0]) | named(b, self.second[0])
 
     def second_condition(self, condition: Tree | None, a: Tree) -> Tree:
-        """The condition of the second family: the chain's own and a."""
+        """The condition of the second family: that of the chain, and a."""
         return from_named(named(condition) | named(a, self.first[0]))
 
 
@@ -64,6 +69,13 @@ class Chain(nn.Module):
         split: which parts each family models.
         first: model of a given the condition.
         second: model of b given the condition and a.
+
+    >>> import torch
+    >>> from maquette.core.spaces import Vector
+    >>> space = Product(parts={"a": Vector(dim=2), "b": Vector(dim=3)})
+    >>> model: Chain = ChainConfig(first={"kind": "gan"}, second={"kind": "spline"}, split=["a"]).build(space)
+    >>> [stage.name for stage in model.stages()], capabilities(model)  # a GAN has no density, so the chain has none
+    (['first', 'second'], ('sample',))
     """
 
     first: Any
@@ -98,7 +110,16 @@ class Chain(nn.Module):
 
 
 class DensityChain(Chain):
-    """A chain of two families that both know their density."""
+    """A chain of two families with a density.
+
+    >>> import torch
+    >>> from maquette.core.spaces import Vector
+    >>> space = Product(parts={"a": Vector(dim=2), "b": Vector(dim=3)})
+    >>> flow = {"kind": "spline", "transforms": 2}
+    >>> model: DensityChain = ChainConfig(first=flow, second=flow, split=["a"]).build(space)
+    >>> model.log_prob({"a": torch.zeros(4, 2), "b": torch.zeros(4, 3)}).shape, model.likelihood_notes
+    (torch.Size([4]), ('first: normal base', 'second: normal base'))
+    """
 
     def log_prob(self, x: Tree, condition: Tree | None = None) -> Tensor:
         """log p(a | c) + log p(b | a, c), shape (B,), nats."""

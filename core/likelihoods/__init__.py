@@ -1,8 +1,8 @@
 """Univariate output distributions for autoregressive models and decoders.
 
-A likelihood is the distribution of one scalar given P parameters, which a network computes. It is stateless: it scores
-values, draws them by inverting its distribution function at uniform numbers, and embeds them as inputs of a network.
-Configs choose one by `kind`; `likelihood_of` finds the default one of a support.
+A likelihood is the distribution of one scalar given P parameters, which a network computes. It has no state: it scores
+values, maps uniform numbers to draws, and embeds values as inputs of a network. Configs choose one by `kind`;
+`likelihood_of` finds the default one of a support.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ..registry import ByKind, Registry
 from ..spaces import Binary, Interval, Levels, Real, Support
 
 SUPPORTS = (Real, Interval, Binary, Levels)
-"""Supports for which there are likelihoods: what models with a univariate output distribution take."""
+"""Supports for which there are likelihoods, and so those of autoregressive models and decoders."""
 
 S = TypeVar("S", bound=Support)
 
@@ -30,7 +30,7 @@ class Likelihood(Protocol):
     """The distribution of a scalar x given P parameters; leading axes (...) are any, the same for all arguments.
 
     Attributes:
-        parameters: P, how many a network has to give for each scalar; all zero is a sensible start.
+        parameters: P, how many a network computes for each scalar; all zero is a sensible start.
         embed_dim: K, inputs of a network for each scalar.
         uniforms: U, uniform numbers that a draw takes.
         discrete: whether `log_prob` is the logarithm of a probability mass (true) or of a density.
@@ -86,7 +86,11 @@ class LikelihoodConfig(Config):
     Attributes:
         summary: one line for listings.
         supports: the supports it is a distribution on.
-        default_for: the supports for which it is taken where no config is given.
+        default_for: the supports for which it is the default.
+
+    >>> config: LikelihoodConfig = likelihoods.get("gaussian-mixture")(components=2)
+    >>> config.build(Real()).parameters
+    6
     """
 
     summary: ClassVar[str]
@@ -95,10 +99,10 @@ class LikelihoodConfig(Config):
 
     @abstractmethod
     def build(self, support: Support) -> Likelihood:
-        """Return the distribution on a support; raises `ConfigError` if it does not have this support."""
+        """Return the distribution on a support; raises `ConfigError` for a support that it does not take."""
 
     def require(self, support: Support, kind: type[S] | tuple[type[S], ...]) -> S:
-        """Return a support of this kind; raises `ConfigError` for one of another kind."""
+        """Return the support if it is of this kind; raises `ConfigError` otherwise."""
         if not isinstance(support, kind):
             kinds = " or ".join(kind_of(known) for known in self.supports)
             raise ConfigError(f"{kind_of(self)}: a distribution of {kinds} values, found {support.kind} ones.")
@@ -115,7 +119,7 @@ def likelihood_of(support: Support, config: LikelihoodConfig | None = None) -> L
     """The likelihood that a config names on a support; without a config the support's default one.
 
     Raises:
-        ConfigError: the config's likelihood has another support, or the support has no default.
+        ConfigError: the config's likelihood does not take the support, or the support has no default.
 
     >>> likelihood = likelihood_of(Levels(count=3))
     >>> likelihood

@@ -45,7 +45,11 @@ class Bernoulli:
 
 @likelihoods.register("bernoulli")
 class BernoulliConfig(LikelihoodConfig):
-    """Bernoulli distribution."""
+    """Bernoulli distribution.
+
+    >>> BernoulliConfig().build(Binary()).log_prob(torch.zeros(1), torch.tensor(1.0))  # a fair coin: -log 2
+    tensor(-0.6931)
+    """
 
     summary: ClassVar[str] = "zero or one"
     supports: ClassVar[tuple[type[Support], ...]] = (Binary,)

@@ -1,8 +1,8 @@
 """Mixture of beta distributions on an interval; with one component, the beta distribution.
 
 Beta draws are ratios of gamma draws by Marsaglia & Tsang, "A simple method for generating gamma variables", ACM Trans.
-Math. Softw. 26 (2000) 363. A round of their rejection sampling succeeds at least 95 times in 100. All rounds are
-computed at once and the first success is taken: a draw is a fixed function of a fixed number of uniform numbers.
+Math. Softw. 26 (2000) 363. A round of their rejection sampling succeeds at least 95 times in 100. Eight rounds are
+computed at once and the first success is taken, so that a draw is a function of a fixed number of uniform numbers.
 """
 
 from __future__ import annotations
@@ -17,15 +17,18 @@ from torch import Tensor
 
 from ..spaces import Interval, Support
 from . import LikelihoodConfig, likelihoods
-from .interval import EDGE, UnitInterval, clamp, flat_at_edges
+from .interval import EDGE, UnitInterval, clamp_inside, flat_at_edges
 from .mixture import Mixture
 
-_MIN_LOG, _MAX_LOG = -6.0, 6.0  # of alpha and beta; within, the end cells' masses and float32 are good to 1e-3
-_ROUNDS = 8  # all fail once in 1e10 draws; the last proposal is taken then
+_MIN_LOG, _MAX_LOG = (
+    -6.0,
+    6.0,
+)  # of alpha and beta; between them the end cells' masses in float32 have errors below 1e-3
+_ROUNDS = 8  # all fail once in 1e10 draws; then the last proposal is taken
 _GAMMA = 2 * _ROUNDS + 1
 
 
-def log_gamma_draw(shape: Tensor, u: Tensor) -> Tensor:
+def _log_gamma_draw(shape: Tensor, u: Tensor) -> Tensor:
     """Logarithm of gamma draws (...) from shape parameters (...) > 0 and uniform numbers (..., 17)."""
     tries, thresholds, boost = u.split((_ROUNDS, _ROUNDS, 1), dim=-1)
     d = torch.where(shape < 1, shape + 1, shape).unsqueeze(-1) - 1 / 3
@@ -42,7 +45,7 @@ def log_gamma_draw(shape: Tensor, u: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Beta:
-    """t^(a - 1) (1 - t)^(b - 1) / B(a, b) in the interval's coordinate t, with alpha = a and beta = b.
+    """t^(alpha - 1) (1 - t)^(beta - 1) / B(alpha, beta) in the interval's coordinate t in [0, 1].
 
     Args:
         unit: the interval.
@@ -63,14 +66,14 @@ class Beta:
     def log_prob(self, alpha: Tensor, beta: Tensor, x: Tensor) -> Tensor:
         t = self.unit.to_unit(x.to(alpha.dtype))
         log_norm = torch.lgamma(alpha) + torch.lgamma(beta) - torch.lgamma(alpha + beta)
-        inner = (alpha - 1) * torch.log(clamp(t)) + (beta - 1) * torch.log1p(-clamp(t)) - log_norm
+        inner = (alpha - 1) * torch.log(clamp_inside(t)) + (beta - 1) * torch.log1p(-clamp_inside(t)) - log_norm
         # the end cells' masses to first order in their length
         low, high = (a * math.log(EDGE) - a.log() - log_norm for a in (alpha, beta))
         return flat_at_edges(t, inner, low, high) - self.unit.log_length
 
     def draw(self, alpha: Tensor, beta: Tensor, u: Tensor) -> Tensor:
         first, second = u.split(_GAMMA, dim=-1)
-        return self.unit.from_unit(torch.sigmoid(log_gamma_draw(alpha, first) - log_gamma_draw(beta, second)))
+        return self.unit.from_unit(torch.sigmoid(_log_gamma_draw(alpha, first) - _log_gamma_draw(beta, second)))
 
     def mean(self, alpha: Tensor, beta: Tensor) -> Tensor:
         return self.unit.from_unit(alpha / (alpha + beta))
@@ -78,7 +81,12 @@ class Beta:
 
 @likelihoods.register("beta")
 class BetaConfig(LikelihoodConfig):
-    """Mixture of beta distributions."""
+    """Mixture of beta distributions.
+
+    >>> likelihood = BetaConfig(components=2).build(Interval(low=0.0, high=255.0))
+    >>> likelihood.mean(torch.zeros(likelihood.parameters))  # uniform
+    tensor(127.5000)
+    """
 
     summary: ClassVar[str] = "mixture of beta distributions on an interval"
     supports: ClassVar[tuple[type[Support], ...]] = (Interval,)

@@ -56,7 +56,11 @@ class Categorical:
 
 @likelihoods.register("categorical")
 class CategoricalConfig(LikelihoodConfig):
-    """Categorical distribution."""
+    """Categorical distribution.
+
+    >>> CategoricalConfig().build(Levels(count=4)).log_masses(torch.zeros(4)).exp()
+    tensor([0.2500, 0.2500, 0.2500, 0.2500])
+    """
 
     summary: ClassVar[str] = "one of several levels"
     supports: ClassVar[tuple[type[Support], ...]] = (Levels,)

@@ -46,7 +46,12 @@ class Gaussian:
 
 @likelihoods.register("gaussian-mixture")
 class GaussianMixtureConfig(LikelihoodConfig):
-    """Mixture of Gaussians."""
+    """Mixture of Gaussians.
+
+    >>> likelihood = GaussianMixtureConfig(components=3).build(Real())
+    >>> likelihood.parameters, likelihood.uniforms  # a component is chosen, then a value drawn from it
+    (9, 2)
+    """
 
     summary: ClassVar[str] = "mixture of Gaussians on the real line"
     supports: ClassVar[tuple[type[Support], ...]] = (Real,)

@@ -1,8 +1,8 @@
 """What distributions on an interval share: its unit coordinate, and how they treat its ends.
 
 Densities on an interval may vanish or diverge at the ends, where measured values accumulate (a saturated pixel, an
-empty cell). Within `EDGE` of an end the density is replaced by its mean there. So every log-density is finite, the
-total is one, and a value at the very end is scored by the mass near it.
+empty cell). Within `EDGE` of an end, the density is replaced by its mean there. So every log-density is finite, the
+density still integrates to one, and a value exactly at an end is scored by the mass near it.
 """
 
 from __future__ import annotations
@@ -55,15 +55,27 @@ class UnitInterval:
 
 
 def flat_at_edges(t: Tensor, inner: Tensor, log_mass_low: Tensor, log_mass_high: Tensor) -> Tensor:
-    """Log-density of t (...) in [0, 1] from that within, and the log-masses of the two end cells, all (...), nats.
+    """Log-density of t (...) in [0, 1], constant within each end cell; all arguments are (...), log-masses in nats.
 
-    `inner` must be finite at `clamp(t)`.
+    Args:
+        t: coordinates in [0, 1].
+        inner: log-density at `clamp_inside(t)`, finite.
+        log_mass_low: log of the mass in the lower end cell.
+        log_mass_high: log of the mass in the upper end cell.
+
+    >>> mass = torch.tensor(2 * EDGE).log()  # twice as dense as the uniform distribution
+    >>> flat_at_edges(torch.tensor([0.0, 0.5, 1.0]), torch.zeros(3), mass, mass).exp()
+    tensor([2.0000, 1.0000, 2.0000])
     """
     log_edge = math.log(EDGE)
     high = torch.where(t > 1 - EDGE, log_mass_high - log_edge, inner)
     return torch.where(t < EDGE, log_mass_low - log_edge, high)
 
 
-def clamp(t: Tensor) -> Tensor:
-    """The nearest coordinate outside of the end cells."""
+def clamp_inside(t: Tensor) -> Tensor:
+    """The nearest coordinate to t outside of the end cells.
+
+    >>> clamp_inside(torch.tensor([0.0, 0.5])).tolist()
+    [9.999999974752427e-07, 0.5]
+    """
     return t.clamp(EDGE, 1 - EDGE)

@@ -23,7 +23,7 @@ _MIN_LOG_SCALE, _MAX_LOG_SCALE = -7.0, 7.0  # in units of half the range; the mi
 
 @dataclass(frozen=True)
 class LogisticMixture:
-    """Levels 0 .. count - 1, mapped to [-1, 1]; the lowest and the highest have the mass of the tails.
+    """Levels 0 .. count - 1, mapped to [-1, 1]; the lowest and the highest level include the tails.
 
     Its parameters are K logits of the weights, K means and K log scales.
 
@@ -86,7 +86,12 @@ class LogisticMixture:
 
 @likelihoods.register("logistic-mixture")
 class LogisticMixtureConfig(LikelihoodConfig):
-    """Discretised mixture of logistics."""
+    """Discretised mixture of logistics.
+
+    >>> likelihood = LogisticMixtureConfig(components=5).build(Levels(count=256))
+    >>> likelihood.parameters  # instead of the 256 logits of a categorical distribution
+    15
+    """
 
     summary: ClassVar[str] = "ordered levels by a discretised mixture of logistics"
     supports: ClassVar[tuple[type[Support], ...]] = (Levels,)

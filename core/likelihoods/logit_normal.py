@@ -1,6 +1,7 @@
 """Mixture of logit-normal distributions on an interval: the logit of the coordinate is Gaussian.
 
-Aitchison & Shen, "Logistic-normal distributions", Biometrika 67 (1980) 261. All mass may lie near one end, or at both.
+Aitchison & Shen, "Logistic-normal distributions", Biometrika 67 (1980) 261. Most of the mass may lie near one
+end, or near both.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from ..spaces import Interval, Support
 from . import LikelihoodConfig, likelihoods
-from .interval import EDGE, UnitInterval, clamp, flat_at_edges
+from .interval import EDGE, UnitInterval, clamp_inside, flat_at_edges
 from .mixture import Mixture
 
 _MIN_SCALE, _MAX_LOG_SCALE = 1e-3, 2.4  # of the logit; at a scale of 11 most mass is at the two ends
@@ -44,8 +45,8 @@ class LogitNormal:
 
     def log_prob(self, loc: Tensor, scale: Tensor, x: Tensor) -> Tensor:
         t = self.unit.to_unit(x.to(loc.dtype))
-        z = (torch.logit(clamp(t)) - loc) / scale
-        log_slope = torch.log(clamp(t)) + torch.log1p(-clamp(t))  # of the sigmoid
+        z = (torch.logit(clamp_inside(t)) - loc) / scale
+        log_slope = torch.log(clamp_inside(t)) + torch.log1p(-clamp_inside(t))  # of the sigmoid
         inner = -0.5 * z.square() - scale.log() - 0.5 * math.log(2 * math.pi) - log_slope
         edge = math.log(EDGE) - math.log1p(-EDGE)
         low, high = (torch.special.log_ndtr((edge + sign * loc) / scale) for sign in (-1, 1))
@@ -63,7 +64,12 @@ class LogitNormal:
 
 @likelihoods.register("logit-normal")
 class LogitNormalConfig(LikelihoodConfig):
-    """Mixture of logit-normal distributions."""
+    """Mixture of logit-normal distributions.
+
+    >>> likelihood = LogitNormalConfig().build(Interval(low=-1.0, high=1.0))
+    >>> likelihood.draw(torch.zeros(3), torch.tensor([0.5, 0.5]))  # the median
+    tensor(0.)
+    """
 
     summary: ClassVar[str] = "mixture of Gaussians in the logit of an interval"
     supports: ClassVar[tuple[type[Support], ...]] = (Interval,)

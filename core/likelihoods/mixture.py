@@ -95,6 +95,11 @@ class Mixture:
 
 
 def choose_component(log_weights: Tensor, u: Tensor) -> Tensor:
-    """Components (..., 1), int64, by inversion: log weights (..., K) and one uniform number each (...)."""
+    """Draw component indices (..., 1), int64, from log weights (..., K) and one uniform number each (...).
+
+    >>> import torch
+    >>> choose_component(torch.tensor([0.25, 0.75]).log().expand(2, 2), torch.tensor([0.2, 0.3])).tolist()
+    [[0], [1]]
+    """
     cumulative = log_weights.exp().cumsum(-1)[..., :-1]
     return (u.unsqueeze(-1) > cumulative).sum(-1, keepdim=True)

@@ -1,7 +1,7 @@
 """Mixture of Gaussians truncated to an interval.
 
-The modes lie inside the interval, or at its ends; wide components are flat. In contrast to a logit-normal distribution
-the density is bounded, and need not vanish at the ends.
+Modes lie in the interval; a component much wider than the interval is uniform. In contrast to a logit-normal
+distribution, the density need not vanish at the ends.
 """
 
 from __future__ import annotations
@@ -61,7 +61,12 @@ class TruncatedNormal:
 
 @likelihoods.register("truncated-normal")
 class TruncatedNormalConfig(LikelihoodConfig):
-    """Mixture of truncated Gaussians."""
+    """Mixture of truncated Gaussians.
+
+    >>> likelihood = TruncatedNormalConfig().build(Interval())
+    >>> likelihood.mean(torch.tensor([0.0, 0.0, 3.0]))  # logit of the weight, logit of the mode, log scale
+    tensor(0.5000)
+    """
 
     summary: ClassVar[str] = "mixture of Gaussians truncated to an interval"
     supports: ClassVar[tuple[type[Support], ...]] = (Interval,)

@@ -22,6 +22,13 @@ class NetworkConfig(Config):
 
     Attributes:
         summary: one line for listings.
+
+    >>> import torch
+    >>> from maquette.core.spaces import Vector
+    >>> config: NetworkConfig = networks.get("residual")(width=16)
+    >>> network = config.build(Vector(dim=2), time=True)
+    >>> network(torch.ones(3, 2), torch.zeros(3), None)[0].tolist()  # zero before training
+    [0.0, 0.0]
     """
 
     summary: ClassVar[str]

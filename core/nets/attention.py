@@ -15,7 +15,7 @@ from .sparse_attention import Pattern
 
 
 class Rotary(nn.Module):
-    """Rotates pairs of features by angles proportional to the position: products depend on relative positions only.
+    """Rotates pairs of features by angles proportional to the position: q . k depends on relative positions only.
 
     With positions on several axes, pairs are assigned to the axes in turn.
 
@@ -51,13 +51,21 @@ class Rotary(nn.Module):
 
 
 class KVCache:
-    """Keys and values (B, H, T, F) of samples that are being drawn, allocated for all tokens from the start.
+    """Keys and values (B, H, T, F) of the tokens drawn so far, allocated for all T tokens from the start.
 
     Args:
         like: (B, ...) of the batch size, device and dtype wanted.
         heads: H.
         tokens: T.
         head_dim: F, features of a head.
+
+    >>> from maquette.core.nets.sparse_attention import Full
+    >>> attention = Attention(width=8, heads=2, pattern=Full())
+    >>> x = torch.randn(1, 3, 8)
+    >>> cache = KVCache(x, heads=2, tokens=3, head_dim=4)
+    >>> one_by_one = torch.cat([attention.step(token, cache) for token in x.split(1, dim=1)], dim=1)
+    >>> torch.allclose(one_by_one, attention(x), atol=1e-6)
+    True
     """
 
     def __init__(self, like: Tensor, heads: int, tokens: int, head_dim: int) -> None:
@@ -66,7 +74,7 @@ class KVCache:
         self.filled = 0
 
     def extend(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Append those of the next tokens, (B, H, t, F), and return all so far."""
+        """Append keys and values of the next tokens, both (B, H, t, F), and return all so far."""
         end = self.filled + keys.shape[2]
         self.keys[:, :, self.filled : end], self.values[:, :, self.filled : end] = keys, values
         self.filled = end
@@ -107,7 +115,7 @@ class Attention(nn.Module):
         return self._merge_heads(values)
 
     def step(self, x: Tensor, cache: KVCache) -> Tensor:
-        """The same for the next token alone, (B, 1, width), given the cache of those before, which it is added to.
+        """The same for the next token alone, (B, 1, width). Reads earlier tokens from the cache and adds this one.
 
         Raises:
             TypeError: attention without a pattern is not causal.
@@ -152,6 +160,11 @@ class SwiGLU(nn.Module):
 
 
 def require_heads(kind: str, width: int, heads: int) -> None:
-    """Raise `ConfigError` unless the heads divide the width."""
+    """Raise `ConfigError` unless the heads divide the width; `kind` is that of the config.
+
+    >>> require_heads("transformer", width=10, heads=4)
+    Traceback (most recent call last):
+    maquette.core.errors.ConfigError: transformer: 4 heads do not divide a width of 10.
+    """
     if width % heads:
         raise ConfigError(f"{kind}: {heads} heads do not divide a width of {width}.")

@@ -1,8 +1,8 @@
 """Causal convolutions: each position sees itself and those before it, all at once or one position at a time.
 
 van den Oord et al., "WaveNet", arXiv:1609.03499, and "Conditional image generation with PixelCNN decoders",
-arXiv:1606.05328. The same modules serve training and sampling: given a `ConvCache` they take one position after the
-other, and find in it what they saw before (Le Paine et al., "Fast WaveNet generation algorithm", arXiv:1611.09482).
+arXiv:1606.05328. The same modules serve training and sampling: with a `ConvCache` they take one position at a time, and
+the cache holds the earlier ones (Le Paine et al., "Fast WaveNet generation algorithm", arXiv:1611.09482).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 
 @dataclass
-class RingBuffer:
+class _RingBuffer:
     """The last positions that one module saw; the newest overwrites the oldest."""
 
     slots: list[Tensor]
@@ -23,7 +23,7 @@ class RingBuffer:
 
 
 class ConvCache:
-    """What the causal convolutions of a network saw so far, for one batch of samples that is being drawn.
+    """The earlier inputs of all causal convolutions of a network, while one batch of samples is drawn.
 
     >>> conv, cache = CausalConv1d(1, 1, kernel_size=2), ConvCache()
     >>> x = torch.ones(1, 3, 1)
@@ -33,14 +33,14 @@ class ConvCache:
     """
 
     def __init__(self) -> None:
-        self._buffers: dict[nn.Module, RingBuffer] = {}
+        self._buffers: dict[nn.Module, _RingBuffer] = {}
 
     def window(self, module: nn.Module, x: Tensor, dim: int, kernel_size: int, dilation: int) -> Tensor:
-        """x of the current position, joined along `dim` behind the `kernel_size - 1` before it, `dilation` apart."""
+        """What a kernel sees: `kernel_size - 1` earlier positions, `dilation` apart, then x, joined along `dim`."""
         span = (kernel_size - 1) * dilation
         if span == 0:
             return x
-        buffer = self._buffers.setdefault(module, RingBuffer(span * [torch.zeros_like(x)]))
+        buffer = self._buffers.setdefault(module, _RingBuffer(span * [torch.zeros_like(x)]))
         before = [buffer.slots[(buffer.cursor + k * dilation) % span] for k in range(kernel_size - 1)]
         buffer.slots[buffer.cursor % span] = x
         buffer.cursor += 1

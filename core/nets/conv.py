@@ -36,17 +36,17 @@ class Convolution(nn.Module):
     )
     """
 
-    def __init__(self, field: Field, inputs: int, outputs: int) -> None:
+    def __init__(self, field: Field, in_channels: int, out_channels: int) -> None:
         super().__init__()
         self.periodic = field.periodic or (False,) * len(field.grid)
         axes = len(field.grid)
-        self.inner = CONVOLUTIONS[axes](inputs, outputs, 3) if axes else nn.Linear(inputs, outputs)
+        self.inner = CONVOLUTIONS[axes](in_channels, out_channels, 3) if axes else nn.Linear(in_channels, out_channels)
 
     def extra_repr(self) -> str:
         return f"periodic={self.periodic}" if any(self.periodic) else ""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, inputs, *grid) to (B, outputs, *grid)."""
+        """(B, in_channels, *grid) to (B, out_channels, *grid)."""
         if not self.periodic:
             return self.inner(x)
         for axis, periodic in enumerate(self.periodic, start=2):
@@ -57,7 +57,11 @@ class Convolution(nn.Module):
 
 
 def normalized(x: Tensor) -> Tensor:
-    """Group norm with one group and no weights: each sample (channels, *grid) to mean zero and variance one."""
+    """Group norm with one group and no weights: each sample (channels, *grid) to mean zero and variance one.
+
+    >>> normalized(torch.tensor([[[0.0, 1.0], [2.0, 3.0]]])).var(correction=0)
+    tensor(1.0000)
+    """
     return F.group_norm(x, 1)
 
 
@@ -86,7 +90,12 @@ class ResidualBlock(nn.Module):
 
 
 class ResidualBlocks(nn.ModuleList):
-    """`depth` residual blocks in sequence; arguments and shapes as of `ResidualBlock`."""
+    """`depth` residual blocks in sequence; other arguments and shapes as of `ResidualBlock`.
+
+    >>> blocks = ResidualBlocks(Field(channels=1, grid=(8,)), channels=4, depth=2, context_features=0)
+    >>> blocks(torch.zeros(3, 4, 8), None).shape
+    torch.Size([3, 4, 8])
+    """
 
     def __init__(self, field: Field, channels: int, depth: int, context_features: int) -> None:
         super().__init__(ResidualBlock(field, channels, context_features) for _ in range(depth))
@@ -97,16 +106,26 @@ class ResidualBlocks(nn.ModuleList):
         return x
 
 
-def downsampling(field: Field, inputs: int, outputs: int, stride: int) -> nn.Module:
-    """Layer from (B, inputs, *grid of `field`) to a grid `stride` times coarser; its kernels do not overlap."""
+def downsampling(field: Field, in_channels: int, out_channels: int, stride: int) -> nn.Module:
+    """Layer from (B, in_channels, *grid of `field`) to a grid `stride` times coarser; its kernels do not overlap.
+
+    >>> downsampling(Field(channels=1, grid=(8, 8)), 4, 6, stride=2)(torch.zeros(3, 4, 8, 8)).shape
+    torch.Size([3, 6, 4, 4])
+    """
     axes = len(field.grid)
-    return CONVOLUTIONS[axes](inputs, outputs, stride, stride) if axes else nn.Linear(inputs, outputs)
+    return (
+        CONVOLUTIONS[axes](in_channels, out_channels, stride, stride) if axes else nn.Linear(in_channels, out_channels)
+    )
 
 
-def upsampling(field: Field, inputs: int, outputs: int, stride: int) -> nn.Module:
-    """Layer from a grid `stride` times coarser to (B, outputs, *grid of `field`); its kernels do not overlap."""
+def upsampling(field: Field, in_channels: int, out_channels: int, stride: int) -> nn.Module:
+    """Layer from a grid `stride` times coarser to (B, out_channels, *grid of `field`); its kernels do not overlap.
+
+    >>> upsampling(Field(channels=1, grid=(8, 8)), 6, 4, stride=2)(torch.zeros(3, 6, 4, 4)).shape
+    torch.Size([3, 4, 8, 8])
+    """
     axes = len(field.grid)
-    return TRANSPOSED[axes](inputs, outputs, stride, stride) if axes else nn.Linear(inputs, outputs)
+    return TRANSPOSED[axes](in_channels, out_channels, stride, stride) if axes else nn.Linear(in_channels, out_channels)
 
 
 def as_field(space: Space) -> Field:
@@ -165,13 +184,13 @@ class DownsamplingPath(nn.Module):
     Args:
         levels: what `pyramid` returned.
         strides: what `pyramid` was given.
-        inputs: channels of the field as the network sees it.
+        in_channels: channels of x on the finest grid.
         channels: channels of all features.
         depth: residual blocks at each grid but the finest.
         context_features: C, features of the context.
 
     >>> levels = pyramid(Field(channels=1, grid=(8,)), (2, 2), where="strides")
-    >>> down = DownsamplingPath(levels, (2, 2), inputs=1, channels=4, depth=1, context_features=0)
+    >>> down = DownsamplingPath(levels, (2, 2), in_channels=1, channels=4, depth=1, context_features=0)
     >>> [tuple(features.shape) for features in down(torch.zeros(3, 1, 8), None)]
     [(3, 4, 4), (3, 4, 2)]
     """
@@ -181,20 +200,20 @@ class DownsamplingPath(nn.Module):
         levels: Sequence[Field],
         strides: Sequence[int],
         *,
-        inputs: int,
+        in_channels: int,
         channels: int,
         depth: int,
         context_features: int,
     ) -> None:
         super().__init__()
-        self.input = Convolution(levels[0], inputs, channels)
+        self.input = Convolution(levels[0], in_channels, channels)
         self.down = nn.ModuleList(
             downsampling(level, channels, channels, stride) for level, stride in zip(levels[:-1], strides, strict=True)
         )
         self.blocks = nn.ModuleList(ResidualBlocks(level, channels, depth, context_features) for level in levels[1:])
 
     def forward(self, x: Tensor, context: Tensor | None) -> list[Tensor]:
-        """x (B, inputs, *grid) and context (B, C) to one (B, channels, *coarser grid) per stride."""
+        """x (B, in_channels, *grid) and context (B, C) to one (B, channels, *coarser grid) per stride."""
         x, features = self.input(x), []
         for down, blocks in zip(self.down, self.blocks, strict=True):
             x = blocks(down(x), context)
@@ -206,10 +225,10 @@ class UpsamplingPath(nn.Module):
     """Features at the coarsest grid to values at the finest; other arguments as of `DownsamplingPath`.
 
     Args:
-        outputs: channels returned.
+        out_channels: channels returned, on the finest grid.
 
     >>> levels = pyramid(Field(channels=1, grid=(8,)), (2, 2), where="strides")
-    >>> up = UpsamplingPath(levels, (2, 2), channels=4, depth=1, context_features=0, outputs=3)
+    >>> up = UpsamplingPath(levels, (2, 2), channels=4, depth=1, context_features=0, out_channels=3)
     >>> up(torch.zeros(5, 4, 2), None).shape
     torch.Size([5, 3, 8])
     """
@@ -222,16 +241,16 @@ class UpsamplingPath(nn.Module):
         channels: int,
         depth: int,
         context_features: int,
-        outputs: int,
+        out_channels: int,
     ) -> None:
         super().__init__()
         pairs = list(zip(levels[:-1], strides, strict=True))[::-1]
         self.up = nn.ModuleList(upsampling(level, channels, channels, stride) for level, stride in pairs)
         self.blocks = nn.ModuleList(ResidualBlocks(level, channels, depth, context_features) for level in levels[:0:-1])
-        self.output = Convolution(levels[0], channels, outputs)
+        self.output = Convolution(levels[0], channels, out_channels)
 
     def forward(self, x: Tensor, context: Tensor | None) -> Tensor:
-        """x (B, channels, *coarsest grid) and context (B, C) to (B, outputs, *grid)."""
+        """x (B, channels, *coarsest grid) and context (B, C) to (B, out_channels, *grid)."""
         for up, blocks in zip(self.up, self.blocks, strict=True):
             x = up(blocks(x, context))
         return self.output(F.silu(normalized(x)))

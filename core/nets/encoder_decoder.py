@@ -25,10 +25,15 @@ from .mlp import MLP
 
 
 class CoderConfig(Config):
-    """Base of every pair of an encoder and a decoder; the subclass adds `kind: Literal[...]` and its own keys.
+    """Base of the config of every pair of an encoder and a decoder; a subclass adds `kind: Literal[...]` and its keys.
 
     Attributes:
         summary: one line for listings.
+
+    >>> from maquette.core.spaces import Vector
+    >>> coder: CoderConfig = coders.get("mlp")(hidden=(16,))
+    >>> coder.encoder(Vector(dim=5), embed_dim=1, context_features=0, outputs=2)(torch.zeros(4, 5, 1), None).shape
+    torch.Size([4, 2])
     """
 
     summary: ClassVar[str]
@@ -112,7 +117,14 @@ class MLPCoderConfig(CoderConfig):
 
 
 class ConvEncoder(nn.Module):
-    """Residual convolutions on ever coarser grids, then a linear layer."""
+    """Residual convolutions on ever coarser grids, then a linear layer.
+
+    >>> from maquette.core.spaces import Field
+    >>> config = ConvCoderConfig(channels=4, strides=(2,))
+    >>> encoder = ConvEncoder(Field(channels=1, grid=(8,)), config, embed_dim=1, context_features=3, outputs=2)
+    >>> encoder(torch.zeros(5, 8, 1), torch.zeros(5, 3)).shape
+    torch.Size([5, 2])
+    """
 
     def __init__(
         self, space: Space, config: ConvCoderConfig, embed_dim: int, context_features: int, outputs: int
@@ -123,7 +135,7 @@ class ConvEncoder(nn.Module):
         self.down = DownsamplingPath(
             levels,
             config.strides,
-            inputs=self.field.channels * embed_dim,
+            in_channels=self.field.channels * embed_dim,
             channels=config.channels,
             depth=config.depth,
             context_features=context_features,
@@ -136,7 +148,14 @@ class ConvEncoder(nn.Module):
 
 
 class ConvDecoder(nn.Module):
-    """A linear layer, then residual convolutions on ever finer grids."""
+    """A linear layer, then residual convolutions on ever finer grids.
+
+    >>> from maquette.core.spaces import Field
+    >>> config = ConvCoderConfig(channels=4, strides=(2,))
+    >>> decoder = ConvDecoder(Field(channels=1, grid=(8,)), config, inputs=2, context_features=3, parameters=1)
+    >>> decoder(torch.zeros(5, 2), torch.zeros(5, 3)).shape
+    torch.Size([5, 8, 1])
+    """
 
     def __init__(
         self, space: Space, config: ConvCoderConfig, inputs: int, context_features: int, parameters: int
@@ -152,7 +171,7 @@ class ConvDecoder(nn.Module):
             channels=config.channels,
             depth=config.depth,
             context_features=context_features,
-            outputs=self.field.channels * parameters,
+            out_channels=self.field.channels * parameters,
         )
 
     def forward(self, z: Tensor, context: Tensor | None) -> Tensor:

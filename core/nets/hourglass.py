@@ -1,7 +1,7 @@
-"""The frame of hierarchical autoencoders: features of a sample bottom-up, and learned features top-down.
+"""The network around the latent variables of hierarchical autoencoders: a bottom-up and a top-down path.
 
-The bottom-up path goes from the sample to ever coarser features. The top-down path starts from learned features at the
-coarsest level and returns to the grid of the sample; a model adds layers of its own at each level:
+The bottom-up path computes ever coarser features of the sample. The top-down path starts from learned features at the
+coarsest level and returns to the grid of the sample. A model adds layers of its own at each level of the top-down path:
 
     features = hourglass.start(batch_size)
     for level, up in zip(levels, hourglass.up):
@@ -22,12 +22,12 @@ from .conv import Convolution, DownsamplingPath, as_field, from_channels, normal
 
 
 class Hourglass(nn.Module):
-    """Both paths; lists run from the coarsest level to the finest, except `strides`.
+    """Both paths. Lists run from the coarsest level to the finest, except `strides`, which run the other way.
 
     Args:
         space: of the samples.
-        strides: how much coarser each level is than the one before, the first than the sample.
-        where: key of the strides, named in the error if they do not divide the grid.
+        strides: how much coarser each level is than the one before it; the first is relative to the sample.
+        where: config key that the error names if a stride does not divide the grid.
         embed_dim: K, values per feature of a sample that the bottom-up path takes.
         parameters: P, values per feature of a sample that the top-down path returns.
         channels: of all features.
@@ -36,7 +36,7 @@ class Hourglass(nn.Module):
 
     Attributes:
         field: samples as a field.
-        fields: the same at each level.
+        fields: the same on the grid of each level.
         up: layers from each level to the next finer one, the last to the sample's grid.
 
     >>> from maquette.core.spaces import Field
@@ -70,7 +70,7 @@ class Hourglass(nn.Module):
         self.down = DownsamplingPath(
             fields,
             strides,
-            inputs=self.field.channels * embed_dim,
+            in_channels=self.field.channels * embed_dim,
             channels=channels,
             depth=depth,
             context_features=context_features,

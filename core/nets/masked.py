@@ -1,8 +1,8 @@
-"""Networks with masked weights: the outputs for a feature depend on the features before it, and on no other.
+"""Networks with masked weights: the outputs for a feature depend only on the features before it.
 
-Every unit has a degree: how many positions, in some order of the features, it depends on. A unit is connected to the
-units below whose degrees do not exceed its own (Germain et al., "MADE: masked autoencoder for distribution estimation",
-arXiv:1502.03509, section 4).
+Every unit has a degree: the number of leading features, in some order, that it may depend on. A unit is connected to
+those units of the layer below whose degrees do not exceed its own (Germain et al., "MADE: masked autoencoder for
+distribution estimation", arXiv:1502.03509, section 4).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Activation = Callable[[Tensor], Tensor]
 
 
 class MaskedLinear(nn.Module):
-    """y_o = b_o + sum of w_oi x_i over inputs i with degree_i <= degree_o; the degrees are given with every call.
+    """y_o = b_o + sum of w_oi x_i over inputs i with degree_i <= degree_o. Every call gives the degrees.
 
     Args:
         in_features: I.
@@ -71,8 +71,8 @@ class MaskedMLP(nn.Module):
         context_features: C, features of the context.
         embed_dim: K, inputs of each feature.
         activation: after each hidden layer.
-        skip: what the last layer sees of the inputs directly, for example the inputs themselves or a bounded function
-            of them; None for no such connection.
+        skip: function of the inputs that the last layer also sees, `nn.Identity()` for a direct connection; None for
+            no such connection.
 
     >>> network = MaskedMLP(torch.tensor([0, 1, 2]), outputs=2, hidden=(8,), context_features=4)
     >>> network(torch.zeros(5, 3), torch.zeros(5, 4)).shape
@@ -99,9 +99,9 @@ class MaskedMLP(nn.Module):
         last = int(positions.max())
         self.features, self.outputs, self.embed_dim = features, outputs, embed_dim
         self.activation, self.skip = activation, skip
-        # features that share one position are seen by none
+        # if all features are at the same position, no output depends on any of them
         self.inputs = features * embed_dim if last else 0
-        # a unit of degree 0 sees the context only; one of the highest degree would have no output to feed
+        # a unit of degree 0 sees the context only; one of degree `last + 1` would be connected to no output
         lowest = 0 if context_features or not last else 1
         for layer, width in enumerate(hidden):
             degrees = torch.stack([evenly_spaced_degrees(lowest, last, width) for _ in range(masks)])
@@ -117,25 +117,25 @@ class MaskedMLP(nn.Module):
         return f"features={self.features}, outputs={self.outputs}, masks={len(self.positions)}"
 
     def degrees(self, m: int, context: Tensor | None) -> list[tuple[Tensor, Tensor]]:
-        """Degrees of the inputs and the outputs of each layer under masks m, the output layer last."""
+        """Degrees of the inputs and the outputs of each layer for the m-th set of masks, the output layer last."""
         position = self.positions[m]
-        free = position.new_zeros(0 if context is None else context.shape[-1])  # the context has degree 0
+        unmasked = position.new_zeros(0 if context is None else context.shape[-1])  # the context has degree 0
         inputs = (position + 1).repeat_interleave(self.embed_dim)[: self.inputs]
         units = [inputs, *(getattr(self, f"degrees{layer}")[m] for layer in range(len(self.hidden)))]
-        pairs = [(torch.cat((below, free)), above) for below, above in pairwise(units)]
-        seen = torch.cat((units[-1], free) if self.skip is None else (units[-1], inputs, free))
+        pairs = [(torch.cat((below, unmasked)), above) for below, above in pairwise(units)]
+        seen = torch.cat((units[-1], unmasked) if self.skip is None else (units[-1], inputs, unmasked))
         return [*pairs, (seen, position.repeat_interleave(self.outputs))]
 
     def output_inputs(self, h: Tensor, x: Tensor, context: Tensor) -> Tensor:
-        """What the output layer sees: the last hidden layer (..., H), inputs (..., D K) if there is a skip, context."""
+        """Inputs of the output layer: the last hidden layer (..., H), `skip` of the inputs (..., D K), the context."""
         return torch.cat((h, context) if self.skip is None else (h, self.skip(x), context), dim=-1)
 
     def forward(self, x: Tensor, context: Tensor | None, m: int = 0) -> Tensor:
-        """Inputs (..., D K) and context (..., C) to outputs (..., D, P) under masks m."""
+        """Inputs (..., D K) and context (..., C) to outputs (..., D, P), with the m-th set of masks."""
         *hidden, output = self.degrees(m, context)
-        free = x[..., :0] if context is None else context
+        context_inputs = x[..., :0] if context is None else context
         x = x[..., : self.inputs]
         h = x
         for layer, degrees in zip(self.hidden, hidden, strict=True):
-            h = self.activation(layer(torch.cat((h, free), dim=-1), *degrees))
-        return self.output(self.output_inputs(h, x, free), *output).unflatten(-1, (-1, self.outputs))
+            h = self.activation(layer(torch.cat((h, context_inputs), dim=-1), *degrees))
+        return self.output(self.output_inputs(h, x, context_inputs), *output).unflatten(-1, (-1, self.outputs))

@@ -18,7 +18,7 @@ from .init import zero_init
 
 
 class MLP(nn.Sequential):
-    """Linear layers with SiLU between them: (..., inputs) to (..., outputs).
+    """Linear layers with SiLU between them: (..., in_features) to (..., out_features).
 
     >>> MLP(3, (8,), 2)
     MLP(
@@ -28,11 +28,11 @@ class MLP(nn.Sequential):
     )
     """
 
-    def __init__(self, inputs: int, hidden: Sequence[int], outputs: int) -> None:
+    def __init__(self, in_features: int, hidden: Sequence[int], out_features: int) -> None:
         layers: list[nn.Module] = []
-        for before, after in zip((inputs, *hidden), hidden, strict=False):
+        for before, after in zip((in_features, *hidden), hidden, strict=False):
             layers += [nn.Linear(before, after), nn.SiLU()]
-        super().__init__(*layers, nn.Linear((inputs, *hidden)[-1], outputs))
+        super().__init__(*layers, nn.Linear((in_features, *hidden)[-1], out_features))
 
 
 class MLPBackbone(nn.Module):

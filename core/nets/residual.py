@@ -19,7 +19,7 @@ from .embeddings import Conditioner, Modulation
 from .init import zero_init
 
 
-class ResidualBlock(nn.Module):
+class _Block(nn.Module):
     """x + gate * W2 silu(W1 (norm(x) * (1 + scale) + shift))."""
 
     def __init__(self, width: int, expansion: float) -> None:
@@ -46,6 +46,11 @@ class ResidualMLP(nn.Module):
         depth: number of blocks.
         expansion: inner width of a block over `width`.
         time: whether a time is given.
+
+    >>> import torch
+    >>> network = ResidualMLP(3, 2, context_features=1, width=8, depth=1, expansion=2.0, time=False)
+    >>> network(torch.zeros(4, 3), None, torch.zeros(4, 1)).shape
+    torch.Size([4, 2])
     """
 
     def __init__(
@@ -64,7 +69,7 @@ class ResidualMLP(nn.Module):
         self.conditioner = Conditioner(context_features, width, time=time)
         self.modulation = Modulation(width, width, 3 * depth + 2)
         self.in_proj = nn.Linear(in_features, width)
-        self.blocks = nn.ModuleList(ResidualBlock(width, expansion) for _ in range(depth))
+        self.blocks = nn.ModuleList(_Block(width, expansion) for _ in range(depth))
         self.out_proj = zero_init(nn.Linear(width, out_features))
 
     def forward(self, x: Tensor, time: Tensor | None = None, context: Tensor | None = None) -> Tensor:

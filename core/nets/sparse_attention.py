@@ -1,7 +1,7 @@
 """Patterns of causal attention: to all tokens before, to the last ones, or to every n-th one.
 
 A dense mask would cost T^2 operations, most of them for masked pairs. Here tokens are cut into blocks, so that torch's
-fused kernels compute little but what is visible: the local attention of Parmar et al., "Image Transformer",
+fused kernels compute few masked pairs: the local attention of Parmar et al., "Image Transformer",
 arXiv:1802.05751, and the two halves of the strided one of Child et al., "Generating long sequences with sparse
 transformers", arXiv:1904.10509.
 """
@@ -45,7 +45,7 @@ class Full:
 
 @dataclass(frozen=True)
 class Local:
-    """The last `window` tokens, itself included: blocks attend to themselves and the block before; 2 T w products.
+    """The last `window` tokens, its own included; blocks attend to themselves and the block before, 2 T w products.
 
     >>> list(range(9))[Local(3).visible(5)]
     [3, 4, 5]
@@ -71,7 +71,7 @@ class Local:
 
 @dataclass(frozen=True)
 class Strided:
-    """Every `stride`-th token, counted back from one's own: each residue attends to itself; T^2 / s products.
+    """Every `stride`-th token, counted back from its own: T^2 / s products.
 
     >>> list(range(9))[Strided(3).visible(5)]
     [2, 5]

@@ -46,6 +46,10 @@ class SpectralNorm(nn.Module):
     Args:
         out_features: rows of the matrix.
         n_power_iterations: steps of the power method.
+
+    >>> SpectralNorm(out_features=2, n_power_iterations=8)(torch.diag(torch.tensor([4.0, 1.0])))
+    tensor([[1.0000, 0.0000],
+            [0.0000, 0.2500]])
     """
 
     start: Tensor
@@ -88,10 +92,10 @@ class SpectralPenalty(nn.Module):
 
     It limits how much an encoder amplifies small changes of its input, and with that the KL of posteriors. Layers whose
     weights have the same shape share one batched power iteration. Call it inside the forward pass of the network that
-    owns the layers, where sharded weights are whole.
+    contains the layers, where sharded weights are whole.
 
     Args:
-        network: owns the layers, and must not replace them afterwards.
+        network: contains the layers, and must not replace them afterwards.
         n_power_iterations: steps of the power method.
 
     >>> network = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2))

@@ -42,6 +42,10 @@ class Gate(nn.Module):
     Args:
         before: C' channels on the grid of the previous field.
         after: C channels on the grid of the field itself.
+
+    >>> gate = Gate(before=Field(channels=1, grid=(4,)), after=Field(channels=2, grid=(8,)))
+    >>> gate(torch.zeros(3, 2, 8), torch.zeros(3, 1, 4)).shape
+    torch.Size([3, 2, 8])
     """
 
     resample: Tensor
@@ -64,7 +68,7 @@ class Gate(nn.Module):
         return torch.lerp(resampled, own, gate)
 
 
-class Stream(nn.Module):
+class _Stream(nn.Module):
     """Residual convolutions over one field, modulated by features that all streams share.
 
     Args:
@@ -105,6 +109,12 @@ class Streams(nn.Module):
         context_features: C, features of the context; 0 for none.
         config: channels, depth and width.
         time: whether a time is given.
+
+    >>> from maquette.core.spaces import Product
+    >>> space = Product(parts={"energy": Vector(dim=1), "layer": Field(channels=1, grid=(4, 4))})
+    >>> network = Streams(space, 0, StreamsConfig(channels=4, depth=1, width=8), time=False)
+    >>> network(torch.zeros(3, 17)).shape
+    torch.Size([3, 17])
     """
 
     def __init__(self, space: Space, context_features: int, config: StreamsConfig, *, time: bool) -> None:
@@ -118,7 +128,7 @@ class Streams(nn.Module):
         self.global_mlp = nn.Linear(config.width, config.width)
         before = [None, *fields.values()]
         self.streams = nn.ModuleList(
-            Stream(field, previous, config.width, config.channels, config.depth)
+            _Stream(field, previous, config.width, config.channels, config.depth)
             for field, previous in zip(fields.values(), before, strict=False)
         )
         self.vectors = nn.ModuleList(zero_init(nn.Linear(config.width, part.dim)) for part in vectors)

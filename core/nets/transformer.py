@@ -25,8 +25,8 @@ from .embeddings import Conditioner, Modulation
 
 
 @dataclass(frozen=True)
-class TokenGroup:
-    """Parts with the same number of tokens of the same size: one batched matrix product serves them all.
+class _TokenGroup:
+    """Parts with the same number of tokens of the same size, which one batched matrix product embeds.
 
     Attributes:
         parts: number of parts.
@@ -66,7 +66,7 @@ def patch_indices(part: Vector | Field, patch: tuple[int, ...], start: int) -> T
 
 
 class Patches(nn.Module):
-    """Maps flattened samples (B, D) to tokens (B, T, width) and back, with one linear projection per part and way.
+    """Maps flattened samples (B, D) to tokens (B, T, width) and back, with two linear projections per part, in and out.
 
     Args:
         indices: for each part, the indices of its tokens' features, (tokens, features).
@@ -93,7 +93,7 @@ class Patches(nn.Module):
         members: dict[tuple[int, ...], list[Tensor]] = {}
         for part in indices:
             members.setdefault(tuple(part.shape), []).append(part)
-        self.groups = [TokenGroup(len(group), *shape) for shape, group in members.items()]
+        self.groups = [_TokenGroup(len(group), *shape) for shape, group in members.items()]
         order = torch.cat([part.flatten() for group in members.values() for part in group])
         self.register_buffer("order", order, persistent=False)
         self.register_buffer("inverse", order.argsort(), persistent=False)
@@ -133,7 +133,7 @@ class Patches(nn.Module):
         return f"{self.count} tokens of width {self.width}, {groups}"
 
 
-class Block(nn.Module):
+class _Block(nn.Module):
     """Self-attention, then an MLP, each with a layer normalisation and a gate that are modulated.
 
     Args:
@@ -165,20 +165,27 @@ class PatchTransformer(nn.Module):
     """The network: flattened samples (B, D) to (B, D) given time (B,) and context (B, C).
 
     Args:
-        indices: of the features of each part's tokens, as `Patches` takes them.
+        indices: as for `Patches`.
         context_features: C, features of the context; 0 for none.
         config: widths, depth and heads.
         time: whether a time is given.
+
+    >>> indices = [patch_indices(Field(channels=1, grid=(4, 4)), (2, 2), 0)]
+    >>> network = PatchTransformer(indices, 3, PatchTransformerConfig(width=8, depth=1, heads=2), time=True)
+    >>> network(torch.zeros(5, 16), torch.zeros(5), torch.zeros(5, 3)).shape
+    torch.Size([5, 16])
     """
 
-    def __init__(self, indices: list[Tensor], context_features: int, config: TransformerConfig, *, time: bool) -> None:
+    def __init__(
+        self, indices: list[Tensor], context_features: int, config: PatchTransformerConfig, *, time: bool
+    ) -> None:
         super().__init__()
         self.width = width = config.width
         self.patches = Patches(indices, width)
         self.positions = nn.Parameter(0.02 * torch.randn(self.patches.count, width))
         self.conditioner = Conditioner(context_features, width, time=time)
         self.modulation = Modulation(width, width, 6 * config.depth + 2)
-        self.blocks = nn.ModuleList(Block(width, config.heads, config.expansion) for _ in range(config.depth))
+        self.blocks = nn.ModuleList(_Block(width, config.heads, config.expansion) for _ in range(config.depth))
 
     def forward(self, x: Tensor, time: Tensor | None = None, context: Tensor | None = None) -> Tensor:
         """x (B, D), time (B,) and context (B, C) to (B, D)."""
@@ -191,10 +198,10 @@ class PatchTransformer(nn.Module):
 
 
 @networks.register("transformer")
-class TransformerConfig(NetworkConfig):
+class PatchTransformerConfig(NetworkConfig):
     """Patch transformer.
 
-    >>> net = TransformerConfig(width=8, depth=1, heads=2, patch=(2, 2)).build(Field(channels=1, grid=(4, 4)))
+    >>> net = PatchTransformerConfig(width=8, depth=1, heads=2, patch=(2, 2)).build(Field(channels=1, grid=(4, 4)))
     >>> net.patches.count, net(torch.zeros(3, 16)).shape
     (4, torch.Size([3, 16]))
     """

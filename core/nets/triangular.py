@@ -10,7 +10,7 @@ from .init import zero_init
 
 
 class StrictlyLower(nn.Module):
-    """y_i = b_i + sum_{j<i} W_ij x_j + V_i c: linear in all features before one's own, and in the context.
+    """y_i = b_i + sum_{j<i} W_ij x_j + V_i c: linear in all features before the i-th, and in the context.
 
     Args:
         features: D.
@@ -50,13 +50,13 @@ class StrictlyLower(nn.Module):
 
 
 class ChannelHead(nn.Module):
-    """Parameters of the channels at one position in turn: each from what a network says of the position, and from the
-    channels before it.
+    """Likelihood parameters of the channels at one position, each given the position's hidden vector and the channels
+    before it.
 
     Args:
         channels: C, of a position.
         embed_dim: K, inputs of each channel.
-        width: F, of the vector that a network computes for the position.
+        width: F, features of a position's hidden vector.
         outputs: P, parameters of each channel.
 
     >>> head = ChannelHead(channels=3, embed_dim=1, width=8, outputs=2)
@@ -70,5 +70,5 @@ class ChannelHead(nn.Module):
         self.output = zero_init(nn.Linear(width, outputs))
 
     def forward(self, inputs: Tensor, hidden: Tensor) -> Tensor:
-        """Inputs (N, C, K) and hidden vectors (N, F) of N positions to parameters (N, C, P)."""
+        """Channels (N, C, K) and hidden vectors (N, F) of N positions to parameters (N, C, P)."""
         return self.output(F.silu(self.mix(inputs, F.silu(hidden))))

@@ -1,7 +1,7 @@
 """Fully visible sigmoid belief net: each conditional is a generalised linear model of the features before it.
 
 p(x_i | x_<i, c) = p(x_i; b_i + sum_{j<i} W_ij x_j + V_i c). For binary features p(x_i = 1) is the sigmoid of this sum;
-for others the sum gives all parameters of the likelihood, such as a logit of each level.
+for others there is one such sum for each parameter of the likelihood, such as the logit of each level.
 
 Neal, "Connectionist learning of belief networks", Artif. Intell. 56 (1992) 71; Frey, Hinton & Dayan, "Does the
 wake-sleep algorithm produce good density estimators?", NIPS 1995.
@@ -30,7 +30,7 @@ class FVSBNConfig(FamilyConfig):
     >>> from maquette.core.spaces import Binary, Vector
     >>> model = FVSBNConfig().build(Vector(dim=4, support=Binary()))
     >>> x = model.sample(2, noise=KeyedNoise(0, torch.arange(2)))
-    >>> x.shape, model.log_prob(x)  # the start is the uniform distribution: 4 log 2
+    >>> x.shape, model.log_prob(x)  # uniform before training: -4 log 2
     (torch.Size([2, 4]), tensor([-2.7726, -2.7726], grad_fn=<SumBackward1>))
     """
 

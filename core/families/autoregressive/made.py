@@ -1,8 +1,8 @@
 """MADE: an autoencoder whose connections are masked, so that each output depends only on the features before its own.
 
 Germain et al., "MADE: masked autoencoder for distribution estimation", arXiv:1502.03509. One pass gives all D
-conditionals. With several sets of masks (and random orders) the same weights give as many models: the density is their
-mixture, and each sample trains one of them, chosen at random.
+conditionals. With M sets of masks (and random orders) the same weights give M models: the density is their mixture, and
+each sample trains one of them, chosen at random.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .orders import OrderEnsemble, SingleOrder
 
 
 class MADE(nn.Module):
-    """The network: a masked MLP with ReLU, and drawing one feature at a time.
+    """The network: a masked MLP with ReLU, which can also be evaluated feature by feature.
 
     Args:
         orders: features in the order of drawing, one row for each set of masks, (M, D).
@@ -36,6 +36,11 @@ class MADE(nn.Module):
         hidden: widths of the hidden layers.
         parameters: P, parameters of each feature's conditional.
         direct: whether inputs are connected to the outputs directly, too.
+
+    >>> orders = torch.tensor([[0, 1, 2], [2, 0, 1]])
+    >>> network = MADE(orders, embed_dim=1, context_features=0, hidden=(8,), parameters=2, direct=False)
+    >>> network(torch.zeros(5, 3, 1), None, 1).shape
+    torch.Size([5, 3, 2])
     """
 
     orders: Tensor
@@ -66,27 +71,27 @@ class MADE(nn.Module):
         return f"orders={len(self.orders)}, features={self.orders.shape[1]}"
 
     def forward(self, inputs: Tensor, context: Tensor | None, m: int = 0) -> Tensor:
-        """Inputs (B, D, K) and context (B, C) to parameters (B, D, P) under masks m."""
+        """Inputs (B, D, K) and context (B, C) to parameters (B, D, P), with the m-th set of masks."""
         return self.mlp(inputs.flatten(1), context, m)
 
     def steps(self, context: Tensor | None, like: Tensor, m: int = 0) -> Step:
-        """Draw with the first layer's sums kept; of the last layer, each feature computes its own outputs only."""
+        """Begin to draw (`Incremental`); keeps the first layer's sums, and computes one feature's outputs at a time."""
         return self._draw(context, like, m).send
 
     def _draw(self, context: Tensor | None, like: Tensor, m: int) -> Generator[Tensor, Any, None]:
         mlp, degrees = self.mlp, self.mlp.degrees(m, context)
-        free = like.new_zeros(like.shape[0], 0) if context is None else context
+        context_inputs = like.new_zeros(like.shape[0], 0) if context is None else context
         x = like.new_zeros(like.shape[0], mlp.inputs)
         layers = [*mlp.hidden, mlp.output]
         weights = [layer.masked_weight(*pair) for layer, pair in zip(layers, degrees, strict=True)]
         first, *others = [(weight, layer.bias) for weight, layer in zip(weights[:-1], mlp.hidden, strict=True)]
-        sums = F.linear(torch.cat((x, free), dim=1), *first)
+        sums = F.linear(torch.cat((x, context_inputs), dim=1), *first)
         for i in self.orders[m].tolist():
             h = torch.relu(sums)
             for weight, bias in others:
-                h = torch.relu(F.linear(torch.cat((h, free), dim=1), weight, bias))
+                h = torch.relu(F.linear(torch.cat((h, context_inputs), dim=1), weight, bias))
             out, seen = (slice(i * size, (i + 1) * size) for size in (mlp.outputs, mlp.embed_dim))
-            h = mlp.output_inputs(h, x, free)
+            h = mlp.output_inputs(h, x, context_inputs)
             x[:, seen] = drawn = yield F.linear(h, weights[-1][out], mlp.output.bias[out])
             sums = sums + drawn @ weights[0][:, seen].T
 

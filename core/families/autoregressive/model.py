@@ -1,4 +1,4 @@
-"""What autoregressive models share: a causal network gives all conditionals and is fitted by maximum likelihood."""
+"""What autoregressive models share: a causal network computes all conditionals and is fitted by maximum likelihood."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from ...spaces import Tree
 
 @runtime_checkable
 class Incremental(Protocol):
-    """A causal network that keeps intermediate results while it draws, instead of starting anew for every feature."""
+    """A causal network that can draw feature by feature with a cache, instead of a full pass for every feature."""
 
     def steps(self, context: Tensor | None, like: Tensor) -> Step:
-        """Begin to draw: each call takes the last feature as embedded, (B, K), and returns parameters (B, P).
+        """Begin to draw: each call takes the embedding (B, K) of the last feature, None at first, and returns (B, P).
 
         Args:
             context: (B, C).
@@ -42,8 +42,12 @@ class SupportsDropout(Protocol):
     dropout_shape: tuple[int, ...]  # of the mask of one sample
 
 
-def masked(x: Tensor, mask: Tensor | None) -> Tensor:
-    """x times a dropout mask, if there is one."""
+def apply_mask(x: Tensor, mask: Tensor | None) -> Tensor:
+    """x times a dropout mask, if there is one.
+
+    >>> apply_mask(torch.ones(2), torch.tensor([0.0, 2.0]))
+    tensor([0., 2.])
+    """
     return x if mask is None else x * mask
 
 
@@ -56,6 +60,15 @@ class Autoregressive(nn.Module):
         network: a module whose `forward(inputs (B, D, K), context (B, C) or None)` returns parameters (B, D, P), of
             which the i-th depend only on inputs before i. If it is `Incremental`, sampling uses that.
         order: features in the order in which they are drawn, (D,); by default that of the flattened sample.
+
+    >>> from maquette.core.likelihoods.gaussian import GaussianMixtureConfig
+    >>> from maquette.core.nets.triangular import StrictlyLower
+    >>> from maquette.core.spaces import Real, Vector
+    >>> likelihood = GaussianMixtureConfig().build(Real())
+    >>> network = StrictlyLower(3, likelihood.embed_dim, 0, likelihood.parameters)
+    >>> model = Autoregressive(Layout(Vector(dim=3)), likelihood, network, order=torch.tensor([2, 0, 1]))
+    >>> model.conditionals(torch.zeros(5, 3)).shape
+    torch.Size([5, 3, 3])
     """
 
     order: Tensor
@@ -123,7 +136,17 @@ class Autoregressive(nn.Module):
 
 
 class AutoregressiveObjective(Objective):
-    """Negative log-likelihood per feature, nats; reads the noise "dropout" where the network has dropout."""
+    """Negative log-likelihood per feature, nats; reads the noise "dropout" where the network has dropout.
+
+    >>> from maquette.core.families.autoregressive.fvsbn import FVSBNConfig
+    >>> from maquette.core.noise import KeyedNoise
+    >>> from maquette.core.spaces import Levels, Vector
+    >>> objective = AutoregressiveObjective(FVSBNConfig().build(Vector(dim=3, support=Levels(count=8))))
+    >>> index = torch.arange(2)
+    >>> batch = Batch(torch.tensor([[0, 1, 7], [3, 3, 3]]), None, index)
+    >>> objective(batch, KeyedNoise(0, index)).losses.tolist()  # uniform before training: log 8
+    [2.079441547393799, 2.079441547393799]
+    """
 
     def __init__(self, model: Autoregressive) -> None:
         super().__init__()
@@ -136,7 +159,7 @@ class AutoregressiveObjective(Objective):
         return Losses(-model.likelihood.log_prob(parameters, flat[:, model.order]).mean(1))
 
     def dropout_mask(self, noise: Noise) -> tuple[Tensor, ...]:
-        """The mask, scaled so that hidden features keep their mean, for a network with dropout; else nothing."""
+        """A mask, scaled so that hidden features keep their mean; empty for a network without dropout."""
         network = self.model.network
         if not isinstance(network, SupportsDropout) or network.dropout == 0:
             return ()

@@ -1,11 +1,11 @@
-"""NADE: hidden activations that accumulate the features seen so far, with weights that all conditionals share.
+"""NADE: hidden activations that accumulate the features seen so far, with weights shared by all conditionals.
 
 Larochelle & Murray, "The neural autoregressive distribution estimator", AISTATS 2011: the hidden activation before
 feature i is that before feature i - 1 plus one column of weights, so that all D conditionals cost as much as one pass
 through a network. With mixtures as likelihood it is RNADE (Uria, Murray & Larochelle, arXiv:1306.0186).
 
 With several orders it is trained for all D! of them at once (Uria, Murray & Larochelle, arXiv:1310.1757): each sample
-is scored in its own order, drawn anew in every step, and a second set of weights says which features were seen. The
+is scored in its own order, drawn anew in every step, and a second set of weights encodes which features were seen. The
 paper scores the features after a random position of the order; here all D of them are scored, at little more cost.
 """
 
@@ -41,6 +41,10 @@ class NADE(nn.Module):
         context_features: C, features of the context; c is linear in them.
         hidden: widths; the first is that of h, the others those of layers on top, the same for all features.
         parameters: P, parameters of each feature's conditional.
+
+    >>> network = NADE(torch.arange(3)[None], embed_dim=1, context_features=0, hidden=(8,), parameters=2)
+    >>> network(torch.zeros(5, 3, 1), None).shape
+    torch.Size([5, 3, 2])
     """
 
     orders: Tensor
@@ -52,7 +56,7 @@ class NADE(nn.Module):
         self.register_buffer("orders", orders)
         several, features = len(orders) > 1, orders.shape[1]
         width, *above = hidden
-        # the last feature of a single order is an input of none
+        # with a single order, no conditional depends on the last feature
         seen = features if several else features - 1
         self.weight = nn.Parameter(torch.randn(seen, embed_dim, width) / math.sqrt(features * embed_dim))
         self.seen = nn.Parameter(torch.zeros(features, width)) if several else None
@@ -91,7 +95,7 @@ class NADE(nn.Module):
         return torch.einsum("bdh,dhp->bdp", hidden, self.output_weight) + self.output_bias
 
     def steps(self, context: Tensor | None, like: Tensor, order: int = 0) -> Step:
-        """Draw with the activations kept: each feature adds one column of weights."""
+        """Begin to draw (`Incremental`); keeps the activations, to which each feature adds one column of weights."""
         return self._draw(context, like, self.orders[order].tolist()).send
 
     def _draw(self, context: Tensor | None, like: Tensor, order: list[int]) -> Generator[Tensor, Any, None]:
@@ -109,14 +113,28 @@ def _permuted(x: Tensor, order: Tensor) -> Tensor:
 
 
 class OrderAgnostic(OrderEnsemble):
-    """The mixture over some orders of a NADE that is trained for all of them."""
+    """The mixture over M orders of a NADE that is trained for all D! of them.
+
+    >>> from maquette.core.spaces import Vector
+    >>> model = NADEConfig(hidden=(8,), orders=4).build(Vector(dim=3))
+    >>> isinstance(model, OrderAgnostic), model.likelihood_notes
+    (True, ('mixture of 4 masks or orders',))
+    """
 
     def stages(self) -> list[Stage]:
         return [Stage("fit", (Player("model", OrderAgnosticObjective(self), (self.network,)),))]
 
 
 class OrderAgnosticObjective(Objective):
-    """Negative log-likelihood per feature, nats, in a random order for each sample; reads the noise "order" (D,)."""
+    """Negative log-likelihood per feature, nats, in a random order for each sample; reads the noise "order" (D,).
+
+    >>> from maquette.core.noise import KeyedNoise
+    >>> from maquette.core.spaces import Binary, Vector
+    >>> objective = OrderAgnosticObjective(NADEConfig(orders=4).build(Vector(dim=3, support=Binary())))
+    >>> index = torch.arange(2)
+    >>> objective(Batch(torch.ones(2, 3), None, index), KeyedNoise(0, index)).losses.detach()  # before training: log 2
+    tensor([0.6931, 0.6931])
+    """
 
     def __init__(self, model: OrderEnsemble) -> None:
         super().__init__()

@@ -23,8 +23,8 @@ from ...spaces import Tree
 from .model import Autoregressive
 
 
-class Member(nn.Module):
-    """A shared network under one of its orders, as `Autoregressive` takes it: everything in the order of drawing."""
+class _Member(nn.Module):
+    """The shared network in one order. Its inputs and outputs are in that order, as `Autoregressive` expects."""
 
     def __init__(self, network: Any, index: int) -> None:
         super().__init__()
@@ -52,6 +52,13 @@ class OrderEnsemble(nn.Module):
             `forward(inputs (B, D, K), context (B, C) or None, m)` returns parameters (B, D, P), in the order of the
             layout, of which each depends only on inputs before its feature in order m; its `steps(context, like, m)`
             begins to draw in that order.
+
+    >>> from maquette.core.families.autoregressive.made import MADEConfig
+    >>> from maquette.core.spaces import Vector
+    >>> model: OrderEnsemble = MADEConfig(hidden=(8,), masks=4, order="random").build(Vector(dim=3))
+    >>> x = torch.zeros(2, 3)
+    >>> len(model), model.log_prob(x).shape, model.member(0).log_prob(x).shape
+    (4, torch.Size([2]), torch.Size([2]))
     """
 
     def __init__(self, layout: Layout, likelihood: Likelihood, network: Any) -> None:
@@ -70,7 +77,7 @@ class OrderEnsemble(nn.Module):
 
     def member(self, index: int) -> Autoregressive:
         """The model of one order; it shares the weights."""
-        return Autoregressive(self.layout, self.likelihood, Member(self.network, index), self.network.orders[index])
+        return Autoregressive(self.layout, self.likelihood, _Member(self.network, index), self.network.orders[index])
 
     def log_prob(self, x: Tree, condition: Tree | None = None) -> Tensor:
         """Exact log-density (log-mass of discrete features), shape (B,), nats: M passes of the network."""
@@ -90,7 +97,7 @@ class OrderEnsemble(nn.Module):
         return self.layout.unflatten(_in_order(drawn, [samples for _, samples in assigned]))
 
     def assign(self, noise: Noise) -> list[tuple[Autoregressive, Tensor]]:
-        """Assign each sample to a member at random; members with the indices of their samples, where they have any."""
+        """Assign each sample to a member at random; returns members with the indices of their samples, if any."""
         chosen = (noise.uniform("member") * len(self)).long()
         assigned = [(index, (chosen == index).nonzero().squeeze(1)) for index in range(len(self))]
         return [(self.member(index), samples) for index, samples in assigned if len(samples)]
@@ -100,7 +107,14 @@ class OrderEnsemble(nn.Module):
 
 
 class SingleOrder(OrderEnsemble):
-    """The mixture of one: it has conditionals as well."""
+    """An ensemble of one order, which has conditionals as well and can be drawn feature by feature.
+
+    >>> from maquette.core.families.autoregressive.made import MADEConfig
+    >>> from maquette.core.spaces import Vector
+    >>> model: SingleOrder = MADEConfig(hidden=(8,)).build(Vector(dim=3))
+    >>> model.order.tolist(), model.conditionals(torch.zeros(2, 3)).shape
+    ([0, 1, 2], torch.Size([2, 3, 3]))
+    """
 
     @property
     def order(self) -> Tensor:
@@ -118,7 +132,16 @@ class SingleOrder(OrderEnsemble):
 class OrderEnsembleObjective(Objective):
     """Negative log-likelihood per feature, nats, under one member chosen at random for every sample.
 
-    Its expectation is an upper bound on that of the mixture (Jensen), and equal to it for one member.
+    Its expectation is an upper bound on the negative log-likelihood of the mixture (Jensen); the two are equal for one
+    member.
+
+    >>> from maquette.core.families.autoregressive.made import MADEConfig
+    >>> from maquette.core.noise import KeyedNoise
+    >>> from maquette.core.spaces import Binary, Vector
+    >>> objective = OrderEnsembleObjective(MADEConfig(masks=4).build(Vector(dim=3, support=Binary())))
+    >>> index = torch.arange(2)
+    >>> objective(Batch(torch.ones(2, 3), None, index), KeyedNoise(0, index)).losses.detach()  # before training: log 2
+    tensor([0.6931, 0.6931])
     """
 
     def __init__(self, model: OrderEnsemble) -> None:

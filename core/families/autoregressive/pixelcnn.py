@@ -1,8 +1,8 @@
 """Gated PixelCNN: a field is drawn pixel by pixel, by masked convolutions over the pixels before.
 
 van den Oord et al., "Conditional image generation with PixelCNN decoders", arXiv:1606.05328. A vertical stack of
-convolutions sees the rows above; a horizontal one sees the pixels to the left and the vertical stack: together all
-pixels before, without a blind spot.
+convolutions sees the rows above. A horizontal stack sees the pixels to the left and the vertical stack. Together they
+see all pixels before, without a blind spot.
 
 Three parts of PixelCNN++ (Salimans et al., arXiv:1701.05517) are options: `likelihood: {kind: logistic-mixture}`,
 `skips` between layers of the first and the second half, and `dropout`. The model is not PixelCNN++: there is no down-
@@ -27,32 +27,32 @@ from ...nets.triangular import ChannelHead
 from ...samplers.ancestral import Step
 from ...spaces import Field, Space
 from .. import FamilyConfig, families
-from .model import Autoregressive, masked
+from .model import Autoregressive, apply_mask
 from .raster import raster
 
 
-class LayerOptions(NamedTuple):
-    """What a layer of one stack gets besides its inputs, each (B, F, 1, 1)."""
+class _LayerOptions(NamedTuple):
+    """Arguments of one layer of one stack besides its inputs."""
 
-    bias: Tensor | None  # added before the gate, from the context
-    mask: Tensor | None  # multiplies the gated features: dropout
+    bias: Tensor | None  # (B, 2 F, 1, 1), from the context, added before the gate
+    mask: Tensor | None  # (B, F, 1, 1), dropout mask of the gated features
 
 
-def added(*terms: Tensor | None) -> Tensor:
+def _added(*terms: Tensor | None) -> Tensor:
     """The sum of the terms that are not None."""
     first, *others = (term for term in terms if term is not None)
     return sum(others, first)
 
 
-class VerticalLayer(nn.Module):
-    """Gated layer of the vertical stack, which sees the rows above (Fig. 2 of the paper, left), with a residual.
+class _VerticalLayer(nn.Module):
+    """Gated residual layer of the vertical stack, which sees the rows above (Fig. 2 of the paper, left).
 
     Args:
-        channels: F, of either stack.
-        kernel: pixels seen along a row; half as many rows.
+        channels: F, channels of each stack.
+        kernel: pixels seen along a row; `kernel // 2 + 1` rows are seen.
         dilation: distance of the pixels seen.
         periodic: whether rows wrap.
-        skip: whether it sees an earlier layer in addition.
+        skip: whether it also sees an earlier layer.
     """
 
     def __init__(self, channels: int, kernel: int, dilation: int, *, periodic: bool, skip: bool) -> None:
@@ -64,15 +64,15 @@ class VerticalLayer(nn.Module):
         self.link = nn.Conv2d(2 * channels, 2 * channels, 1)
 
     def forward(
-        self, v: Tensor, earlier: Tensor | None, options: LayerOptions, cache: ConvCache | None
+        self, v: Tensor, earlier: Tensor | None, options: _LayerOptions, cache: ConvCache | None
     ) -> tuple[Tensor, Tensor]:
-        """Features (B, F, H, W) to those after the layer, and to what the horizontal stack sees (B, 2 F, H, W)."""
-        before = added(self.conv(v, cache), options.bias, None if self.skip is None else self.skip(earlier))
-        return v + masked(gate(before), options.mask), self.link(before)
+        """Features (B, F, H, W) to the layer's output (B, F, H, W) and its link to the other stack (B, 2 F, H, W)."""
+        before = _added(self.conv(v, cache), options.bias, None if self.skip is None else self.skip(earlier))
+        return v + apply_mask(gate(before), options.mask), self.link(before)
 
 
-class HorizontalLayer(nn.Module):
-    """Gated layer of the horizontal stack, which sees the pixels to the left and the vertical stack (Fig. 2, right)."""
+class _HorizontalLayer(nn.Module):
+    """Gated residual layer of the horizontal stack, which sees the vertical stack and pixels to the left (Fig. 2)."""
 
     def __init__(self, channels: int, kernel: int, dilation: int, *, skip: bool) -> None:
         super().__init__()
@@ -81,11 +81,11 @@ class HorizontalLayer(nn.Module):
         self.output = nn.Conv2d(channels, channels, 1)
 
     def forward(
-        self, h: Tensor, link: Tensor, earlier: Tensor | None, options: LayerOptions, cache: ConvCache | None
+        self, h: Tensor, link: Tensor, earlier: Tensor | None, options: _LayerOptions, cache: ConvCache | None
     ) -> Tensor:
-        """Features (B, F, H, W) to those after the layer."""
-        before = added(self.conv(h, cache), link, options.bias, None if self.skip is None else self.skip(earlier))
-        return h + self.output(masked(gate(before), options.mask))
+        """Features (B, F, H, W) and the vertical layer's `link` (B, 2 F, H, W) to features (B, F, H, W)."""
+        before = _added(self.conv(h, cache), link, options.bias, None if self.skip is None else self.skip(earlier))
+        return h + self.output(apply_mask(gate(before), options.mask))
 
 
 class PixelCNN(nn.Module):
@@ -96,6 +96,12 @@ class PixelCNN(nn.Module):
         context_features: C, features of the context.
         likelihood: of each feature.
         config: sizes.
+
+    >>> from maquette.core.likelihoods.bernoulli import Bernoulli
+    >>> config = PixelCNNConfig(channels=4, depth=1)
+    >>> network = PixelCNN(Field(channels=1, grid=(4, 4)), 0, Bernoulli(), config)
+    >>> network(torch.zeros(2, 16, 1), None).shape
+    torch.Size([2, 16, 1])
     """
 
     def __init__(self, field: Field, context_features: int, likelihood: Likelihood, config: PixelCNNConfig) -> None:
@@ -113,11 +119,11 @@ class PixelCNN(nn.Module):
         dilations = [config.dilations[i % len(config.dilations)] for i in range(depth)]
         self.skips = [config.skips and i > depth - 1 - i for i in range(depth)]
         self.vertical = nn.ModuleList(
-            VerticalLayer(channels, config.kernel, dilation, periodic=periodic, skip=skip)
+            _VerticalLayer(channels, config.kernel, dilation, periodic=periodic, skip=skip)
             for dilation, skip in zip(dilations, self.skips, strict=True)
         )
         self.horizontal = nn.ModuleList(
-            HorizontalLayer(channels, config.kernel, dilation, skip=skip)
+            _HorizontalLayer(channels, config.kernel, dilation, skip=skip)
             for dilation, skip in zip(dilations, self.skips, strict=True)
         )
         self.context_proj = nn.Linear(context_features, 4 * channels * depth, bias=False) if context_features else None
@@ -137,7 +143,7 @@ class PixelCNN(nn.Module):
         return self.head(pixels, h.permute(0, 2, 3, 1).flatten(0, 2)).reshape(*inputs.shape[:2], -1)
 
     def steps(self, context: Tensor | None, like: Tensor) -> Step:
-        """Draw with the features of earlier rows and pixels kept (`Incremental`)."""
+        """Begin to draw (`Incremental`); keeps the features of earlier rows and pixels."""
         return self._draw(context, like).send
 
     def _draw(self, context: Tensor | None, like: Tensor) -> Generator[Tensor, Any, None]:
@@ -156,8 +162,8 @@ class PixelCNN(nn.Module):
                 pixels.append(torch.cat((drawn.flatten(1), torch.ones_like(drawn[:, 0, :1])), dim=1)[..., None, None])
             row = torch.cat(pixels[1:], dim=3)
 
-    def _vertical(self, v: Tensor, options: list[list[LayerOptions]], cache: ConvCache | None = None) -> list[Tensor]:
-        """What each layer of the vertical stack shows to the horizontal one."""
+    def _vertical(self, v: Tensor, options: list[list[_LayerOptions]], cache: ConvCache | None = None) -> list[Tensor]:
+        """The vertical stack: the link of each layer to the horizontal stack, (B, 2 F, H, W)."""
         outputs, links = [], []
         for i, layer in enumerate(self.vertical):
             v, link = layer(v, self._earlier(i, outputs), options[i][0], cache)
@@ -166,9 +172,9 @@ class PixelCNN(nn.Module):
         return links
 
     def _horizontal(
-        self, h: Tensor, links: list[Tensor], options: list[list[LayerOptions]], cache: ConvCache | None = None
+        self, h: Tensor, links: list[Tensor], options: list[list[_LayerOptions]], cache: ConvCache | None = None
     ) -> Tensor:
-        """Features of each pixel, computed from all pixels before it."""
+        """The horizontal stack: features (B, F, H, W) of each pixel, computed from all pixels before it."""
         outputs = []
         for i, layer in enumerate(self.horizontal):
             h = layer(h, links[i], self._earlier(i, outputs), options[i][1], cache)
@@ -176,16 +182,16 @@ class PixelCNN(nn.Module):
         return h
 
     def _earlier(self, i: int, outputs: list[Tensor]) -> Tensor | None:
-        """The output of the layer of the first half that mirrors layer i, if that has a skip."""
+        """The output of the layer in the first half that mirrors layer i, if layer i has a skip."""
         return outputs[len(self.skips) - 1 - i] if self.skips[i] else None
 
-    def _options(self, context: Tensor | None, mask: Tensor | None) -> list[list[LayerOptions]]:
+    def _options(self, context: Tensor | None, mask: Tensor | None) -> list[list[_LayerOptions]]:
         """By layer and stack, vertical first."""
         depth = len(self.skips)
         biases = None if self.context_proj is None else self.context_proj(context).unflatten(1, (depth, 2, -1))
 
-        def at(layer: int, stack: int) -> LayerOptions:
-            return LayerOptions(
+        def at(layer: int, stack: int) -> _LayerOptions:
+            return _LayerOptions(
                 *(None if each is None else each[:, layer, stack, :, None, None] for each in (biases, mask))
             )
 

@@ -11,7 +11,7 @@ from ...spaces import Field, Space, size
 
 
 def raster(space: Space) -> Tensor:
-    """Features of the flattened sample in raster order, (D,), int64; the order of the layout for all but fields.
+    """Indices of a flattened sample's features in raster order, (D,), int64; only those of fields are permuted.
 
     >>> raster(Field(channels=2, grid=(1, 3))).tolist()
     [0, 3, 1, 4, 2, 5]
@@ -39,7 +39,7 @@ def positions(space: Space) -> Tensor:
 
 
 def neighbours(space: Field) -> Tensor:
-    """The features one pixel back along each axis, for each feature in raster order, (D, A), int64; D for none.
+    """The features one pixel back along each axis, for each feature in raster order, (D, A), int64; D where none is.
 
     An axis is left out if the neighbour along it is the feature just before.
 

@@ -34,10 +34,16 @@ class Recurrent(nn.Module):
 
     Args:
         features: D.
-        neighbours: for every feature, which others are inputs besides the one before it, (D, N); D for none.
+        neighbours: inputs of each feature besides the feature before it, as indices (D, N); D where there is none.
         context_features: C, features of the context.
         likelihood: of each feature.
         config: sizes.
+
+    >>> from maquette.core.likelihoods.bernoulli import Bernoulli
+    >>> no_neighbours = torch.zeros(4, 0, dtype=torch.int64)
+    >>> network = Recurrent(4, no_neighbours, 0, Bernoulli(), RecurrentConfig(width=8))
+    >>> network(torch.zeros(2, 4, 1), None).shape
+    torch.Size([2, 4, 1])
     """
 
     neighbours: Tensor
@@ -68,14 +74,14 @@ class Recurrent(nn.Module):
 
     def forward(self, inputs: Tensor, context: Tensor | None) -> Tensor:
         """Parameters (B, D, P)."""
-        # zeros stand for what does not exist: the feature before the first one, the pixel above the first row
+        # the feature before the first one and the pixels above the first row are zero
         padded = torch.cat((inputs, torch.zeros_like(inputs[:, :1])), dim=1)
         previous = torch.cat((padded[:, -1:], inputs[:, :-1]), dim=1)
         embedded = self._embed(previous, padded[:, self.neighbours], context, self.positions)
         return self.head(self.cell(embedded, self._state(context))[0])
 
     def _embed(self, previous: Tensor, back: Tensor, context: Tensor | None, positions: Tensor) -> Tensor:
-        """Inputs (B, T, F) of T steps of the cell from the features before (B, T, K) and neighbours (B, T, N, K)."""
+        """Inputs (B, T, F) of T steps of the cell, from previous features (B, T, K) and neighbours (B, T, N, K)."""
         embedded = self.embed(torch.cat((previous, back.flatten(2)), dim=2)) + positions
         return embedded if self.context_proj is None else embedded + self.context_proj(context)[:, None]
 
@@ -92,7 +98,7 @@ class Recurrent(nn.Module):
         return (hidden, torch.zeros_like(hidden)) if isinstance(self.cell, nn.LSTM) else hidden
 
     def steps(self, context: Tensor | None, like: Tensor) -> Step:
-        """Draw with the state kept (`Incremental`)."""
+        """Begin to draw (`Incremental`); keeps the state."""
         return self._draw(context, like).send
 
     def _draw(self, context: Tensor | None, like: Tensor) -> Generator[Tensor, Any, None]:

@@ -3,7 +3,7 @@
 Vaswani et al., arXiv:1706.03762, with rotary positions (arXiv:2104.09864), pre-normalisation by RMSNorm
 (arXiv:1910.07467), SwiGLU (arXiv:2002.05202), and a cache of keys and values while sampling. It takes sequences of any
 vocabulary, fields of one or several channels in raster order (Parmar et al., "Image Transformer", arXiv:1802.05751) and
-vectors. For long samples `attention` may be sparse: local, or alternately local and strided (Child et al., "Generating
+vectors. For long samples `attention` may be sparse: local, or local and strided in turn (Child et al., "Generating
 long sequences with sparse transformers", arXiv:1904.10509).
 """
 
@@ -25,11 +25,11 @@ from ...nets.sparse_attention import Full, Local, Pattern, Strided
 from ...samplers.ancestral import Step
 from ...spaces import Space
 from .. import FamilyConfig, families
-from .model import Autoregressive, masked
+from .model import Autoregressive, apply_mask
 from .raster import positions, raster
 
 
-class Block(nn.Module):
+class _Block(nn.Module):
     """Attention, then a gated feed-forward layer, each on normalised tokens and with a residual."""
 
     def __init__(self, width: int, heads: int, hidden: int, rotary: Rotary, pattern: Pattern) -> None:
@@ -40,11 +40,11 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Tokens (B, T, width) to tokens; `mask` (B, 1, width) multiplies what is added to them."""
-        x = x + masked(self.attention(self.attention_norm(x)), mask)
-        return x + masked(self.feedforward(self.feedforward_norm(x)), mask)
+        x = x + apply_mask(self.attention(self.attention_norm(x)), mask)
+        return x + apply_mask(self.feedforward(self.feedforward_norm(x)), mask)
 
     def step(self, x: Tensor, cache: KVCache) -> Tensor:
-        """The same for the next token alone, (B, 1, width), given the cache of those before."""
+        """The same for the next token alone, (B, 1, width), with a cache of those before."""
         x = x + self.attention.step(self.attention_norm(x), cache)
         return x + self.feedforward(self.feedforward_norm(x))
 
@@ -52,13 +52,19 @@ class Block(nn.Module):
 class Decoder(nn.Module):
     """The network: inputs (B, D, K) and context (B, C) to parameters (B, D, P).
 
-    Token i embeds feature i - 1, the position of feature i, and the context; the first token has no feature.
+    Token i is the sum of embeddings of feature i - 1, of the position of feature i, and of the context; the first token
+    has no feature.
 
     Args:
         positions: (D, A), of each feature on each axis of its space.
         context_features: C, features of the context.
         likelihood: of each feature.
         config: sizes.
+
+    >>> from maquette.core.likelihoods.bernoulli import Bernoulli
+    >>> network = Decoder(torch.arange(4)[:, None], 0, Bernoulli(), TransformerConfig(width=8, depth=1, heads=2))
+    >>> network(torch.zeros(2, 4, 1), None).shape
+    torch.Size([2, 4, 1])
     """
 
     blocks: Any  # a list of blocks
@@ -76,7 +82,7 @@ class Decoder(nn.Module):
         rotary = Rotary(positions, width // config.heads)
         hidden = int(config.expansion * width)
         patterns = [config.pattern(layer) for layer in range(config.depth)]
-        self.blocks = nn.ModuleList(Block(width, config.heads, hidden, rotary, pattern) for pattern in patterns)
+        self.blocks = nn.ModuleList(_Block(width, config.heads, hidden, rotary, pattern) for pattern in patterns)
         self.norm = nn.RMSNorm(width)
         self.head = zero_init(nn.Linear(width, likelihood.parameters))
 
@@ -84,7 +90,7 @@ class Decoder(nn.Module):
         return f"tokens={self.tokens}, dropout={self.dropout}"
 
     def forward(self, inputs: Tensor, context: Tensor | None, mask: Tensor | None = None) -> Tensor:
-        """Parameters (B, D, P); `mask` (B, *dropout_shape) multiplies what blocks add."""
+        """Parameters (B, D, P); `mask` (B, *dropout_shape) multiplies the output of each block's two layers."""
         tokens = self._conditioned(shift(self.embed(inputs), 1) + self.positions, context)
         masks = [None] * len(self.blocks) if mask is None else mask[:, :, None].unbind(1)
         for block, each in zip(self.blocks, masks, strict=True):
@@ -96,7 +102,7 @@ class Decoder(nn.Module):
         return tokens if self.context_proj is None else tokens + self.context_proj(context)[:, None]
 
     def steps(self, context: Tensor | None, like: Tensor) -> Step:
-        """Draw with the keys and values of earlier tokens kept (`Incremental`)."""
+        """Begin to draw (`Incremental`); keeps the keys and values of earlier tokens."""
         head_dim = self.positions.shape[1] // self.heads
         caches = [KVCache(like, self.heads, self.tokens, head_dim) for _ in self.blocks]
 

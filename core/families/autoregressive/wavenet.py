@@ -27,8 +27,8 @@ from .. import FamilyConfig, families
 from .model import Autoregressive
 
 
-class Block(nn.Module):
-    """Gated dilated convolution, split into a residual and a skip (Fig. 4 of the paper)."""
+class _Block(nn.Module):
+    """Gated dilated convolution with a residual to the next block and a skip to the output (Fig. 4 of the paper)."""
 
     def __init__(self, channels: int, kernel: int, dilation: int) -> None:
         super().__init__()
@@ -50,6 +50,11 @@ class WaveNet(nn.Module):
         context_features: C, features of the context.
         likelihood: of each feature.
         config: sizes.
+
+    >>> from maquette.core.likelihoods.categorical import Categorical
+    >>> network = WaveNet(8, 1, 0, Categorical(5), WaveNetConfig(channels=4, depth=2, stacks=1))
+    >>> network(torch.zeros(2, 8, 5), None).shape
+    torch.Size([2, 8, 5])
     """
 
     def __init__(
@@ -58,10 +63,10 @@ class WaveNet(nn.Module):
         super().__init__()
         self.length, self.data_channels, self.embed_dim = length, data_channels, likelihood.embed_dim
         channels = config.channels
-        # the last input is 1 inside of the sequence, 0 in the padding
+        # the last input is 1 within the sequence, 0 in the padding
         self.embed = CausalConv1d(data_channels * self.embed_dim + 1, channels, config.kernel)
         self.blocks = nn.ModuleList(
-            Block(channels, config.kernel, config.kernel**i) for _ in range(config.stacks) for i in range(config.depth)
+            _Block(channels, config.kernel, config.kernel**i) for _ in range(config.stacks) for i in range(config.depth)
         )
         self.context_proj = (
             nn.Linear(context_features, 2 * channels * len(self.blocks), bias=False) if context_features else None
@@ -80,7 +85,7 @@ class WaveNet(nn.Module):
         return self.head(steps.flatten(0, 1), hidden.flatten(0, 1)).reshape(*inputs.shape[:2], -1)
 
     def steps(self, context: Tensor | None, like: Tensor) -> Step:
-        """Draw with the features of earlier steps kept (`Incremental`)."""
+        """Begin to draw (`Incremental`); keeps the features of earlier steps."""
         return self._draw(context, like).send
 
     def _draw(self, context: Tensor | None, like: Tensor) -> Generator[Tensor, Any, None]:

@@ -1,11 +1,11 @@
 """Distillation of an ODE sampler to a few network evaluations.
 
-The student has the teacher's shape and starts from its weights. It learns to reach, in k Euler steps, where the
-teacher's sampler takes the same noise. That map from noise to sample is deterministic, so least squares on its end
-points does not average over different samples (Luhman & Luhman, arXiv:2101.02388; Liu et al., arXiv:2209.03003,
-section 3.2). With k > 1 the loss also compares the student's intermediate states with the teacher's, and gradients pass
-through all of the student's steps, so that later steps correct earlier ones (progressive distillation, Salimans & Ho,
-arXiv:2202.00512, halves the steps in several rounds instead).
+The student has the teacher's architecture and starts from its weights. From the same noise, it learns to reach the end
+point of the teacher's sampler in k Euler steps. The teacher's map from noise to sample is deterministic, so least
+squares on its end points does not average over different samples (Luhman & Luhman, arXiv:2101.02388; Liu et al.,
+arXiv:2209.03003, section 3.2). With k > 1 the loss also compares the student's intermediate states with the teacher's,
+and gradients pass through all of the student's steps, so that later steps correct earlier ones (progressive
+distillation, Salimans & Ho, arXiv:2202.00512, halves the steps in several rounds instead).
 """
 
 from __future__ import annotations
@@ -30,14 +30,20 @@ from ..ode import ODEModel
 
 
 class Distilled(nn.Module):
-    """Teacher and student; samples with the student."""
+    """Teacher and student; samples with the student.
+
+    >>> from maquette.core.spaces import Vector
+    >>> model: Distilled = DistilledConfig(teacher={"kind": "edm", "steps": 4}, evaluations=2).build(Vector(dim=2))
+    >>> [len(times) - 1 for times in model.segments()]  # steps of the teacher for each step of the student
+    [2, 2]
+    """
 
     def __init__(self, config: DistilledConfig, layout: Layout, teacher: ODEModel, student: ODEModel) -> None:
         super().__init__()
         self.config, self.layout, self.teacher, self.student = config, layout, teacher, student
 
     def segments(self) -> list[list[float]]:
-        """The teacher's times, cut into one segment per student step; neighbours share their end."""
+        """The teacher's times, cut into one segment per student step; each segment starts where the last one ends."""
         times, evaluations = self.teacher.times, self.config.evaluations
         knots = [round(i * (len(times) - 1) / evaluations) for i in range(evaluations + 1)]
         return [times[low : high + 1] for low, high in pairwise(knots)]
@@ -73,7 +79,15 @@ class Distilled(nn.Module):
 class DistillationObjective(Objective):
     """Mean squared distance (B,) of the student's states from the teacher's, from the same noise.
 
-    Only the conditions of a batch are used. Reads the noise "prior" (D,).
+    Of a batch only the conditions and the number of samples are used. Reads the noise "prior" (D,).
+
+    >>> from maquette.core.noise import KeyedNoise
+    >>> from maquette.core.spaces import Vector
+    >>> model = DistilledConfig.example().build(Vector(dim=2))
+    >>> index = torch.arange(3)
+    >>> batch = Batch(torch.zeros(3, 2), None, index)
+    >>> DistillationObjective(model)(batch, KeyedNoise(0, index)).losses.tolist()  # untrained, both stay at the noise
+    [0.0, 0.0, 0.0]
     """
 
     def __init__(self, model: Distilled) -> None:

@@ -31,7 +31,16 @@ class EDM(ODEModel):
     """Denoiser D(x; sigma) = c_skip x + c_out F(c_in x; c_noise) and its ODE, whose times are noise levels.
 
     Noise is N(0, sigma_max^2). The sampler takes a last step from sigma_min to 0; `encode`, `decode` and `log_prob` end
-    at sigma_min, for the ODE is not defined at 0: the density is that of data with noise of deviation sigma_min.
+    at sigma_min, because the ODE is not defined at 0: the density is that of data with noise of standard deviation
+    sigma_min.
+
+    >>> import torch
+    >>> from maquette.core.spaces import Vector
+    >>> model: EDM = EDMConfig(network=ResidualConfig(width=8, depth=1)).build(Vector(dim=2))
+    >>> [round(level, 3) for level in model.times[:2] + model.times[-2:]]
+    [80.0, 57.586, 0.002, 0.0]
+    >>> model.denoise(torch.full((1, 2), 3.0), torch.tensor([1.0])).detach()  # untrained, right for data N(0, 1)
+    tensor([[1.5000, 1.5000]])
     """
 
     def __init__(self, config: EDMConfig, layout: Layout, network: nn.Module) -> None:
@@ -43,7 +52,7 @@ class EDM(ODEModel):
             t0=config.sigma_max,
             t1=config.sigma_min,
             scale=config.sigma_max,
-            exact_integrator=in_log_time(partial(dopri5, tolerance=config.precision)),
+            adaptive_integrator=in_log_time(partial(dopri5, tolerance=config.precision)),
             likelihood_notes=("normal base", f"data with noise of standard deviation {config.sigma_min:g}"),
         )
         self.config = config
@@ -72,8 +81,16 @@ class EDM(ODEModel):
 class EDMObjective(Objective):
     """Weighted denoising error (B,) at log-normal noise levels, eq. 8.
 
-    For data of standard deviation sigma_data, a network that returns zeros has a loss of one. Reads the noise "level"
-    () and "prior" (D,).
+    For normal data of standard deviation sigma_data, a network that returns zeros has a mean loss of one. Reads the
+    noise "level" () and "prior" (D,).
+
+    >>> import torch
+    >>> from maquette.core.noise import KeyedNoise
+    >>> from maquette.core.spaces import Vector
+    >>> model, index = EDMConfig.example().build(Vector(dim=2)), torch.arange(2000)
+    >>> losses = EDMObjective(model)(Batch(torch.randn(2000, 2), None, index), KeyedNoise(0, index)).losses
+    >>> bool((losses.mean() - 1).abs() < 0.1)
+    True
     """
 
     def __init__(self, model: EDM) -> None:
@@ -97,7 +114,7 @@ class EDMConfig(FamilyConfig):
     >>> import torch
     >>> from maquette.core.noise import KeyedNoise
     >>> from maquette.core.spaces import Vector
-    >>> model = EDMConfig(network=ResidualConfig(width=8, depth=1), precision=1e-2).build(Vector(dim=2))
+    >>> model = EDMConfig(network=ResidualConfig(width=8, depth=1), precision=0.1).build(Vector(dim=2))
     >>> levels = []
     >>> noise = KeyedNoise(0, torch.arange(3))
     >>> x = model.sample(3, noise=noise, callback=lambda done: levels.append(done.time))

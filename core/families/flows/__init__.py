@@ -1,1 +1,1 @@
-"""Normalizing flows: exact densities by change of variables."""
+"""Normalizing flows: densities by change of variables."""

@@ -31,8 +31,8 @@ from .flow import Flow, FlowConfig, LazyInverse
 class Autoregression(LazyTransform):
     """Lazy autoregressive transform of x (B, D): features of one block are transformed given those of earlier blocks.
 
-    Where a hidden layer has fewer units than there are blocks to tell apart, the network's outputs see the features x
-    directly, too, as x / (1 + |x|): outliers cannot destabilise the sequential inverse.
+    Where a hidden layer has fewer units than there are degrees, the output layer also sees the features directly, as
+    x / (1 + |x|): bounded, so that outliers cannot destabilise the sequential inverse.
 
     Args:
         blocks: the block of each feature, (D,), int64 from 0.
@@ -40,11 +40,10 @@ class Autoregression(LazyTransform):
         hidden: widths of the network's hidden layers.
         univariate: the bijections.
 
-    Example:
-        >>> lazy = Autoregression(torch.arange(3), 0, (16,), Affine())
-        >>> y, ladj = lazy(None).call_and_ladj(torch.randn(5, 3))
-        >>> y.shape, ladj.shape, lazy.passes
-        (torch.Size([5, 3]), torch.Size([5]), 3)
+    >>> lazy = Autoregression(torch.arange(3), 0, (16,), Affine())
+    >>> y, ladj = lazy(None).call_and_ladj(torch.randn(5, 3))
+    >>> y.shape, ladj.shape, lazy.passes
+    (torch.Size([5, 3]), torch.Size([5]), 3)
     """
 
     def __init__(self, blocks: Tensor, context_features: int, hidden: Sequence[int], univariate: Univariate) -> None:
@@ -82,6 +81,19 @@ def autoregressions(
         univariates: the bijections of each transform.
         hidden: widths of each network's hidden layers; the networks start as the zero function.
         passes: passes of the inverse; one per feature if None.
+
+    >>> from maquette.core.spaces import Vector
+    >>> autoregressions(Layout(Vector(dim=6)), [Affine()], (16,), passes=2)
+    [Autoregression(
+      univariate=Affine(bound=2.0, size=2), passes=2
+      (network): MaskedMLP(
+        features=6, outputs=2, masks=1
+        (hidden): ModuleList(
+          (0): MaskedLinear(in_features=6, out_features=16)
+        )
+        (output): MaskedLinear(in_features=16, out_features=12)
+      )
+    )]
     """
     if layout.features == 1:
         return [single_feature(layout, univariate, mlp_conditioners(layout, hidden)) for univariate in univariates]
@@ -97,14 +109,13 @@ def autoregressions(
 class AutoregressiveFlowConfig(FlowConfig):
     """Autoregressive flow of shifts and scales: MAF, or IAF for quick samples.
 
-    Example:
-        >>> from maquette.core.noise import KeyedNoise
-        >>> from maquette.core.spaces import Vector
-        >>> flow = AutoregressiveFlowConfig(transforms=2, hidden=(16,)).build(Vector(dim=3), Vector(dim=2))
-        >>> condition, noise = torch.randn(5, 2), KeyedNoise(0, torch.arange(5))
-        >>> x = flow.sample(5, condition, noise=noise)
-        >>> x.shape, flow.log_prob(x, condition).shape
-        (torch.Size([5, 3]), torch.Size([5]))
+    >>> from maquette.core.noise import KeyedNoise
+    >>> from maquette.core.spaces import Vector
+    >>> flow = AutoregressiveFlowConfig(transforms=2, hidden=(16,)).build(Vector(dim=3), Vector(dim=2))
+    >>> condition, noise = torch.randn(5, 2), KeyedNoise(0, torch.arange(5))
+    >>> x = flow.sample(5, condition, noise=noise)
+    >>> x.shape, flow.log_prob(x, condition).shape
+    (torch.Size([5, 3]), torch.Size([5]))
     """
 
     summary: ClassVar[str] = "each feature is shifted and scaled given those before it (MAF, or IAF as its inverse)"

@@ -1,4 +1,4 @@
-"""Base distributions of flows: the distribution of the code of a sample.
+"""Base distributions of flows: the distributions of codes.
 
 `Normal` for real features; `Uniform` on an interval; `UniformAngles` on a torus; `RandomField` for samples whose
 two-point correlations on a periodic grid are known beforehand (cosmology, microstructures), so that a flow has to learn
@@ -29,8 +29,14 @@ class Base(nn.Module, ABC):
     """A distribution of codes z (B, D).
 
     Attributes:
-        description: its name in the notes beside a likelihood.
+        description: its name in `likelihood_notes`.
         layout: of one sample.
+
+    >>> from maquette.core.noise import KeyedNoise
+    >>> from maquette.core.spaces import Vector
+    >>> base: Base = NormalConfig().build(Layout(Vector(dim=2)))
+    >>> base, base.sample(3, KeyedNoise(0, torch.arange(3))).shape
+    (Normal(features=2), torch.Size([3, 2]))
     """
 
     description: ClassVar[str]
@@ -45,15 +51,15 @@ class Base(nn.Module, ABC):
 
     @abstractmethod
     def sample(self, n: int, noise: Noise) -> Tensor:
-        """Codes (n, D) from the noise "prior" (D,)."""
+        """Draw n codes (n, D); reads the noise "prior" (D,)."""
 
     @abstractmethod
     def interpolate(self, a: Tensor, b: Tensor, times: Tensor) -> Tensor:
-        """Codes (T, B, D) from a (B, D) to b (B, D) at times (T,) from 0 to 1, all about as likely as the two ends."""
+        """Codes (T, B, D) from a (B, D) to b (B, D) at times (T,) from 0 to 1, about as likely as a and b."""
 
     @abstractmethod
     def icdf(self, probabilities: Tensor) -> Tensor:
-        """Quantiles of one feature of a code, all of which have the same marginal; any shape."""
+        """Quantiles of the marginal distribution, which is the same for all features; any shape."""
 
     def extra_repr(self) -> str:
         return f"features={self.layout.features}"
@@ -62,10 +68,9 @@ class Base(nn.Module, ABC):
 class Normal(Base):
     """Independent standard normals.
 
-    Example:
-        >>> from maquette.core.spaces import Vector
-        >>> Normal(Layout(Vector(dim=2))).log_prob(torch.zeros(1, 2))
-        tensor([-1.8379])
+    >>> from maquette.core.spaces import Vector
+    >>> Normal(Layout(Vector(dim=2))).log_prob(torch.zeros(1, 2))
+    tensor([-1.8379])
     """
 
     description = "normal base"
@@ -87,11 +92,10 @@ class Normal(Base):
 class Uniform(Base):
     """Independent uniform variables on [-bound, bound].
 
-    Example:
-        >>> from maquette.core.spaces import Interval, Vector
-        >>> layout = Layout(Vector(dim=2, support=Interval()), supports=(Interval,))
-        >>> Uniform(layout, bound=1.0).log_prob(torch.tensor([[0.5, -0.5], [0.5, 2.0]]))
-        tensor([-1.3863,    -inf])
+    >>> from maquette.core.spaces import Interval, Vector
+    >>> layout = Layout(Vector(dim=2, support=Interval()), supports=(Interval,))
+    >>> Uniform(layout, bound=1.0).log_prob(torch.tensor([[0.5, -0.5], [0.5, 2.0]]))
+    tensor([-1.3863,    -inf])
     """
 
     description = "uniform base"
@@ -120,13 +124,12 @@ class Uniform(Base):
 
 
 class UniformAngles(Uniform):
-    """Independent uniform angles, sampled in [-pi, pi]. Angles outside are wrapped, not refused.
+    """Independent uniform angles, sampled in [-pi, pi]. Angles outside are wrapped.
 
-    Example:
-        >>> from maquette.core.spaces import Torus, Vector
-        >>> base = UniformAngles(Layout(Vector(dim=1, support=Torus()), supports=(Torus,)))
-        >>> base.log_prob(torch.tensor([[0.0], [7.0]]))
-        tensor([-1.8379, -1.8379])
+    >>> from maquette.core.spaces import Torus, Vector
+    >>> base = UniformAngles(Layout(Vector(dim=1, support=Torus()), supports=(Torus,)))
+    >>> base.log_prob(torch.tensor([[0.0], [7.0]]))
+    tensor([-1.8379, -1.8379])
     """
 
     def __init__(self, layout: Layout) -> None:
@@ -141,11 +144,10 @@ class UniformAngles(Uniform):
 
 
 def wrap_angle(angle: Tensor) -> Tensor:
-    """The same angles in [-pi, pi]: multiples of 2 pi are taken off.
+    """The same angles in [-pi, pi]: multiples of 2 pi are subtracted.
 
-    Example:
-        >>> wrap_angle(torch.tensor([0.0, 4.0, 7.0]))
-        tensor([ 0.0000, -2.2832,  0.7168])
+    >>> wrap_angle(torch.tensor([0.0, 4.0, 7.0]))
+    tensor([ 0.0000, -2.2832,  0.7168])
     """
     return torch.remainder(angle + math.pi, 2 * math.pi) - math.pi
 
@@ -153,8 +155,8 @@ def wrap_angle(angle: Tensor) -> Tensor:
 class RandomField(Base):
     """A stationary Gaussian random field on a periodic grid; channels are independent and have one spectrum.
 
-    With the unitary Fourier transform F, the covariance is F^H diag(S) F, so that over all cells k
-    log p(z) = -1/2 sum_k (|F z|_k^2 / S_k + log 2 pi S_k). White noise w makes a field as F^H sqrt(S) F w.
+    With the unitary Fourier transform F, the covariance is F^H diag(S) F. So log p(z) is the sum over all modes k of
+    -1/2 (|F z|_k^2 / S_k + log 2 pi S_k), and F^H sqrt(S) F w is a draw for white noise w.
 
     Args:
         layout: of one field.
@@ -163,13 +165,12 @@ class RandomField(Base):
     Raises:
         ConfigError: samples that are not a field.
 
-    Example:
-        >>> field = Field(channels=1, grid=(4,), periodic=(True,))
-        >>> base = RandomFieldConfig(wavenumbers=(0.0, 3.0), power=(2.0, 0.5)).build(Layout(field))
-        >>> base
-        RandomField(channels=1, grid=(4,))
-        >>> base.log_prob(torch.zeros(1, 4))
-        tensor([-3.6430])
+    >>> field = Field(channels=1, grid=(4,), periodic=(True,))
+    >>> base = RandomFieldConfig(wavenumbers=(0.0, 3.0), power=(2.0, 0.5)).build(Layout(field))
+    >>> base
+    RandomField(channels=1, grid=(4,))
+    >>> base.log_prob(torch.zeros(1, 4))
+    tensor([-3.6430])
     """
 
     description = "random-field base"
@@ -212,7 +213,12 @@ _Positive = Annotated[float, Described(gt=0, allow_inf_nan=False)]
 
 
 class NormalConfig(Config):
-    """Standard normal."""
+    """Standard normal.
+
+    >>> from maquette.core.spaces import Vector
+    >>> NormalConfig().build(Layout(Vector(dim=2))).icdf(torch.tensor([0.5]))
+    tensor([0.])
+    """
 
     kind: Literal["normal"] = "normal"
 

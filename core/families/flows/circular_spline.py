@@ -1,8 +1,8 @@
 """Circular spline flows: densities on the torus, whose features are angles.
 
 Rezende et al., "Normalizing flows on tori and spheres", arXiv:2002.02428. Each angle is shifted and then transformed by
-a spline whose two ends have the same value and slope, so that it is a smooth bijection of the circle. Networks see
-angles as cosines and sines. The base distribution is uniform on the torus.
+a spline whose two ends have the same slope and are the same point, so that it is a smooth bijection of the circle.
+Networks see angles as cosines and sines. The base distribution is uniform on the torus.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from .flow import Flow
 from .spline import SplineTransform
 
 
-class CircularTransform(UnivariateBijection):
-    """A shift by `angle` on the circle [-pi, pi], then a circular spline; both (..., D)."""
+class _CircularTransform(UnivariateBijection):
+    """A shift by `angle` (..., D) on the circle [-pi, pi], then a circular spline of x (..., D)."""
 
     def __init__(self, angle: Tensor, spline: SplineTransform) -> None:
         super().__init__()
@@ -44,14 +44,13 @@ class CircularTransform(UnivariateBijection):
 class CircularSpline:
     """Shifts on the circle and circular splines.
 
-    Example:
-        >>> circular = CircularSpline(bins=4)
-        >>> circular.size
-        13
-        >>> shift = torch.zeros(13, 1)
-        >>> shift[-1] = 3.0
-        >>> circular(shift)(torch.tensor([1.0]))  # 4 - 2 pi
-        tensor([-2.2832])
+    >>> circular = CircularSpline(bins=4)
+    >>> circular.size
+    13
+    >>> shift = torch.zeros(13, 1)
+    >>> shift[-1] = 3.0
+    >>> circular(shift)(torch.tensor([1.0]))  # 4 - 2 pi
+    tensor([-2.2832])
     """
 
     bins: int
@@ -63,10 +62,10 @@ class CircularSpline:
 
     def __call__(self, parameters: Tensor) -> UnivariateBijection:
         spline = SplineTransform(parameters[..., :-1, :], math.pi)
-        return CircularTransform(parameters[..., -1, :], spline)
+        return _CircularTransform(parameters[..., -1, :], spline)
 
 
-class CosineSine(nn.Module):
+class _CosineSine(nn.Module):
     """Calls a network with cosines and sines in place of angles.
 
     Args:
@@ -88,7 +87,12 @@ class CosineSine(nn.Module):
 
 
 class ToAnglesTransform(Bijection):
-    """Values with a period to angles in [-pi, pi]; the inverse returns values in [0, period)."""
+    """Values with a period to angles in [-pi, pi]; the inverse returns values in [0, period).
+
+    >>> degrees = ToAnglesTransform(period=360.0)
+    >>> degrees(torch.tensor([90.0])), degrees.inverse(torch.tensor([-torch.pi / 2]))
+    (tensor([1.5708]), tensor([270.]))
+    """
 
     def __init__(self, period: float) -> None:
         super().__init__()
@@ -109,14 +113,13 @@ class ToAnglesTransform(Bijection):
 class CircularSplineConfig(FamilyConfig):
     """Coupling flow of circular splines.
 
-    Example:
-        >>> from maquette.core.noise import KeyedNoise
-        >>> from maquette.core.spaces import Vector
-        >>> config = CircularSplineConfig(transforms=2, hidden=(16,), bins=4)
-        >>> flow = config.build(Vector(dim=3, support=Torus(period=360.0)))
-        >>> x = flow.sample(5, noise=KeyedNoise(0, torch.arange(5)))
-        >>> x.shape, torch.allclose(flow.log_prob(x), flow.log_prob(x + 360), atol=1e-3)
-        (torch.Size([5, 3]), True)
+    >>> from maquette.core.noise import KeyedNoise
+    >>> from maquette.core.spaces import Vector
+    >>> config = CircularSplineConfig(transforms=2, hidden=(16,), bins=4)
+    >>> flow = config.build(Vector(dim=3, support=Torus(period=360.0)))
+    >>> x = flow.sample(5, noise=KeyedNoise(0, torch.arange(5)))
+    >>> x.shape, torch.allclose(flow.log_prob(x), flow.log_prob(x + 360), atol=1e-3)
+    (torch.Size([5, 3]), True)
     """
 
     summary: ClassVar[str] = "coupling flow for angles, by splines on the circle"
@@ -135,7 +138,7 @@ class CircularSplineConfig(FamilyConfig):
         circular, mlp = CircularSpline(self.bins), mlp_conditioners(layout, self.hidden)
 
         def conditioner(identity: int, outputs: int) -> nn.Module:
-            return CosineSine(mlp(2 * identity, outputs), identity)
+            return _CosineSine(mlp(2 * identity, outputs), identity)
 
         if layout.features == 1:
             transforms = [single_feature(layout, circular, mlp) for _ in range(self.transforms)]

@@ -1,4 +1,4 @@
-"""Coupling flows: one half of the features, and the context, give the parameters of a bijection of the other half.
+"""Coupling flows: a network of half of the features and the context computes a bijection of the other half.
 
 The scheme of Dinh et al., "NICE", arXiv:1410.8516, and "RealNVP", arXiv:1605.08803, for any univariate bijection, and
 the family with shifts and scales. Couplings come in pairs: the second transforms the half that the first left
@@ -27,10 +27,10 @@ from .elementwise import Additive, Affine, Elementwise, Univariate
 from .flow import Flow, FlowConfig
 
 
-class CouplingTransform(Bijection):
+class _CouplingTransform(Bijection):
     """y = (a, f(b; a)), or (f(a; b), b) if `first`, for x = (a, b) split at `cut`.
 
-    zuko's coupling gathers and scatters by a mask; a cut is enough where permutations separate the couplings.
+    zuko's coupling gathers and scatters by a mask. A cut is enough here, because permutations separate the couplings.
 
     Args:
         meta: gives the bijection f of the transformed part for the identity part (zuko's word).
@@ -70,11 +70,10 @@ class Coupling(LazyTransform):
         cut: features of the first part.
         first: whether the first part is transformed instead of the second.
 
-    Example:
-        >>> coupling = Coupling(nn.Linear(2, 2), Affine(), cut=2, first=False)
-        >>> y, ladj = coupling(None).call_and_ladj(torch.ones(5, 3))
-        >>> y[:, :2].unique(), ladj.shape
-        (tensor([1.], grad_fn=<Unique2Backward0>), torch.Size([5]))
+    >>> coupling = Coupling(nn.Linear(2, 2), Affine(), cut=2, first=False)
+    >>> y, ladj = coupling(None).call_and_ladj(torch.ones(5, 3))
+    >>> y[:, :2].unique(), ladj.shape
+    (tensor([1.], grad_fn=<Unique2Backward0>), torch.Size([5]))
     """
 
     def __init__(self, network: nn.Module, univariate: Univariate, cut: int, *, first: bool) -> None:
@@ -86,7 +85,7 @@ class Coupling(LazyTransform):
             inputs = identity if context is None else torch.cat((identity, context), dim=-1)
             return self.univariate(self.network(inputs).unflatten(-1, (self.univariate.size, -1)))
 
-        return CouplingTransform(meta, self.cut, first=self.first)
+        return _CouplingTransform(meta, self.cut, first=self.first)
 
     def extra_repr(self) -> str:
         return f"univariate={self.univariate}, cut={self.cut}, first={self.first}"
@@ -95,9 +94,8 @@ class Coupling(LazyTransform):
 class Permutation(LazyTransform):
     """Lazy permutation of the features: y = x[..., order].
 
-    Example:
-        >>> Permutation(torch.tensor([2, 0, 1]))(None)(torch.tensor([5.0, 6.0, 7.0]))
-        tensor([7., 5., 6.])
+    >>> Permutation(torch.tensor([2, 0, 1]))(None)(torch.tensor([5.0, 6.0, 7.0]))
+    tensor([7., 5., 6.])
     """
 
     order: Tensor
@@ -114,11 +112,17 @@ class Permutation(LazyTransform):
 
 
 ConditionerFactory = Callable[[int, int], nn.Module]
-"""factory(I identity features, outputs) -> a network for `Coupling`, which starts as the zero function."""
+"""factory(I, outputs) -> the network of a `Coupling` with I identity features, which starts as the zero function."""
 
 
 def mlp_conditioners(layout: Layout, hidden: Sequence[int]) -> ConditionerFactory:
-    """MLPs with hidden layers of these widths."""
+    """MLPs with hidden layers of these widths.
+
+    >>> from maquette.core.spaces import Vector
+    >>> network = mlp_conditioners(Layout(Vector(dim=5), Vector(dim=3)), hidden=(8,))(2, 6)
+    >>> network(torch.ones(1, 2 + 3)).tolist()
+    [[0.0, 0.0, 0.0, 0.0, 0.0, 0.0]]
+    """
 
     def network(identity: int, outputs: int) -> nn.Module:
         mlp = MLP(identity + layout.context_features, hidden, outputs)
@@ -146,12 +150,18 @@ def couplings(
         count: number of couplings, even.
         univariate: the bijections.
         conditioner: makes the network of each coupling.
-        kind: the family's, for error messages.
+        kind: of the family, for error messages.
         restore_order: whether to end with the permutation that undoes all others, so that each code is at the position
             of its feature: for base distributions that are not exchangeable.
 
     Raises:
         ConfigError: fewer than two features, or an odd count.
+
+    >>> from maquette.core.spaces import Vector
+    >>> layout = Layout(Vector(dim=5))
+    >>> lazies = couplings(layout, 4, Affine(), mlp_conditioners(layout, (8,)), kind="coupling")
+    >>> [type(lazy).__name__ for lazy in lazies]
+    ['Permutation', 'Coupling', 'Coupling', 'Permutation', 'Coupling', 'Coupling']
     """
     if layout.features < 2:
         raise ConfigError(
@@ -176,6 +186,12 @@ def single_feature(layout: Layout, univariate: Univariate, conditioner: Conditio
     """A transform of samples of one feature: a coupling without an identity part, whose network sees the context.
 
     Without a condition, the parameters of the bijection are learned directly.
+
+    >>> from maquette.core.spaces import Vector
+    >>> layout = Layout(Vector(dim=1), Vector(dim=2))
+    >>> lazy = single_feature(layout, Affine(), mlp_conditioners(layout, (8,)))
+    >>> lazy(torch.zeros(5, 2))(torch.ones(5, 1)).shape
+    torch.Size([5, 1])
     """
     if not layout.context_features:
         return Elementwise(layout, univariate)
@@ -186,14 +202,13 @@ def single_feature(layout: Layout, univariate: Univariate, conditioner: Conditio
 class CouplingConfig(FlowConfig):
     """Coupling flow of shifts (NICE) or of shifts and scales (RealNVP).
 
-    Example:
-        >>> from maquette.core.noise import KeyedNoise
-        >>> from maquette.core.spaces import Vector
-        >>> flow = CouplingConfig(transforms=2, hidden=(16,)).build(Vector(dim=3), Vector(dim=2))
-        >>> condition, noise = torch.randn(5, 2), KeyedNoise(0, torch.arange(5))
-        >>> x = flow.sample(5, condition, noise=noise)
-        >>> x.shape, flow.log_prob(x, condition).shape
-        (torch.Size([5, 3]), torch.Size([5]))
+    >>> from maquette.core.noise import KeyedNoise
+    >>> from maquette.core.spaces import Vector
+    >>> flow = CouplingConfig(transforms=2, hidden=(16,)).build(Vector(dim=3), Vector(dim=2))
+    >>> condition, noise = torch.randn(5, 2), KeyedNoise(0, torch.arange(5))
+    >>> x = flow.sample(5, condition, noise=noise)
+    >>> x.shape, flow.log_prob(x, condition).shape
+    (torch.Size([5, 3]), torch.Size([5]))
     """
 
     summary: ClassVar[str] = "half of the features shift and scale the other half (NICE, RealNVP)"

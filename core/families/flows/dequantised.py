@@ -5,7 +5,8 @@ Level k of n becomes the interval [k, k + 1). With noise u in (0, 1)^D from any 
     log P(x) = log of the integral of p(x + u) du >= E_q [log p(x + u) - log q(u | x)],
 
 where q is uniform (Theis et al., arXiv:1511.01844) or a second flow trained together with p (Ho et al., "Flow++",
-arXiv:1902.00275, section 3.1). A logit maps the interval (0, n) onto the line, so that no probability is lost.
+arXiv:1902.00275, section 3.1). A logit maps the interval (0, n) onto the line, so that all of the flow's probability
+belongs to some level.
 """
 
 from __future__ import annotations
@@ -37,14 +38,21 @@ class Dequantiser(nn.Module, ABC):
     """A conditional distribution of noise in (0, 1) given levels.
 
     Attributes:
-        description: its name in the notes beside a likelihood.
+        description: its name in `likelihood_notes`.
+
+    >>> from maquette.core.noise import KeyedNoise
+    >>> layout = Layout(Vector(dim=3, support=Levels(count=8)), supports=(Levels,))
+    >>> dequantiser: Dequantiser = UniformDequantiserConfig().build(layout)
+    >>> u, rest, log_q = dequantiser.sample(torch.zeros(5, 3), KeyedNoise(0, torch.arange(5)))
+    >>> u.shape, torch.equal(rest, 1 - u), log_q.tolist()
+    (torch.Size([5, 3]), True, [0.0, 0.0, 0.0, 0.0, 0.0])
     """
 
     description: str
 
     @abstractmethod
     def sample(self, context: Tensor, noise: Noise) -> tuple[Tensor, Tensor, Tensor]:
-        """Draw u given levels scaled to [-1, 1], and the context of the condition after them, (B, D + C).
+        """Draw u given `context` (B, D + C): levels scaled to [-1, 1], then the context of the condition.
 
         Returns:
             u and 1 - u, both (B, D) and positive after rounding, and log q(u), (B,).
@@ -55,7 +63,11 @@ class Dequantiser(nn.Module, ABC):
 
 
 class UniformDequantiser(Dequantiser):
-    """Uniform on (0, 1); reads the noise "dequantise" (D,)."""
+    """Uniform on (0, 1); reads the noise "dequantise" (D,).
+
+    >>> UniformDequantiser(Layout(Vector(dim=3, support=Levels(count=8)), supports=(Levels,)))
+    UniformDequantiser(uniform dequantisation of 8 levels)
+    """
 
     def __init__(self, layout: Layout) -> None:
         super().__init__()
@@ -70,13 +82,18 @@ class UniformDequantiser(Dequantiser):
 class VariationalDequantiser(Dequantiser):
     """A flow of the logits of uniform noise; reads the noise "dequantise" (D,).
 
-    The paper's flow starts from normal noise. Logits of uniform noise are logistic: an untrained flow is then uniform
-    dequantisation, and the weights p / q have lighter tails.
+    The paper's flow starts from normal noise. Logits of uniform noise are logistic. So an untrained flow is uniform
+    dequantisation, and the importance weights p / q have lighter tails.
 
     Args:
         layout: of the levels.
         order: indices of the features (D,) in the order in which the flow takes them.
         transforms: lazy transforms of (B, D) given levels and context (B, D + C), features in that order.
+
+    >>> layout = Layout(Vector(dim=3, support=Levels(count=8)), supports=(Levels,))
+    >>> dequantiser: VariationalDequantiser = VariationalDequantiserConfig(transforms=2).build(layout)
+    >>> dequantiser.description, len(dequantiser.transforms)  # a permutation and two couplings
+    ('variational dequantisation of 8 levels', 3)
     """
 
     order: Tensor
@@ -111,6 +128,13 @@ class Dequantised(nn.Module):
         layout: of the levels.
         flow: of samples of the same shape with real features.
         dequantiser: the noise within a level.
+
+    >>> from maquette.core.noise import KeyedNoise
+    >>> model: Dequantised = DequantisedConfig.example().build(Vector(dim=3, support=Levels(count=8)))
+    >>> model.likelihood_notes
+    ('normal base', 'variational dequantisation of 8 levels')
+    >>> model.sample(2, noise=KeyedNoise(0, torch.arange(2))).dtype
+    torch.int64
     """
 
     direction: Literal["lower", "upper"] = "lower"
@@ -133,10 +157,10 @@ class Dequantised(nn.Module):
         u, rest, log_q = self.dequantiser.sample(scaled, noise)
         below, above = x + u, self.counts - 1 - x + rest  # add up to n; neither rounds to zero
         slope = (self.counts.to(x.dtype).log() - below.log() - above.log()).sum(1)
-        return self.flow.log_density(below.log() - above.log(), context) + slope - log_q
+        return self.flow.log_prob_flat(below.log() - above.log(), context) + slope - log_q
 
     def log_bound(self, x: Tree, condition: Tree | None = None, *, noise: Noise) -> Tensor:
-        """Lower bound on the log-probability by one draw of u, shape (B,), nats; reads the noise "dequantise" (D,)."""
+        """Lower bound on the log-probability from one draw of u, (B,), nats; reads the noise "dequantise" (D,)."""
         flat = self.layout.flatten(x).to(next(self.parameters()).dtype)
         return self(flat, self.layout.context(condition, flat), noise)
 
@@ -157,7 +181,14 @@ class Dequantised(nn.Module):
 
 
 class DequantisedObjective(Objective):
-    """Negative bound per dimension, nats."""
+    """Negative bound per feature, nats; reads the noise "dequantise" (D,).
+
+    >>> from maquette.core.noise import KeyedNoise
+    >>> objective = DequantisedObjective(DequantisedConfig.example().build(Vector(dim=3, support=Binary())))
+    >>> index = torch.arange(5)
+    >>> objective(Batch(torch.ones(5, 3), None, index), KeyedNoise(0, index)).losses.shape
+    torch.Size([5])
+    """
 
     def __init__(self, model: Dequantised) -> None:
         super().__init__()
@@ -181,16 +212,15 @@ def _range(layout: Layout) -> str:
 def with_real_support(space: Space) -> Space:
     """The space of the same shape with real features.
 
-    Example:
-        >>> with_real_support(Vector(dim=2, support=Binary()))
-        Vector(kind='vector', dim=2, support=Real(kind='real'))
+    >>> with_real_support(Vector(dim=2, support=Binary()))
+    Vector(kind='vector', dim=2, support=Real(kind='real'))
     """
     if isinstance(space, Product):
         return Product(parts={name: part.model_copy(update={"support": Real()}) for name, part in space.parts.items()})
     return space.model_copy(update={"support": Real()})
 
 
-class UniformConfig(Config):
+class UniformDequantiserConfig(Config):
     """Uniform dequantisation."""
 
     kind: Literal["uniform"] = "uniform"
@@ -199,7 +229,7 @@ class UniformConfig(Config):
         return UniformDequantiser(layout)
 
 
-class VariationalConfig(Config):
+class VariationalDequantiserConfig(Config):
     """Variational dequantisation by affine couplings."""
 
     kind: Literal["variational"] = "variational"
@@ -217,13 +247,12 @@ class VariationalConfig(Config):
 class DequantisedConfig(FamilyConfig):
     """Any flow of real features, for integer levels.
 
-    Example:
-        >>> from maquette.core.noise import KeyedNoise
-        >>> model = DequantisedConfig.example().build(Vector(dim=3, support=Levels(count=8)))
-        >>> noise = KeyedNoise(0, torch.arange(5))
-        >>> x = model.sample(5, noise=noise)
-        >>> x.shape, x.dtype, model.log_bound(x, noise=noise).shape
-        (torch.Size([5, 3]), torch.int64, torch.Size([5]))
+    >>> from maquette.core.noise import KeyedNoise
+    >>> model = DequantisedConfig.example().build(Vector(dim=3, support=Levels(count=8)))
+    >>> noise = KeyedNoise(0, torch.arange(5))
+    >>> x = model.sample(5, noise=noise)
+    >>> x.shape, x.dtype, model.log_bound(x, noise=noise).shape
+    (torch.Size([5, 3]), torch.int64, torch.Size([5]))
     """
 
     summary: ClassVar[str] = (
@@ -236,7 +265,9 @@ class DequantisedConfig(FamilyConfig):
 
     kind: Literal["dequantised"] = "dequantised"
     flow: AnyFamily
-    noise: Annotated[UniformConfig | VariationalConfig, Described(discriminator="kind")] = UniformConfig()
+    noise: Annotated[UniformDequantiserConfig | VariationalDequantiserConfig, Described(discriminator="kind")] = (
+        UniformDequantiserConfig()
+    )
 
     def build(self, space: Space, condition: Space | None = None) -> Dequantised:
         layout = Layout(space, condition, (Levels, Binary))
@@ -247,4 +278,7 @@ class DequantisedConfig(FamilyConfig):
 
     @classmethod
     def example(cls) -> DequantisedConfig:
-        return cls(flow=CouplingConfig(transforms=2, hidden=(8,)), noise=VariationalConfig(transforms=2, hidden=(8,)))
+        return cls(
+            flow=CouplingConfig(transforms=2, hidden=(8,)),
+            noise=VariationalDequantiserConfig(transforms=2, hidden=(8,)),
+        )

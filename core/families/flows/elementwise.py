@@ -17,7 +17,7 @@ from .bijection import Bijection, DependentTransform, LazyTransform, UnivariateB
 
 
 class Univariate(Protocol):
-    """A set of bijections of the line, of an interval or of a circle, indexed by P unconstrained parameters.
+    """A family of bijections of the line, of an interval or of a circle, with P unconstrained parameters.
 
     Parameters of zero give the identity, or nearly so.
     """
@@ -33,7 +33,11 @@ class Univariate(Protocol):
 
 
 class AffineTransform(UnivariateBijection):
-    """y = exp(log_scale) x + shift, all of shape (..., D)."""
+    """y = exp(log_scale) x + shift, all of shape (..., D).
+
+    >>> AffineTransform(shift=torch.ones(2), log_scale=torch.zeros(2)).call_and_ladj(torch.zeros(2))
+    (tensor([1., 1.]), tensor([0., 0.]))
+    """
 
     def __init__(self, shift: Tensor, log_scale: Tensor) -> None:
         super().__init__()
@@ -50,10 +54,9 @@ class AffineTransform(UnivariateBijection):
 class Additive:
     """Shifts.
 
-    Example:
-        >>> shift = Additive()(torch.full((1, 3), 2.0))  # P = 1 parameter for each of D = 3 features
-        >>> shift.call_and_ladj(torch.zeros(3))
-        (tensor([2., 2., 2.]), tensor([0., 0., 0.]))
+    >>> shift = Additive()(torch.full((1, 3), 2.0))  # P = 1 parameter for each of D = 3 features
+    >>> shift.call_and_ladj(torch.zeros(3))
+    (tensor([2., 2., 2.]), tensor([0., 0., 0.]))
     """
 
     size: int = 1
@@ -67,13 +70,12 @@ class Additive:
 class Affine:
     """Shifts and scales; |log scale| stays below `bound`.
 
-    A stack multiplies the scales, also where there were no training data: with a wide bound, a few rare samples get
-    densities of almost zero.
+    The scales of stacked transforms multiply, also far from the training data. With a wide bound, a few rare samples
+    would get densities of almost zero.
 
-    Example:
-        >>> affine = Affine()(torch.tensor([[1.0], [0.5]]))  # shift and raw log scale of one feature
-        >>> affine(torch.tensor([0.0])), affine.inverse(torch.tensor([1.0]))
-        (tensor([1.]), tensor([0.]))
+    >>> affine = Affine()(torch.tensor([[1.0], [0.5]]))  # shift and raw log scale of one feature
+    >>> affine(torch.tensor([0.0])), affine.inverse(torch.tensor([1.0]))
+    (tensor([1.]), tensor([0.]))
     """
 
     bound: float = 2.0
@@ -87,10 +89,9 @@ class Affine:
 class ContextParameter(nn.Module):
     """A parameter tensor that is linear in the context: `initial.shape` without one, else (B, *initial.shape).
 
-    Example:
-        >>> parameter = ContextParameter(torch.ones(3), context_features=2)
-        >>> parameter(torch.zeros(5, 2)).shape
-        torch.Size([5, 3])
+    >>> parameter = ContextParameter(torch.ones(3), context_features=2)
+    >>> parameter(torch.zeros(5, 2)).shape
+    torch.Size([5, 3])
     """
 
     def __init__(self, initial: Tensor, context_features: int) -> None:
@@ -108,7 +109,13 @@ class ContextParameter(nn.Module):
 
 
 class Elementwise(LazyTransform):
-    """Lazy transform of each feature by itself, with parameters linear in the context; starts as the identity."""
+    """Lazy transform of each feature by itself, with parameters linear in the context; starts as the identity.
+
+    >>> from maquette.core.spaces import Vector
+    >>> lazy = Elementwise(Layout(Vector(dim=3), Vector(dim=2)), Affine())
+    >>> lazy(torch.randn(5, 2))(torch.ones(5, 3)).unique().tolist()
+    [1.0]
+    """
 
     def __init__(self, layout: Layout, univariate: Univariate) -> None:
         super().__init__()

@@ -25,7 +25,16 @@ class Flow(nn.Module):
     Args:
         layout: how samples are flattened to x (B, D) and conditions embedded as context (B, C).
         transforms: lazy transforms from data towards noise, as zuko orders them.
-        base: distribution of the noise; independent standard normals if not given.
+        base: distribution of the codes; independent standard normals if not given.
+
+    >>> from maquette.core.families.flows.elementwise import Affine, Elementwise
+    >>> from maquette.core.noise import KeyedNoise
+    >>> from maquette.core.spaces import Vector
+    >>> layout = Layout(Vector(dim=2))
+    >>> flow = Flow(layout, [Elementwise(layout, Affine())])
+    >>> x = flow.sample(3, noise=KeyedNoise(0, torch.arange(3)))
+    >>> x.shape, torch.equal(flow.decode(flow.encode(x)), x)
+    (torch.Size([3, 2]), True)
     """
 
     def __init__(self, layout: Layout, transforms: Iterable[LazyTransform], base: Base | None = None) -> None:
@@ -40,7 +49,7 @@ class Flow(nn.Module):
         return (self.base.description,)
 
     def forward(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        """x (B, D) and context (B, C) to (noise (B, D), log-determinant (B,))."""
+        """x (B, D) and context (B, C) to (codes (B, D), log-determinant (B,))."""
         total = torch.zeros_like(x[:, 0])
         for lazy in self.transforms:
             x, ladj = lazy(context).call_and_ladj(x)
@@ -48,28 +57,28 @@ class Flow(nn.Module):
         return x, total
 
     def inverse(self, z: Tensor, context: Tensor | None) -> Tensor:
-        """Noise (B, D) and context (B, C) to x (B, D)."""
+        """Codes (B, D) and context (B, C) to x (B, D)."""
         for lazy in reversed(self.transforms):
             z = lazy(context).inverse(z)
         return z
 
-    def log_density(self, x: Tensor, context: Tensor | None) -> Tensor:
-        """`log_prob` of x (B, D) and context (B, C)."""
+    def log_prob_flat(self, x: Tensor, context: Tensor | None) -> Tensor:
+        """`log_prob` of flat samples (B, D) given context (B, C)."""
         z, ladj = self(x, context)
         return self.base.log_prob(z) + ladj
 
     def log_prob(self, x: Tree, condition: Tree | None = None) -> Tensor:
         """Exact log-density, shape (B,), nats."""
         flat = self.layout.flatten(x)
-        return self.log_density(flat, self.layout.context(condition, flat))
+        return self.log_prob_flat(flat, self.layout.context(condition, flat))
 
     def encode(self, x: Tree, condition: Tree | None = None) -> Tensor:
-        """The noise (B, D) of x."""
+        """The code (B, D) of x."""
         flat = self.layout.flatten(x)
         return self(flat, self.layout.context(condition, flat))[0]
 
     def decode(self, z: Tensor, condition: Tree | None = None) -> Tree:
-        """The sample whose noise is z (B, D)."""
+        """The sample whose code is z (B, D)."""
         return self.layout.unflatten(self.inverse(z, self.layout.context(condition, z)))
 
     def sample(self, n: int, condition: Tree | None = None, *, noise: Noise) -> Tree:
@@ -81,7 +90,15 @@ class Flow(nn.Module):
 
 
 class FlowObjective(Objective):
-    """Negative log-likelihood per dimension, nats."""
+    """Negative log-likelihood per feature, nats.
+
+    >>> from maquette.core.families.flows.linear import LinearConfig
+    >>> from maquette.core.noise import KeyedNoise
+    >>> from maquette.core.spaces import Vector
+    >>> objective, index = FlowObjective(LinearConfig().build(Vector(dim=2))), torch.arange(1)
+    >>> objective(Batch(torch.zeros(1, 2), None, index), KeyedNoise(0, index)).losses.detach()  # 1/2 log 2 pi
+    tensor([0.9189])
+    """
 
     def __init__(self, flow: Flow) -> None:
         super().__init__()
@@ -90,11 +107,18 @@ class FlowObjective(Objective):
     def forward(self, batch: Batch, noise: Noise) -> Losses:
         layout = self.flow.layout
         flat = layout.flatten(batch.x)
-        return Losses(-self.flow.log_density(flat, layout.context(batch.condition, flat)) / layout.features)
+        return Losses(-self.flow.log_prob_flat(flat, layout.context(batch.condition, flat)) / layout.features)
 
 
 class LazyInverse(LazyTransform):
-    """The inverse of a lazy transform."""
+    """The inverse of a lazy transform.
+
+    >>> from maquette.core.families.flows.coupling import Permutation
+    >>> order = torch.tensor([2, 0, 1])
+    >>> x = torch.tensor([5.0, 6.0, 7.0])
+    >>> LazyInverse(Permutation(order))(None)(Permutation(order)(None)(x))
+    tensor([5., 6., 7.])
+    """
 
     def __init__(self, lazy: LazyTransform) -> None:
         super().__init__()
@@ -105,14 +129,20 @@ class LazyInverse(LazyTransform):
 
 
 class FlowConfig(FamilyConfig):
-    """Base of the configs of flows of real features."""
+    """Base of the configs of flows of real features.
+
+    >>> from maquette.core.families.flows.linear import LinearConfig
+    >>> config: FlowConfig = LinearConfig()
+    >>> config.base, config.exchangeable
+    (NormalConfig(kind='normal'), True)
+    """
 
     spaces: ClassVar[tuple[str, ...]] = ("vector", "field", "product")
     model: ClassVar[type[nn.Module]] = Flow
 
-    base: BaseConfig = Field(default=NormalConfig(), description="distribution of the noise")
+    base: BaseConfig = Field(default=NormalConfig(), description="distribution of the codes")
 
     @property
     def exchangeable(self) -> bool:
-        """Whether a permutation of the base's features leaves it as it is, so that codes may be in any order."""
+        """Whether permuting the features leaves the base distribution unchanged, so that codes may be in any order."""
         return isinstance(self.base, NormalConfig)

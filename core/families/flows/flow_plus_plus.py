@@ -2,8 +2,8 @@
 
 Ho et al., arXiv:1902.00275. Steps and grids are those of Glow. A coupling applies the distribution function of a
 mixture of logistics, then the logit, a scale and a shift. In its network, self-attention over the cells follows each
-residual block. The noise that dequantises the levels comes from a second flow of the same kind that sees the image. The
-likelihood of the levels is known up to the lower bound that this noise gives.
+residual block. The noise that dequantises the levels comes from a second flow of the same kind, given the image. The
+model computes a lower bound on the likelihood of the levels.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from .flow import Flow
 from .glow import ImageNetwork, image_steps, multi_scale, require_field, rotation, squeeze
 
 
-class LogisticMixtureTransform(UnivariateBijection):
-    """y = logit of the distribution function of a mixture of K logistics at x.
+class _LogisticMixtureTransform(UnivariateBijection):
+    """y = logit(CDF(x)), with the CDF of a mixture of K logistics.
 
     Args:
         logits: of the mixture weights, (..., K, D).
@@ -56,10 +56,10 @@ class LogisticMixtureTransform(UnivariateBijection):
         return invert(self.call_and_ladj, y, quantiles.amin(-2), quantiles.amax(-2))
 
 
-class MixtureAffineTransform(UnivariateBijection):
+class _MixtureAffineTransform(UnivariateBijection):
     """Mixture of logistics, then scale and shift."""
 
-    def __init__(self, mixture: LogisticMixtureTransform, affine: UnivariateBijection) -> None:
+    def __init__(self, mixture: _LogisticMixtureTransform, affine: UnivariateBijection) -> None:
         super().__init__()
         self.mixture, self.affine = mixture, affine
 
@@ -73,17 +73,16 @@ class MixtureAffineTransform(UnivariateBijection):
 
 
 @dataclass(frozen=True)
-class LogisticMixture:
-    """Mixtures of K logistics followed by a scale and a shift; |log scale| stays below `bound`.
+class LogisticMixtureCDF:
+    """Logits of the CDFs of mixtures of K logistics, then a scale and a shift; every |log scale| stays below `bound`.
 
-    Parameters of zero space the means evenly from -1 to 1, close to the identity: components
-    that start equal would stay equal.
+    Parameters of zero give evenly spaced means from -1 to 1, and a map close to the identity. Components that start
+    equal would stay equal.
 
-    Example:
-        >>> mixture = LogisticMixture(components=2)(torch.zeros(8, 3))  # P = 8 parameters for D = 3 features
-        >>> x = torch.tensor([-1.0, 0.0, 2.0])
-        >>> torch.allclose(mixture.inverse(mixture(x)), x, atol=1e-5)
-        True
+    >>> mixture = LogisticMixtureCDF(components=2)(torch.zeros(8, 3))  # P = 8 parameters for D = 3 features
+    >>> x = torch.tensor([-1.0, 0.0, 2.0])
+    >>> torch.allclose(mixture.inverse(mixture(x)), x, atol=1e-5)
+    True
     """
 
     components: int
@@ -98,11 +97,11 @@ class LogisticMixture:
         logits, means, scales = parameters[..., 2:, :].unflatten(-2, (3, self.components)).unbind(-3)
         offsets = torch.linspace(-1, 1, self.components, dtype=means.dtype, device=means.device)
         means = means + (offsets - offsets.mean()).unsqueeze(-1)
-        mixture = LogisticMixtureTransform(logits, means, scales / (1 + scales.abs() / self.bound))
-        return MixtureAffineTransform(mixture, Affine(self.bound)(parameters[..., :2, :]))
+        mixture = _LogisticMixtureTransform(logits, means, scales / (1 + scales.abs() / self.bound))
+        return _MixtureAffineTransform(mixture, Affine(self.bound)(parameters[..., :2, :]))
 
 
-class GridAttention(nn.Module):
+class _GridAttention(nn.Module):
     """Residual self-attention over the cells of a grid with learned positions; starts as the identity."""
 
     def __init__(self, cells: int, width: int, heads: int) -> None:
@@ -122,13 +121,12 @@ class GridAttention(nn.Module):
 class FlowPlusPlusConfig(FamilyConfig):
     """Flow of images of integer levels, with variational dequantisation.
 
-    Example:
-        >>> from maquette.core.noise import KeyedNoise
-        >>> model = FlowPlusPlusConfig.example().build(Field(channels=1, grid=(4, 4), support=Levels(count=4)))
-        >>> noise = KeyedNoise(0, torch.arange(5))
-        >>> x = model.sample(5, noise=noise)
-        >>> x.shape, x.dtype, model.log_bound(x, noise=noise).shape
-        (torch.Size([5, 1, 4, 4]), torch.int64, torch.Size([5]))
+    >>> from maquette.core.noise import KeyedNoise
+    >>> model = FlowPlusPlusConfig.example().build(Field(channels=1, grid=(4, 4), support=Levels(count=4)))
+    >>> noise = KeyedNoise(0, torch.arange(5))
+    >>> x = model.sample(5, noise=noise)
+    >>> x.shape, x.dtype, model.log_bound(x, noise=noise).shape
+    (torch.Size([5, 1, 4, 4]), torch.int64, torch.Size([5]))
     """
 
     summary: ClassVar[str] = "images of levels by mixture-of-logistics couplings, attention and learned dequantisation"
@@ -150,11 +148,11 @@ class FlowPlusPlusConfig(FamilyConfig):
         require_heads(self.kind, self.width, self.heads)
         layout = Layout(space, condition, (Levels, Binary))
         field = require_field(self.kind, space)
-        mixture = LogisticMixture(self.components)
+        mixture = LogisticMixtureCDF(self.components)
 
         def conditioner(grid: Field, inputs: int, outputs: int, *, extra: int = 0) -> nn.Module:
             cells = torch.Size(grid.grid).numel()
-            attention = partial(GridAttention, cells, self.width, self.heads)
+            attention = partial(_GridAttention, cells, self.width, self.heads)
             sizes = {"width": self.width, "depth": self.depth, "context_features": layout.context_features}
             return ImageNetwork(grid, inputs + extra, outputs, **sizes, between=attention)
 

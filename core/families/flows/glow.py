@@ -1,15 +1,15 @@
 """Glow: images by steps of a scale per channel, an invertible 1x1 convolution and a coupling, on ever coarser grids.
 
 Kingma & Dhariwal, arXiv:1807.03039, on grids of one, two or three axes, of which the periodic ones wrap. A level moves
-each block of neighbouring cells into channels (the squeeze) and takes its steps. Half of the channels then leave for
-the code, with a shift and scale given by the other half (the learned prior of the split), and the other half goes on to
+each block of neighbouring cells into channels (the squeeze) and takes its steps. Half of the channels then become part
+of the code, with a shift and scale given by the other half (the learned prior of the split). The other half goes on to
 the next level (the multi-scale architecture of Dinh et al., arXiv:1605.08803). Flattened, channels come before cells,
-so that the first half of the channels is the first half of the features: everything here is a coupling, a matrix or a
-permutation of the leading features.
+so that the first half of the channels is the first half of the features: every transform here is a coupling, a matrix
+or a permutation of the leading features.
 
-The scales start at one, without the data-dependent initialisation of the paper. Codecs give data of unit variance,
-couplings start as the identity and convolutions as rotations, so that there is little to whiten; and a loss that
-depended on its first batch would differ between one process and eight.
+The scales start at one, without the data-dependent initialisation of the paper. Codecs return data of unit variance,
+couplings start as the identity and convolutions as rotations, so that there is little to whiten. And weights that
+depended on the first batch would differ between one process and eight.
 """
 
 from __future__ import annotations
@@ -38,10 +38,9 @@ from .linear import LULinear
 class ActNorm(LazyTransform):
     """Lazy scale and shift of each channel of x (..., C * cells).
 
-    Example:
-        >>> y, ladj = ActNorm(channels=2, cells=3)(None).call_and_ladj(torch.ones(5, 6))
-        >>> y.shape, ladj.shape
-        (torch.Size([5, 6]), torch.Size([5]))
+    >>> y, ladj = ActNorm(channels=2, cells=3)(None).call_and_ladj(torch.ones(5, 6))
+    >>> y.shape, ladj.shape
+    (torch.Size([5, 6]), torch.Size([5]))
     """
 
     def __init__(self, channels: int, cells: int) -> None:
@@ -58,7 +57,7 @@ class ActNorm(LazyTransform):
         return f"channels={len(self.shift)}, cells={self.cells}"
 
 
-class LeadingTransform(Bijection):
+class _LeadingTransform(Bijection):
     """A bijection of the first `count` features; the others are unchanged."""
 
     def __init__(self, transform: Bijection, count: int) -> None:
@@ -74,21 +73,25 @@ class LeadingTransform(Bijection):
 
 
 class Leading(LazyTransform):
-    """Lazy transform of the first `count` features."""
+    """Lazy transform of the first `count` features; the others are unchanged.
+
+    >>> Leading(Permutation(torch.tensor([1, 0])), count=2)(None)(torch.tensor([5.0, 6.0, 7.0]))
+    tensor([6., 5., 7.])
+    """
 
     def __init__(self, lazy: LazyTransform, count: int) -> None:
         super().__init__()
         self.lazy, self.count = lazy, count
 
     def forward(self, context: Tensor | None) -> Bijection:
-        return LeadingTransform(self.lazy(context), self.count)
+        return _LeadingTransform(self.lazy(context), self.count)
 
     def extra_repr(self) -> str:
         return f"count={self.count}"
 
 
 class ImageNetwork(nn.Module):
-    """Residual convolutions as the conditioner of a coupling; channels are flattened before and after.
+    """Residual convolutions as the conditioner of a coupling; inputs and outputs are flattened channels.
 
     Args:
         grid: gives the cells and which axes are periodic; its channels are ignored.
@@ -97,12 +100,11 @@ class ImageNetwork(nn.Module):
         width: channels of the hidden layers.
         depth: residual blocks.
         context_features: C, features of the context.
-        between: makes a module from (B, width, *grid) to the same, which follows each block.
+        between: makes the module that follows each block, (B, width, *grid) to (B, width, *grid).
 
-    Example:
-        >>> network = ImageNetwork(Field(channels=1, grid=(4, 4)), 2, 6, width=8, depth=1, context_features=3)
-        >>> network(torch.zeros(5, 2 * 16 + 3)).shape
-        torch.Size([5, 96])
+    >>> network = ImageNetwork(Field(channels=1, grid=(4, 4)), 2, 6, width=8, depth=1, context_features=3)
+    >>> network(torch.zeros(5, 2 * 16 + 3)).shape
+    torch.Size([5, 96])
     """
 
     def __init__(
@@ -135,7 +137,7 @@ class ImageNetwork(nn.Module):
 
 
 ImageConditionerFactory = Callable[[Field, int, int], nn.Module]
-"""factory(grid, input channels, output channels) -> a network for `Coupling`."""
+"""factory(grid, input channels, output channels) -> the network of a `Coupling`."""
 
 
 def squeeze(field: Field, *, kind: str) -> tuple[Tensor, Field]:
@@ -144,10 +146,9 @@ def squeeze(field: Field, *, kind: str) -> tuple[Tensor, Field]:
     Raises:
         ConfigError: no axis can be halved; the message names the family's `kind`.
 
-    Example:
-        >>> order, squeezed = squeeze(Field(channels=1, grid=(2, 4)), kind="glow")
-        >>> order.tolist(), squeezed.shape
-        ([0, 2, 1, 3, 4, 6, 5, 7], (4, 1, 2))
+    >>> order, squeezed = squeeze(Field(channels=1, grid=(2, 4)), kind="glow")
+    >>> order.tolist(), squeezed.shape
+    ([0, 2, 1, 3, 4, 6, 5, 7], (4, 1, 2))
     """
     factors = [2 if side % 2 == 0 else 1 for side in field.grid]
     if all(factor == 1 for factor in factors):
@@ -169,7 +170,12 @@ def _cells(field: Field) -> int:
 
 
 def rotation(channels: int) -> Tensor:
-    """A random rotation or reflection (C, C)."""
+    """A random rotation or reflection (C, C).
+
+    >>> matrix = rotation(3)
+    >>> torch.allclose(matrix @ matrix.T, torch.eye(3), atol=1e-6)
+    True
+    """
     return torch.linalg.qr(torch.randn(channels, channels)).Q
 
 
@@ -187,7 +193,13 @@ def image_steps(
         steps: how many.
         univariate: the bijections of the couplings.
         conditioner: makes the network of each coupling.
-        initial: initial matrix of a convolution for a number of channels.
+        initial: gives the initial matrix of a convolution for a number of channels.
+
+    >>> def conditioner(grid, inputs, outputs):
+    ...     return ImageNetwork(grid, inputs, outputs, width=8, depth=1, context_features=0)
+    >>> lazies = image_steps(Field(channels=4, grid=(2, 2)), 1, Affine(), conditioner, rotation)
+    >>> [type(lazy).__name__ for lazy in lazies]
+    ['ActNorm', 'LULinear', 'Coupling']
     """
     channels, cells = field.channels, _cells(field)
     identity = channels // 2
@@ -209,17 +221,26 @@ def multi_scale(
     *,
     kind: str,
 ) -> list[LazyTransform]:
-    """The whole architecture on a flattened field; arguments as those of `image_steps`, for each of the levels.
+    """All levels on a flattened field, with `steps` at each; other arguments as of `image_steps`.
 
-    The last permutation puts each code at the position of a cell that it came from.
+    The last permutation puts each code at the position of one of the cells that it was computed from.
 
     Raises:
-        ConfigError: a grid that cannot be halved so often.
+        ConfigError: a grid that cannot be halved so often; the message names the family's `kind`.
+
+    >>> def conditioner(grid, inputs, outputs):
+    ...     return ImageNetwork(grid, inputs, outputs, width=8, depth=1, context_features=0)
+    >>> lazies = multi_scale(Field(channels=1, grid=(4, 4)), 2, 1, Affine(), conditioner, rotation, kind="glow")
+    >>> x = torch.randn(5, 16)
+    >>> for lazy in lazies:
+    ...     x = lazy(None)(x)
+    >>> x.shape
+    torch.Size([5, 16])
     """
     transforms: list[LazyTransform] = []
     positions = torch.arange(field.channels * _cells(field))
     for level in range(levels):
-        if level:  # split: half of the channels leave, relative to a learned prior given the other half
+        if level:  # split: half of the channels become code, relative to a learned prior given the other half
             kept = field.model_copy(update={"channels": field.channels // 2})
             network = conditioner(field, kept.channels, Affine().size * (field.channels - kept.channels))
             split_prior = Coupling(network, Affine(), kept.channels * _cells(field), first=False)
@@ -237,12 +258,11 @@ def multi_scale(
 class GlowConfig(FlowConfig):
     """Multi-scale flow of images with invertible 1x1 convolutions.
 
-    Example:
-        >>> from maquette.core.noise import KeyedNoise
-        >>> flow = GlowConfig(levels=2, steps=1, width=8).build(Field(channels=1, grid=(4, 4)))
-        >>> x = flow.sample(5, noise=KeyedNoise(0, torch.arange(5)))
-        >>> x.shape, flow.log_prob(x).shape
-        (torch.Size([5, 1, 4, 4]), torch.Size([5]))
+    >>> from maquette.core.noise import KeyedNoise
+    >>> flow = GlowConfig(levels=2, steps=1, width=8).build(Field(channels=1, grid=(4, 4)))
+    >>> x = flow.sample(5, noise=KeyedNoise(0, torch.arange(5)))
+    >>> x.shape, flow.log_prob(x).shape
+    (torch.Size([5, 1, 4, 4]), torch.Size([5]))
     """
 
     summary: ClassVar[str] = "images by channel scales, 1x1 convolutions and couplings, on ever coarser grids"
@@ -264,7 +284,7 @@ class GlowConfig(FlowConfig):
                 grid, inputs, outputs, width=self.width, depth=self.depth, context_features=layout.context_features
             )
 
-        # a random-field base is close to the data: the flow then starts as the identity
+        # a random field is close to the data, so that over it the flow starts as the identity
         initial = rotation if self.exchangeable else torch.eye
         transforms = multi_scale(field, self.levels, self.steps, Affine(), conditioner, initial, kind=self.kind)
         return Flow(layout, transforms, self.base.build(layout))
@@ -275,7 +295,12 @@ class GlowConfig(FlowConfig):
 
 
 def require_field(kind: str, space: Space) -> Field:
-    """The space as a field with one to three axes; raises `ConfigError` for any other."""
+    """Return the space if it is a field with one to three axes; raises `ConfigError` otherwise.
+
+    >>> require_field("glow", Field(channels=1, grid=(2, 2, 2, 2)))
+    Traceback (most recent call last):
+    maquette.core.errors.ConfigError: glow: expected a grid of one, two or three axes, found [2, 2, 2, 2].
+    """
     if not isinstance(space, Field):
         raise ConfigError(f"{kind}: expected a field, found a {space.kind}; use a flow of vectors.")
     if len(space.grid) not in CONVOLUTIONS:

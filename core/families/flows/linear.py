@@ -2,8 +2,8 @@
 
 Kingma & Dhariwal, "Glow", arXiv:1807.03039, section 3.2: W = P L (U + diag s) with a fixed permutation P, unit
 triangular L and U, and fixed signs of s. The log-determinant is a sum, the inverse two substitutions. Along the
-channels of an image this is the invertible 1x1 convolution; on all features of a sample, with a shift that is linear in
-the context, the flow is a Gaussian of full covariance.
+channels of an image this is the invertible 1x1 convolution. On all features of a sample, with a shift that is linear in
+the context, the flow is a Gaussian with full covariance.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .elementwise import Additive, Elementwise
 from .flow import Flow, FlowConfig
 
 
-class LUTransform(Bijection):
+class _LUTransform(Bijection):
     """y = P L U x along the channels of x (..., C N), flattened from C channels of N cells.
 
     Args:
@@ -56,11 +56,10 @@ class LULinear(LazyTransform):
     Args:
         initial: invertible matrix (C, C), the value before training.
 
-    Example:
-        >>> lazy = LULinear(torch.tensor([[0.0, 2.0], [1.0, 0.0]]))
-        >>> y, ladj = lazy(None).call_and_ladj(torch.tensor([[3.0, 4.0]]))  # ladj is log 2
-        >>> y.tolist(), ladj.tolist()
-        ([[8.0, 3.0]], [0.6931471824645996])
+    >>> lazy = LULinear(torch.tensor([[0.0, 2.0], [1.0, 0.0]]))
+    >>> y, ladj = lazy(None).call_and_ladj(torch.tensor([[3.0, 4.0]]))  # ladj is log 2
+    >>> y.tolist(), ladj.tolist()
+    ([[8.0, 3.0]], [0.6931471824645996])
     """
 
     order: Tensor
@@ -86,7 +85,7 @@ class LULinear(LazyTransform):
         empty, below = torch.diag_embed(torch.zeros_like(self.log_scale)), self._triangle(-1)
         lower = empty.index_put(below, self.lower) + torch.diag_embed(torch.ones_like(self.log_scale))
         upper = empty.index_put(below, self.upper).T + torch.diag_embed(self.signs * self.log_scale.exp())
-        return LUTransform(self.order, lower, upper, self.log_scale)
+        return _LUTransform(self.order, lower, upper, self.log_scale)
 
     def extra_repr(self) -> str:
         return f"channels={len(self.order)}"
@@ -96,14 +95,13 @@ class LULinear(LazyTransform):
 class LinearConfig(FlowConfig):
     """An invertible matrix and a shift linear in the context.
 
-    Example:
-        >>> from maquette.core.noise import KeyedNoise
-        >>> from maquette.core.spaces import Vector
-        >>> flow = LinearConfig().build(Vector(dim=2))
-        >>> flow.log_prob(torch.zeros(1, 2))  # starts as the standard normal
-        tensor([-1.8379], grad_fn=<AddBackward0>)
-        >>> flow.sample(5, noise=KeyedNoise(0, torch.arange(5))).shape
-        torch.Size([5, 2])
+    >>> from maquette.core.noise import KeyedNoise
+    >>> from maquette.core.spaces import Vector
+    >>> flow = LinearConfig().build(Vector(dim=2))
+    >>> flow.log_prob(torch.zeros(1, 2))  # starts as the standard normal
+    tensor([-1.8379], grad_fn=<AddBackward0>)
+    >>> flow.sample(5, noise=KeyedNoise(0, torch.arange(5))).shape
+    torch.Size([5, 2])
     """
 
     summary: ClassVar[str] = "an invertible matrix by its LU decomposition: a Gaussian of full covariance"

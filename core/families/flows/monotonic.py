@@ -1,10 +1,10 @@
 """Monotonic flows: autoregressive flows of quadratic splines whose slopes a positive network gives.
 
 A piecewise-quadratic spline as in Müller et al., "Neural importance sampling", arXiv:1808.03856: its slope is linear
-between knots. The knots are fixed. The slopes at the knots are values of one positive network that sees the knot and
-signals from the masked network, as the integrand of a UMNN does (Wehenkel & Louppe, arXiv:1908.05164). A UMNN
-integrates its network numerically, so that map and log-determinant agree only as far as the quadrature is exact; here
-the trapezoidal rule is the integral itself, and the inverse is the root of a quadratic. Both take one pass.
+between knots. The knots are fixed. One positive network computes the slopes at the knots. Its inputs are a knot and
+outputs of the masked network (the signal), like those of the integrand of a UMNN (Wehenkel & Louppe, arXiv:1908.05164).
+A UMNN integrates its network numerically, so that map and log-determinant agree only as far as the quadrature is exact.
+Here the trapezoidal rule is exact, and the inverse is the root of a quadratic.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .bijection import UnivariateBijection
 from .flow import Flow, FlowConfig
 
 
-class QuadraticSplineTransform(UnivariateBijection):
+class _QuadraticSplineTransform(UnivariateBijection):
     """y = shift + the integral, from the middle knot to x, of a slope that is linear between knots and constant beyond.
 
     Args:
@@ -45,7 +45,7 @@ class QuadraticSplineTransform(UnivariateBijection):
         self.heights = heights - heights[..., len(knots) // 2, None] + shift.unsqueeze(-1)
 
     def _bin(self, value: Tensor, edges: Tensor) -> tuple[Tensor, ...]:
-        """Left end, width, bottom and the slopes at both ends of the bin that, by its edges, holds each value."""
+        """Left end, width, bottom and the slopes at both ends of the bin whose `edges` enclose each value."""
         k = (value.unsqueeze(-1) >= edges[..., 1:-1]).sum(-1, keepdim=True)
         slopes, heights = (table.expand(*k.shape[:-1], -1) for table in (self.slopes, self.heights))
         left, right = self.knots[k], self.knots[k + 1]
@@ -72,18 +72,17 @@ class QuadraticSpline(nn.Module):
     """Quadratic splines whose slopes at the knots come from one positive network g(knot, signal) for all features.
 
     Args:
-        signal: numbers that g sees beside the knot.
+        signal: S, inputs of g besides the knot.
         hidden: widths of its hidden layers.
         count: number of knots; in the middle they are ten times as dense as at the ends.
         bound: the last knot, and minus the first.
 
-    Example:
-        >>> spline = QuadraticSpline(signal=2, hidden=(8,), count=5, bound=4.0)
-        >>> spline.size  # the signal and a shift
-        3
-        >>> y, ladj = spline(torch.zeros(6, 3, 2)).call_and_ladj(torch.randn(6, 2))
-        >>> y.shape, ladj.shape
-        (torch.Size([6, 2]), torch.Size([6, 2]))
+    >>> spline = QuadraticSpline(signal=2, hidden=(8,), count=5, bound=4.0)
+    >>> spline.size  # the signal and a shift
+    3
+    >>> y, ladj = spline(torch.zeros(6, 3, 2)).call_and_ladj(torch.randn(6, 2))
+    >>> y.shape, ladj.shape
+    (torch.Size([6, 2]), torch.Size([6, 2]))
     """
 
     knots: Tensor
@@ -102,7 +101,7 @@ class QuadraticSpline(nn.Module):
 
     def forward(self, parameters: Tensor) -> UnivariateBijection:
         slopes = self.slopes(parameters[..., :-1, :].transpose(-1, -2))
-        return QuadraticSplineTransform(self.knots, slopes, parameters[..., -1, :])
+        return _QuadraticSplineTransform(self.knots, slopes, parameters[..., -1, :])
 
     def extra_repr(self) -> str:
         return f"size={self.size}, knots={len(self.knots)}"
@@ -112,13 +111,12 @@ class QuadraticSpline(nn.Module):
 class MonotonicConfig(FlowConfig):
     """Autoregressive flow of quadratic splines whose slopes a positive network gives.
 
-    Example:
-        >>> from maquette.core.noise import KeyedNoise
-        >>> from maquette.core.spaces import Vector
-        >>> flow = MonotonicConfig(transforms=1, hidden=(16,), signal=2, slope=(8,), knots=9).build(Vector(dim=3))
-        >>> x = flow.sample(5, noise=KeyedNoise(0, torch.arange(5)))
-        >>> x.shape, flow.log_prob(x).shape
-        (torch.Size([5, 3]), torch.Size([5]))
+    >>> from maquette.core.noise import KeyedNoise
+    >>> from maquette.core.spaces import Vector
+    >>> flow = MonotonicConfig(transforms=1, hidden=(16,), signal=2, slope=(8,), knots=9).build(Vector(dim=3))
+    >>> x = flow.sample(5, noise=KeyedNoise(0, torch.arange(5)))
+    >>> x.shape, flow.log_prob(x).shape
+    (torch.Size([5, 3]), torch.Size([5]))
     """
 
     summary: ClassVar[str] = "autoregressive quadratic splines whose slopes a positive network gives"

@@ -28,7 +28,7 @@ _UNIT = math.log(math.expm1(1.0))  # softplus(_UNIT) = 1
 
 
 def _above_minus_one(raw: Tensor) -> Tensor:
-    """softplus - 1, shifted to be zero at zero, and kept away from -1 by more than rounding in single precision."""
+    """softplus - 1, shifted to be zero at zero, and at least 1e-6 above -1, which float32 resolves."""
     return F.softplus(raw + _UNIT).clamp(min=1e-6) - 1
 
 
@@ -37,6 +37,11 @@ class PlanarTransform(Bijection):
 
     Args:
         parameters: w (D), unconstrained u (D) and b, shape (..., 2 D + 1); u of zero gives the identity.
+
+    >>> planar = PlanarTransform(torch.tensor([1.0, 0.0, 2.0, 0.0, 0.5]))  # w, u, b
+    >>> x = torch.tensor([[0.3, -1.0]])
+    >>> torch.allclose(planar.inverse(planar(x)), x, atol=1e-6)
+    True
     """
 
     def __init__(self, parameters: Tensor) -> None:
@@ -67,7 +72,12 @@ class RadialTransform(Bijection):
     """y = x + beta (x - m) / (alpha + |x - m|) with alpha > 0 and beta > -alpha.
 
     Args:
-        parameters: m (D), and unconstrained alpha and beta, shape (..., D + 2); the last of zero gives the identity.
+        parameters: m (D), and unconstrained alpha and beta, shape (..., D + 2); beta of zero gives the identity.
+
+    >>> radial = RadialTransform(torch.tensor([0.0, 0.0, 1.0, 2.0]))  # m, alpha, beta
+    >>> x = torch.tensor([[0.3, -1.0]])
+    >>> torch.allclose(radial.inverse(radial(x)), x, atol=1e-6)
+    True
     """
 
     def __init__(self, parameters: Tensor) -> None:
@@ -93,7 +103,7 @@ class RadialTransform(Bijection):
         return self.center + offset / (1 + self.beta / (self.alpha + radius)).unsqueeze(-1)
 
 
-class Step(LazyTransform):
+class _Step(LazyTransform):
     """Lazy planar or radial step with parameters linear in the context; starts as the identity."""
 
     def __init__(self, layout: Layout, shape: Literal["planar", "radial"]) -> None:
@@ -115,13 +125,12 @@ class Step(LazyTransform):
 class PlanarConfig(FlowConfig):
     """Planar or radial flow.
 
-    Example:
-        >>> from maquette.core.noise import KeyedNoise
-        >>> from maquette.core.spaces import Vector
-        >>> flow = PlanarConfig(shape="radial", steps=4).build(Vector(dim=2))
-        >>> x = flow.sample(5, noise=KeyedNoise(0, torch.arange(5)))
-        >>> x.shape, flow.log_prob(x).shape
-        (torch.Size([5, 2]), torch.Size([5]))
+    >>> from maquette.core.noise import KeyedNoise
+    >>> from maquette.core.spaces import Vector
+    >>> flow = PlanarConfig(shape="radial", steps=4).build(Vector(dim=2))
+    >>> x = flow.sample(5, noise=KeyedNoise(0, torch.arange(5)))
+    >>> x.shape, flow.log_prob(x).shape
+    (torch.Size([5, 2]), torch.Size([5]))
     """
 
     summary: ClassVar[str] = "many weak steps, each along one direction (planar) or around one point (radial)"
@@ -133,7 +142,7 @@ class PlanarConfig(FlowConfig):
 
     def build(self, space: Space, condition: Space | None = None) -> Flow:
         layout = Layout(space, condition)
-        return Flow(layout, (Step(layout, self.shape) for _ in range(self.steps)), self.base.build(layout))
+        return Flow(layout, (_Step(layout, self.shape) for _ in range(self.steps)), self.base.build(layout))
 
     @classmethod
     def example(cls) -> PlanarConfig:

@@ -2,8 +2,8 @@
 
 Durkan et al., "Neural spline flows", arXiv:1906.04032, eqs. 4-8. Unlike zuko's, this spline can be exported: it finds
 bins by comparison and sum instead of `searchsorted`. Parameters are along the axis before the features, so that
-softmax, cumulative sum and gather run along contiguous memory: 35 against 78 ms of zuko's for 512 x 252 values and 8
-bins, forward and backward on one CPU core.
+softmax, cumulative sum and gather run along contiguous memory: 35 ms, and zuko's spline 78 ms, for 512 x 252 values and
+8 bins, forward and backward on one CPU core.
 """
 
 from __future__ import annotations
@@ -38,12 +38,11 @@ class SplineTransform(UnivariateBijection):
         bound: half the length of the interval.
         smallest: least bin width and height relative to the interval, and least slope.
 
-    Example:
-        >>> spline = SplineTransform(torch.randn(3 * 8 - 1, 2, generator=torch.Generator().manual_seed(0)))
-        >>> x = torch.tensor([[0.5, -1.0]])
-        >>> y, ladj = spline.call_and_ladj(x)
-        >>> ladj.shape, torch.allclose(spline.inverse(y), x, atol=1e-5)
-        (torch.Size([1, 2]), True)
+    >>> spline = SplineTransform(torch.randn(3 * 8 - 1, 2, generator=torch.Generator().manual_seed(0)))
+    >>> x = torch.tensor([[0.5, -1.0]])
+    >>> y, ladj = spline.call_and_ladj(x)
+    >>> ladj.shape, torch.allclose(spline.inverse(y), x, atol=1e-5)
+    (torch.Size([1, 2]), True)
     """
 
     def __init__(self, parameters: Tensor, bound: float = 5.0, smallest: float = 1e-3) -> None:
@@ -99,7 +98,12 @@ class SplineTransform(UnivariateBijection):
 
 @dataclass(frozen=True)
 class Spline:
-    """Rational-quadratic splines on [-bound, bound]."""
+    """Rational-quadratic splines on [-bound, bound].
+
+    >>> spline = Spline(bins=4, bound=5.0)
+    >>> spline.size, spline(torch.zeros(spline.size, 2))(torch.tensor([1.0, 7.0]))
+    (11, tensor([1., 7.]))
+    """
 
     bins: int
     bound: float
@@ -119,13 +123,12 @@ class SplineConfig(FlowConfig):
 
     Features on an interval are mapped onto [-bound, bound] and have a uniform base distribution.
 
-    Example:
-        >>> from maquette.core.noise import KeyedNoise
-        >>> from maquette.core.spaces import Vector
-        >>> flow = SplineConfig(transforms=2, hidden=(16,), bins=4).build(Vector(dim=3, support=Interval()))
-        >>> x = flow.sample(5, noise=KeyedNoise(0, torch.arange(5)))
-        >>> x.shape, flow.log_prob(x).shape, flow.likelihood_notes
-        (torch.Size([5, 3]), torch.Size([5]), ('uniform base',))
+    >>> from maquette.core.noise import KeyedNoise
+    >>> from maquette.core.spaces import Vector
+    >>> flow = SplineConfig(transforms=2, hidden=(16,), bins=4).build(Vector(dim=3, support=Interval()))
+    >>> x = flow.sample(5, noise=KeyedNoise(0, torch.arange(5)))
+    >>> x.shape, flow.log_prob(x).shape, flow.likelihood_notes
+    (torch.Size([5, 3]), torch.Size([5]), ('uniform base',))
     """
 
     summary: ClassVar[str] = "monotonic rational-quadratic splines, in couplings or autoregressively"

@@ -1,1 +1,1 @@
-"""Adversarial models: a generator against a critic."""
+"""Adversarial models: a generator trained against a critic."""

@@ -1,4 +1,4 @@
-"""Conditional generative adversarial network: a generator that maps noise to samples, against a critic of samples.
+"""Conditional generative adversarial network: a generator maps noise to samples, and a critic scores samples.
 
 Goodfellow et al., arXiv:1406.2661; the losses are in `losses.py`. Noise has the shape of a sample, so that any backbone
 can be the generator, and any backbone with a linear layer behind it the critic.
@@ -31,7 +31,12 @@ class Critic(nn.Module):
         backbone: x (B, D), no time and context (B, C) to features (B, width).
         width: features of the backbone.
         minibatch_std: whether the linear layer also sees the standard deviation over the batch, averaged over the
-            dimensions of x (after Karras et al., arXiv:1710.10196, section 3, who take that of features).
+            features of x (after Karras et al., arXiv:1710.10196, section 3, who take it of hidden features).
+
+    >>> from maquette.core.spaces import Vector
+    >>> critic = Critic(ResidualConfig(width=8).build(Vector(dim=2)), 2, minibatch_std=True)
+    >>> critic(torch.zeros(5, 2), None).shape
+    torch.Size([5])
     """
 
     def __init__(self, backbone: nn.Module, width: int, *, minibatch_std: bool) -> None:
@@ -52,7 +57,13 @@ class Critic(nn.Module):
 
 
 class GAN(nn.Module):
-    """Generator and critic; sampling needs the generator alone."""
+    """Generator and critic; sampling needs the generator alone.
+
+    >>> from maquette.core.spaces import Vector
+    >>> model: GAN = GANConfig(n_critic=5).build(Vector(dim=2))
+    >>> [(player.name, player.turns) for player in model.stages()[0].players]
+    [('critic', 5), ('generator', 1)]
+    """
 
     def __init__(self, config: GANConfig, layout: Layout, generator: nn.Module, critic: Critic) -> None:
         super().__init__()
@@ -70,7 +81,15 @@ class GAN(nn.Module):
 
 
 class CriticObjective(Objective):
-    """The critic's loss (B,), with its gradient penalty. Reads the noise "prior" (D,) and that of the penalty."""
+    """The critic's loss (B,), with its gradient penalty. Reads the noise "prior" (D,) and that of the penalty.
+
+    >>> from maquette.core.noise import KeyedNoise
+    >>> from maquette.core.spaces import Vector
+    >>> objective = CriticObjective(GANConfig(loss={"kind": "wgan-gp"}).build(Vector(dim=2)))
+    >>> index = torch.arange(3)
+    >>> sorted(objective(Batch(torch.randn(3, 2), None, index), KeyedNoise(0, index)).metrics)
+    ['fake', 'penalty', 'real']
+    """
 
     def __init__(self, model: GAN) -> None:
         super().__init__()
@@ -93,7 +112,7 @@ class CriticObjective(Objective):
 
     @torch.no_grad()
     def update(self, statistics: dict[str, Tensor]) -> None:
-        """Clip the critic's parameters, if the loss asks for it: arXiv:1701.07875, algorithm 1.
+        """Clip the critic's parameters if the loss has a `weight_clip` (arXiv:1701.07875, algorithm 1).
 
         Not in the forward pass, where a clamped weight would have no gradient and stay clamped. Clipping is
         elementwise, so it is the same on every process, sharded or not.
@@ -105,7 +124,15 @@ class CriticObjective(Objective):
 
 
 class GeneratorObjective(Objective):
-    """The generator's loss (B,). Reads the noise "prior" (D,)."""
+    """The generator's loss (B,). Of a batch only the conditions are used. Reads the noise "prior" (D,).
+
+    >>> from maquette.core.noise import KeyedNoise
+    >>> from maquette.core.spaces import Vector
+    >>> index = torch.arange(3)
+    >>> objective = GeneratorObjective(GANConfig().build(Vector(dim=2)))
+    >>> objective(Batch(torch.randn(3, 2), None, index), KeyedNoise(0, index)).losses.shape
+    torch.Size([3])
+    """
 
     def __init__(self, model: GAN) -> None:
         super().__init__()

@@ -20,14 +20,21 @@ Score = Callable[[Tensor], Tensor]
 
 
 class AdversarialLoss(Config):
-    """Base: scores (B,) of real and generated samples to losses (B,)."""
+    """Base of adversarial losses: scores (B,) of real and generated samples to losses (B,).
+
+    >>> class Linear(AdversarialLoss):
+    ...     def critic(self, real, fake):
+    ...         return fake - real
+    >>> Linear().generator(torch.tensor([2.0])), Linear().has_penalty
+    (tensor([-2.]), False)
+    """
 
     @abstractmethod
     def critic(self, real: Tensor, fake: Tensor) -> Tensor:
         """What the critic minimises, without the penalty."""
 
     def generator(self, fake: Tensor) -> Tensor:
-        """What the generator minimises; -D(G(z)) unless the loss says otherwise."""
+        """What the generator minimises, -D(G(z)) by default."""
         return -fake
 
     def penalty(self, score: Score, real: Tensor, fake: Tensor, noise: Noise) -> Tensor | None:
@@ -61,7 +68,7 @@ class NonSaturating(AdversarialLoss):
     """Goodfellow et al., arXiv:1406.2661; R1 penalty on real samples: Mescheder et al., arXiv:1801.04406.
 
     >>> loss = NonSaturating(r1=1.0)
-    >>> loss.critic(real=torch.zeros(1), fake=torch.zeros(1))  # 2 ln 2: it cannot tell them apart
+    >>> loss.critic(real=torch.zeros(1), fake=torch.zeros(1))  # 2 log 2: the same score for both
     tensor([1.3863])
     """
 
@@ -83,7 +90,11 @@ class NonSaturating(AdversarialLoss):
 
 
 class LeastSquares(AdversarialLoss):
-    """Mao et al., arXiv:1611.04076, with targets one for real and zero for generated samples."""
+    """Mao et al., arXiv:1611.04076, with targets one for real and zero for generated samples.
+
+    >>> LeastSquares().critic(real=torch.tensor([1.0]), fake=torch.tensor([0.0]))
+    tensor([0.])
+    """
 
     kind: Literal["least-squares"] = "least-squares"
 
@@ -95,7 +106,11 @@ class LeastSquares(AdversarialLoss):
 
 
 class Hinge(AdversarialLoss):
-    """Lim & Ye, arXiv:1705.02894; Miyato et al., arXiv:1802.05957. Meant for a critic with spectral normalisation."""
+    """Lim & Ye, arXiv:1705.02894; Miyato et al., arXiv:1802.05957. Meant for a critic with spectral normalisation.
+
+    >>> Hinge().critic(real=torch.tensor([0.5, 2.0]), fake=torch.tensor([-2.0, -2.0]))
+    tensor([0.5000, 0.0000])
+    """
 
     kind: Literal["hinge"] = "hinge"
 
@@ -104,7 +119,11 @@ class Hinge(AdversarialLoss):
 
 
 class Wasserstein(AdversarialLoss):
-    """Arjovsky et al., arXiv:1701.07875: the critic's parameters are clipped after every step."""
+    """Arjovsky et al., arXiv:1701.07875: the critic's parameters are clipped after every step.
+
+    >>> Wasserstein(clip=0.01).critic(real=torch.tensor([3.0]), fake=torch.tensor([1.0]))
+    tensor([-2.])
+    """
 
     kind: Literal["wasserstein"] = "wasserstein"
     clip: float = Field(default=0.01, gt=0, description="largest absolute value of a parameter of the critic")
@@ -120,7 +139,12 @@ class Wasserstein(AdversarialLoss):
 class WassersteinGP(AdversarialLoss):
     """WGAN-GP, Gulrajani et al., arXiv:1704.00028: gradients of norm one between real and generated samples.
 
-    The penalty has two sides: norms below one cost as those above. Reads the noise "between" (1,).
+    The penalty is two-sided: norms below one are penalised like those above. Reads the noise "between" (1,).
+
+    >>> from maquette.core.noise import KeyedNoise
+    >>> real, fake, noise = torch.ones(2, 4), torch.zeros(2, 4), KeyedNoise(0, torch.arange(2))
+    >>> WassersteinGP(weight=10.0).penalty(lambda x: 3 * x[:, 0], real, fake, noise)  # 10 (3 - 1)^2
+    tensor([40., 40.])
     """
 
     kind: Literal["wgan-gp"] = "wgan-gp"
@@ -135,7 +159,7 @@ class WassersteinGP(AdversarialLoss):
 
     def penalty(self, score: Score, real: Tensor, fake: Tensor, noise: Noise) -> Tensor | None:
         between = torch.lerp(fake, real, noise.uniform("between", (1,)))
-        # the small number keeps the derivative of the root finite where the gradient is zero
+        # 1e-12 keeps the derivative of the root finite where the gradient is zero
         return self.weight * ((squared_gradient_norm(score, between) + 1e-12).sqrt() - 1).square()
 
 

@@ -1,1 +1,1 @@
-"""Latent-variable models: an encoder that infers what a decoder needs to know, and bounds on the likelihood."""
+"""Autoencoders: latent variables or codes, an encoder and a decoder, and bounds on the likelihood."""

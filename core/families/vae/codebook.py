@@ -1,7 +1,7 @@
 """A codebook learned by moving averages: online k-means.
 
 Van den Oord, Vinyals & Kavukcuoglu, arXiv:1711.00937, appendix A.1: each entry is the moving average of the vectors
-that were nearest to it, so it needs no gradient. An entry that is nearest to nothing would never move. As in Linde,
+that were nearest to it, so it needs no gradient. An entry that is nearest to no vector would never move. As in Linde,
 Buzo & Gray, "An algorithm for vector quantizer design" (IEEE Trans. Commun. 28 (1980) 84), such an entry takes over
 half of the vectors of an entry in frequent use.
 """
@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 
 def _no_autocast(z: Tensor) -> torch.autocast:
-    """Keeps products in the dtype of their factors: distances to the two nearest entries may differ very little."""
+    """Keeps products in the dtype of their factors: bfloat16 might not tell the two nearest entries apart."""
     return torch.autocast(z.device.type, enabled=False)
 
 
@@ -53,7 +53,7 @@ class Codebook(nn.Module):
     def nearest(self, z: Tensor) -> Tensor:
         """Codes of vectors (..., d): indices of the nearest entries, int64 (...)."""
         with _no_autocast(z):
-            distance = self.entries.square().sum(1) - 2 * z @ self.entries.T  # up to |z|^2
+            distance = self.entries.square().sum(1) - 2 * z @ self.entries.T  # less |z|^2, the same for all entries
         return distance.argmin(-1)
 
     def embed(self, codes: Tensor) -> Tensor:
@@ -62,7 +62,7 @@ class Codebook(nn.Module):
 
     @property
     def dead(self) -> Tensor:
-        """Which entries are hardly used, (K,)."""
+        """Which entries are used less than `dead_threshold` of the mean use, (K,), bool."""
         return self.counts < self.dead_threshold * self.counts.mean()
 
     @torch.no_grad()
@@ -97,9 +97,11 @@ class Codebook(nn.Module):
         self._replace_dead(statistics["half counts"], statistics["half sums"])
 
     def _replace_dead(self, half_counts: Tensor, half_sums: Tensor) -> None:
-        """Pair the least used entries, if dead, with the most used: each gets half of the use, the dead a half's mean.
+        """Replace dead entries, the least used by the most used one first, as far as there are busy entries.
 
-        The two means differ by chance alone, which is enough: from the next step on each gets the vectors on its side.
+        A dead entry becomes the mean of a random half of a busy entry's vectors, and each has half of the busy entry's
+        count from then on. The two entries differ by chance alone, which is enough: in the next step each is nearest to
+        the vectors on its side.
         """
         busy = self.counts.argsort(descending=True, stable=True)[: len(self.entries) // 2]
         idle = self.counts.argsort(stable=True)[: len(self.entries) // 2]

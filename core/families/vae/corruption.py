@@ -94,7 +94,7 @@ def corruption_of(support: Support, config: Corruption | None) -> Corruption:
     'redraw'
 
     Raises:
-        ConfigError: a corruption for other supports.
+        ConfigError: the config's corruption does not take the support.
     """
     if config is None:
         return Redraw() if isinstance(support, Binary | Levels) else GaussianCorruption()

@@ -28,14 +28,21 @@ from .observation import ObservationModel
 
 
 class DenoisingAutoencoder(nn.Module):
-    """P(x | y, c) = prod_i p(x_i | decoder(encoder(y, c), c)_i), the corruption C(y | x), and the chain of the two.
+    """P(x | y, c) = prod_i p(x_i | decoder(encoder(y, c), c)_i), the corruption C(y | x), and their Markov chain.
 
     Args:
         config: what it was built from.
-        observation: how samples enter the encoder and are described by the decoder.
+        observation: embeds samples for the encoder, scores and draws them given the decoder's output.
         corruption: C.
         encoder: inputs (B, D, K) and context (B, C) to codes (B, L).
         decoder: codes (B, L) and context (B, C) to parameters (B, D, P).
+
+    >>> from maquette.core.noise import KeyedNoise
+    >>> from maquette.core.spaces import Vector
+    >>> model: DenoisingAutoencoder = DenoisingConfig(latent=4).build(Vector(dim=5))
+    >>> y = model.corrupt(torch.zeros(2, 5), KeyedNoise(0, torch.arange(2)))
+    >>> y.shape, model.reconstruct(y, None).shape
+    (torch.Size([2, 5]), torch.Size([2, 5, 3]))
     """
 
     direction: Literal["lower"] = "lower"
@@ -93,8 +100,8 @@ class DenoisingAutoencoder(nn.Module):
     def log_bound(self, x: Tree, condition: Tree | None = None, *, noise: Noise) -> Tensor:
         """log P(x | y, c), (B,), nats, at the last y of a chain; reads the noise of `last_parameters`.
 
-        The mean of P(x | y, c) over chains is the density of what they draw. Chains are independent of x and few come
-        near it, so one draw is far below the log-density, and `inference.importance` needs many where D is large.
+        The mean of P(x | y, c) over chains is the density of their samples. Chains are independent of x and few come
+        near it. So one draw is far below the log-density, and `inference.importance` needs many draws where D is large.
         """
         flat = self.observation.layout.flatten(x)
         return self.observation.log_prob_flat(self.last_parameters(len(flat), condition, noise), flat)
@@ -116,7 +123,15 @@ class DenoisingObjective(Objective):
     """-log P(x | y) per feature, nats, for y corrupted from x; with walkback, for every y of a chain that starts at x.
 
     Walkback (arXiv:1305.6663, section 4): the model learns to return to x from wherever a few steps of its own chain
-    lead, which removes spurious modes far from the data.
+    lead, which removes spurious modes far from the data. Step k reads "corruption" and "numbers" under "step/k".
+
+    >>> from maquette.core.noise import KeyedNoise
+    >>> from maquette.core.spaces import Binary, Vector
+    >>> model = DenoisingConfig(latent=4, walkback=3).build(Vector(dim=5, support=Binary()))
+    >>> index = torch.arange(2)
+    >>> losses = DenoisingObjective(model)(Batch(torch.ones(2, 5), None, index), KeyedNoise(0, index))
+    >>> losses.losses.shape, list(losses.metrics)  # the loss of the first of three steps is logged
+    (torch.Size([2]), ['first'])
     """
 
     def __init__(self, model: DenoisingAutoencoder) -> None:

@@ -47,6 +47,16 @@ class ELBOObjective(Objective):
         config: weights.
         groups: number of KL terms of the model.
         features: D of a sample, by which losses are divided.
+
+    >>> from maquette.core.families.vae.vae import VAEConfig
+    >>> from maquette.core.spaces import Vector
+    >>> model = VAEConfig(latent=2).build(Vector(dim=3))
+    >>> objective = ELBOObjective(model, ELBOConfig(warmup=4), groups=2, features=3)
+    >>> objective.weight()
+    tensor(0.2500)
+    >>> objective.update({"kl": torch.zeros(2), "samples": torch.tensor(1.0)})
+    >>> objective.weight()
+    tensor(0.5000)
     """
 
     step: Tensor
@@ -56,7 +66,9 @@ class ELBOObjective(Objective):
         super().__init__()
         self.model, self.config, self.features = model, config, features
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
-        self.register_buffer("mean_kl", torch.full((groups,), torch.inf))  # at first, no group is below the free bits
+        self.register_buffer(
+            "mean_kl", torch.full((groups,), torch.inf)
+        )  # before the first step, no group is below the free bits
 
     def extra_repr(self) -> str:
         config = self.config
@@ -74,7 +86,7 @@ class ELBOObjective(Objective):
     def forward(self, batch: Batch, noise: Noise) -> Losses:
         elbo, penalty = self.elbo(batch, noise)
         kl = torch.cat(list(elbo.kl.values()), dim=1)
-        free = self.mean_kl.clamp(min=0) < self.config.free_nats  # by rounding, a mean may lie below zero
+        free = self.mean_kl.clamp(min=0) < self.config.free_nats  # rounding may make a mean negative
         charged = torch.where(free, self.config.free_nats, kl).sum(1)
         losses = (self.weight() * charged - elbo.reconstruction + penalty) / self.features
         metrics = {"reconstruction": elbo.reconstruction, "bound": elbo.bound}

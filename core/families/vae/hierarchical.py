@@ -44,7 +44,7 @@ class TopDownPass:
     Attributes:
         parameters: of the likelihood, (B, D, P).
         z: latent variables of all groups, flattened (B, L), the coarsest group first.
-        kl: of each group's posterior from its prior, given the groups before it, (B, groups); zero without posterior.
+        kl: of each group's posterior from its prior, (B, groups), nats; zero for draws from the prior.
         log_ratio: log p(z) - log q(z) of all groups, (B,).
         spectral_sum: sum of the layers' largest singular values, (); zero unless asked for.
     """
@@ -56,7 +56,7 @@ class TopDownPass:
     spectral_sum: Tensor
 
 
-class TopDownBlock(nn.Module):
+class _TopDownBlock(nn.Module):
     """One group of latent variables: its prior, its posterior, and its effect on the features of the top-down path."""
 
     def __init__(self, field: Field, channels: int, latent: int, context_features: int) -> None:
@@ -85,7 +85,16 @@ class TopDownBlock(nn.Module):
 
 
 class HierarchicalNetwork(nn.Module):
-    """Encoder (bottom-up) and decoder (top-down, with the groups of latent variables) on an `Hourglass`."""
+    """Encoder (bottom-up) and decoder (top-down, with the groups of latent variables) on an `Hourglass`.
+
+    >>> config = HierarchicalVAEConfig(levels=(Level(latent=1), Level(latent=2)), channels=4)
+    >>> network = HierarchicalNetwork(Field(channels=1, grid=(4, 4)), config, 1, 0, parameters=3)
+    >>> network.latent, network.shapes  # the coarsest group first
+    (6, [(2, 1, 1), (1, 2, 2)])
+    >>> found: TopDownPass = network(torch.zeros(5, 16, 1), None, eps=torch.zeros(5, 6))
+    >>> found.parameters.shape, found.kl.shape
+    (torch.Size([5, 16, 3]), torch.Size([5, 2]))
+    """
 
     def __init__(
         self, space: Space, config: HierarchicalVAEConfig, embed_dim: int, context_features: int, parameters: int
@@ -104,7 +113,7 @@ class HierarchicalNetwork(nn.Module):
         )
         top_down = list(zip(self.hourglass.fields, config.levels[::-1], strict=True))
         self.groups = nn.ModuleList(
-            nn.ModuleList(TopDownBlock(field, channels, level.latent, context_features) for _ in range(level.groups))
+            nn.ModuleList(_TopDownBlock(field, channels, level.latent, context_features) for _ in range(level.groups))
             for field, level in top_down
         )
         self.blocks = nn.ModuleList(
@@ -151,7 +160,7 @@ class HierarchicalNetwork(nn.Module):
         kl: list[Tensor] = []
         log_ratio = torch.zeros_like(eps[:, 0])
         for level, (groups, blocks, up) in enumerate(zip(self.groups, self.blocks, self.hourglass.up, strict=True)):
-            for group in cast("Iterator[TopDownBlock]", groups):
+            for group in cast("Iterator[_TopDownBlock]", groups):
                 prior, posterior = group.distributions(features, None if bottom_up is None else bottom_up[level])
                 value = posterior.reparametrise(next(sources)) if z is None else next(sources)
                 drawn.append(value.flatten(1))
@@ -169,8 +178,15 @@ class HierarchicalVAE(nn.Module):
 
     Args:
         config: what it was built from.
-        observation: how samples enter the encoder and are described by the decoder.
+        observation: embeds samples for the encoder, scores and draws them given the decoder's output.
         network: encoder and decoder.
+
+    >>> from maquette.core.noise import KeyedNoise
+    >>> config = HierarchicalVAEConfig(levels=(Level(latent=1), Level(latent=2)), channels=4)
+    >>> model: HierarchicalVAE = config.build(Field(channels=1, grid=(4, 4)))
+    >>> elbo = model.elbo(torch.zeros(3, 1, 4, 4), noise=KeyedNoise(0, torch.arange(3)))
+    >>> list(elbo.kl), elbo.bound.shape
+    (['kl/0', 'kl/1'], torch.Size([3]))
     """
 
     direction: Literal["lower"] = "lower"
@@ -230,7 +246,12 @@ class HierarchicalVAE(nn.Module):
 
 
 class HierarchicalObjective(ELBOObjective):
-    """The weighted bound plus the spectral penalty."""
+    """The weighted bound plus the spectral penalty.
+
+    >>> model = HierarchicalVAEConfig(loss=ELBOConfig(free_nats=0.1)).build(Field(channels=1, grid=(8, 8)))
+    >>> HierarchicalObjective(model).extra_repr()
+    'beta=1.0, warmup=0, free_nats=0.1'
+    """
 
     model: HierarchicalVAE
 

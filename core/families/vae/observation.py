@@ -1,4 +1,4 @@
-"""The observation model p(x | z) of an autoencoder: how its encoder sees samples and its decoder describes them."""
+"""The observation model p(x | z) of an autoencoder: embeds samples for its encoder, scores and draws them."""
 
 from __future__ import annotations
 

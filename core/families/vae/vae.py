@@ -1,4 +1,4 @@
-"""Variational autoencoder: a decoder of Gaussian codes, and an encoder that infers them.
+"""Variational autoencoder: a decoder of Gaussian codes, and an encoder that approximates their posterior.
 
 Kingma & Welling, arXiv:1312.6114; Rezende, Mohamed & Wierstra, arXiv:1401.4082; with a condition, Sohn, Lee & Yan,
 NIPS 2015. The prior of the code is standard normal, its posterior normal with diagonal covariance. The decoder returns
@@ -29,9 +29,16 @@ class VAE(nn.Module):
 
     Args:
         config: what it was built from.
-        observation: how samples enter the encoder and are described by the decoder.
+        observation: embeds samples for the encoder, scores and draws them given the decoder's output.
         encoder: inputs (B, D, K) and context (B, C) to means and log scales (B, 2L).
         decoder: codes (B, L) and context (B, C) to parameters (B, D, P).
+
+    >>> import torch
+    >>> from maquette.core.spaces import Vector
+    >>> model: VAE = VAEConfig(latent=2).build(Vector(dim=3))
+    >>> x = torch.zeros(4, 3)
+    >>> model.posterior(x).mean.shape, model.decode(model.encode(x)).shape
+    (torch.Size([4, 2]), torch.Size([4, 3]))
     """
 
     direction: Literal["lower"] = "lower"

@@ -62,7 +62,7 @@ def straight_through(z: Tensor, entries: Tensor) -> Tensor:
     return z + (entries - z).detach()
 
 
-class CodeLevel(nn.Module):
+class _CodeLevel(nn.Module):
     """Codes on one grid: the vectors to quantise, the codebook, and the effect on the features of the top-down path."""
 
     def __init__(self, field: Field, config: VQVAEConfig, context_features: int) -> None:
@@ -82,12 +82,21 @@ class CodeLevel(nn.Module):
         return at_least_float32(z).unflatten(1, (self.codes_per_cell, -1)).movedim(2, -1)
 
     def forward(self, features: Tensor, entries: Tensor, context: Tensor | None) -> Tensor:
-        """Features (B, channels, *grid) after the codes' entries (B, codes_per_cell, *grid, d) were found."""
+        """Features (B, channels, *grid) and codebook entries (B, codes_per_cell, *grid, d) to features."""
         return self.blocks(features + self.input(entries.movedim(-1, 2).flatten(1, 2)), context)
 
 
 class VQNetwork(nn.Module):
-    """Encoder (bottom-up) and decoder (top-down, with the codes of each level) on an `Hourglass`."""
+    """Encoder (bottom-up) and decoder (top-down, with the codes of each level) on an `Hourglass`.
+
+    >>> config = VQVAEConfig(strides=(2, 2), codebook_size=8, embedding_dim=2, channels=4)
+    >>> network = VQNetwork(Field(channels=1, grid=(8, 8)), config, 1, 0, parameters=3)
+    >>> found = network(torch.zeros(5, 64, 1), None)
+    >>> [tuple(codes.shape) for codes in found.codes], found.parameters.shape
+    ([(5, 1, 2, 2), (5, 1, 4, 4)], torch.Size([5, 64, 3]))
+    >>> torch.allclose(network(None, None, found.codes).parameters, found.parameters, atol=1e-6)
+    True
+    """
 
     def __init__(
         self, space: Space, config: VQVAEConfig, embed_dim: int, context_features: int, parameters: int
@@ -104,15 +113,15 @@ class VQNetwork(nn.Module):
             context_features=context_features,
         )
         fields = self.hourglass.fields
-        self.levels = nn.ModuleList(CodeLevel(field, config, context_features) for field in fields)
+        self.levels = nn.ModuleList(_CodeLevel(field, config, context_features) for field in fields)
         self.shapes = [(config.codes_per_cell, *field.grid) for field in fields]
 
     def extra_repr(self) -> str:
         return f"codes={self.shapes}"
 
-    def code_levels(self) -> list[CodeLevel]:
-        """`levels` with their type, the coarsest first."""
-        return cast("list[CodeLevel]", list(self.levels))
+    def code_levels(self) -> list[_CodeLevel]:
+        """`levels` as a typed list, the coarsest first."""
+        return cast("list[_CodeLevel]", list(self.levels))
 
     def forward(
         self, inputs: Tensor | None, context: Tensor | None, codes: Sequence[Tensor] | None = None
@@ -144,9 +153,17 @@ class VQVAE(nn.Module):
 
     Args:
         config: what it was built from.
-        observation: how samples enter the encoder and are described by the decoder.
+        observation: embeds samples for the encoder, scores and draws them given the decoder's output.
         network: the autoencoder.
         priors: models of the codes of each level, the coarsest first, given the codes of the coarser levels.
+
+    >>> config = VQVAEConfig(strides=(2,), codebook_size=8, embedding_dim=2, channels=4, prior=FVSBNConfig())
+    >>> model: VQVAE = config.build(Field(channels=1, grid=(4, 4)))
+    >>> codes = model.encode(torch.zeros(3, 1, 4, 4))
+    >>> codes.shape, codes.dtype, model.decode(codes).shape
+    (torch.Size([3, 4]), torch.int64, torch.Size([3, 1, 4, 4]))
+    >>> [stage.name for stage in model.stages()]
+    ['codes', 'prior/0']
     """
 
     direction: Literal["lower"] = "lower"
@@ -233,7 +250,12 @@ class VQVAE(nn.Module):
 class VQObjective(Objective):
     """Negative log-likelihood of the decoder and the encoder's commitment loss, per feature of a sample, nats.
 
-    This is eq. 3 of the paper without its middle term: the codebook is learned in `update` (appendix A.1).
+    This is eq. 3 of the paper without its middle term: the codebook is learned in `update` (appendix A.1). Level k
+    reads the uniform noise "half/k" (codes_per_cell, *grid).
+
+    >>> config = VQVAEConfig(strides=(2,), codebook_size=8, embedding_dim=2, channels=4, prior=FVSBNConfig())
+    >>> VQObjective(config.build(Field(channels=1, grid=(4, 4)))).extra_repr()
+    'commitment=0.25'
     """
 
     def __init__(self, model: VQVAE) -> None:

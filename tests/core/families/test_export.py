@@ -3,7 +3,7 @@
 import pytest
 import torch
 from maquette.core.families.autoregressive.pixelcnn import PixelCNNConfig
-from maquette.core.families.autoregressive.transformer import TransformerConfig as DecoderConfig
+from maquette.core.families.autoregressive.transformer import TransformerConfig
 from maquette.core.families.autoregressive.wavenet import WaveNetConfig
 from maquette.core.families.chain import ChainConfig
 from maquette.core.families.diffusion.distilled import DistilledConfig
@@ -16,13 +16,13 @@ from maquette.core.families.vae.hierarchical import HierarchicalVAEConfig
 from maquette.core.families.vae.vae import VAEConfig
 from maquette.core.families.vae.vq_vae import VQVAEConfig
 from maquette.core.nets.streams import StreamsConfig
-from maquette.core.nets.transformer import TransformerConfig
+from maquette.core.nets.transformer import PatchTransformerConfig
 from maquette.core.noise import Recorder, TapeNoise
 from maquette.core.spaces import Field, Product, Sequence, Vector, flatten
 from maquette.core.testing.bench import keyed, shaken
 
 STREAMS = StreamsConfig(channels=2, depth=1, width=8)
-PATCHES = TransformerConfig(width=8, depth=1, heads=2, patch=(2, 2))
+PATCHES = PatchTransformerConfig(width=8, depth=1, heads=2, patch=(2, 2))
 FLOW = SplineConfig(transforms=2, hidden=(16,), bins=4)
 MODELS = {
     "spline": FLOW,
@@ -31,7 +31,7 @@ MODELS = {
     "distilled": DistilledConfig(teacher=FlowMatchingConfig(network=PATCHES, steps=2)),
     "gan": GANConfig(generator=STREAMS, critic=STREAMS, spectral_norm=True),
     "chain": ChainConfig(first=FLOW, second=FlowMatchingConfig(network=PATCHES, steps=2), split=("e",)),
-    "transformer": DecoderConfig.example(),
+    "transformer": TransformerConfig.example(),
     "pixelcnn": PixelCNNConfig.example(),
     "wavenet": WaveNetConfig.example(),
     "vae": VAEConfig.example(),

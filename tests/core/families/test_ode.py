@@ -18,7 +18,7 @@ class Growth(ODEModel):
 
     def __init__(self):
         options = {"t0": 1.0, "t1": 2.0, "scale": 3.0, "times": linear_schedule(1, 2, 50)}
-        super().__init__(Layout(Vector(dim=2)), nn.Identity(), integrator=rk4, exact_integrator=dopri5, **options)
+        super().__init__(Layout(Vector(dim=2)), nn.Identity(), integrator=rk4, adaptive_integrator=dopri5, **options)
 
     def field(self, context):
         return lambda x, t: x
@@ -28,7 +28,7 @@ def test_a_model_without_a_field_cannot_be_built():
     class Still(ODEModel):
         pass
 
-    options = {"times": [0.0, 1.0], "integrator": rk4, "exact_integrator": dopri5}
+    options = {"times": [0.0, 1.0], "integrator": rk4, "adaptive_integrator": dopri5}
     with pytest.raises(TypeError, match=r"abstract method.* field"):
         Still(Layout(Vector(dim=2)), nn.Identity(), **options)
 

@@ -11,7 +11,7 @@ from maquette.core.families.autoregressive.fvsbn import FVSBNConfig
 from maquette.core.families.autoregressive.made import MADEConfig
 from maquette.core.families.chain import ChainConfig
 from maquette.core.families.flows.coupling import CouplingConfig
-from maquette.core.families.flows.dequantised import DequantisedConfig, UniformConfig
+from maquette.core.families.flows.dequantised import DequantisedConfig, UniformDequantiserConfig
 from maquette.core.families.gan.gan import GANConfig
 from maquette.core.inference.likelihood import log_likelihood
 from maquette.core.spaces import Binary, Levels, Product, Torus, Vector
@@ -93,7 +93,7 @@ def test_the_figure_names_masks_measure_base_and_dequantisation():
     masks = log_likelihood(shaken(MADEConfig(hidden=(8,), masks=4), COINS, None), TensorSource(x), COINS)
     assert str(masks).endswith("(log-mass of 6 dimensions, exact, mixture of 4 masks or orders, n = 10)")
     levels = Vector(dim=4, support=Levels(count=8))
-    config = DequantisedConfig(flow=CouplingConfig.example(), noise=UniformConfig())
+    config = DequantisedConfig(flow=CouplingConfig.example(), noise=UniformDequantiserConfig())
     found = log_likelihood(shaken(config, levels, None), TensorSource(draw(levels, 10, seed=1)), levels, draws=2)
     what = "log-mass of 4 dimensions, lower bound with 2 draws, normal base, uniform dequantisation of 8 levels"
     assert str(found).endswith(f"({what}, n = 10)")

@@ -74,8 +74,8 @@ def test_a_residual_block_starts_as_the_identity_and_sees_its_context():
 def test_features_of_every_grid_and_back(space):
     field, strides = as_field(space), (2, 2)
     levels = pyramid(field, strides, where="strides")
-    down_path = DownsamplingPath(levels, strides, inputs=field.channels, channels=6, depth=1, context_features=2)
-    up_path = UpsamplingPath(levels, strides, channels=6, depth=1, context_features=2, outputs=5)
+    down_path = DownsamplingPath(levels, strides, in_channels=field.channels, channels=6, depth=1, context_features=2)
+    up_path = UpsamplingPath(levels, strides, channels=6, depth=1, context_features=2, out_channels=5)
     x, context = torch.randn(3, *field.shape), torch.randn(3, 2)
     features = down_path(x, context)
     assert [tuple(feature.shape[2:]) for feature in features] == [level.grid for level in levels[1:]]

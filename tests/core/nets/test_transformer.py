@@ -3,7 +3,7 @@
 import pytest
 import torch
 from maquette.core.errors import ConfigError
-from maquette.core.nets.transformer import Patches, TransformerConfig, patch_indices
+from maquette.core.nets.transformer import Patches, PatchTransformerConfig, patch_indices
 from maquette.core.spaces import Field, Product, Sequence, Vector, size
 
 SPACE = Product(
@@ -53,7 +53,7 @@ def test_embedding_and_unembedding_keep_the_order_of_features():
 
 def test_equal_parts_share_one_product_but_not_their_weights():
     space = Product(parts={name: Field(channels=1, grid=(4,)) for name in "abc"})
-    net = TransformerConfig(width=8, depth=1, heads=2, patch=(2,)).build(space)
+    net = PatchTransformerConfig(width=8, depth=1, heads=2, patch=(2,)).build(space)
     assert [(g.parts, g.tokens, g.features) for g in net.patches.groups] == [(3, 2, 2)]
     torch.nn.init.normal_(net.patches.out_proj[0])
     tokens = torch.ones(1, 6, 8)
@@ -74,9 +74,9 @@ def test_equal_parts_share_one_product_but_not_their_weights():
 )
 def test_impossible_transformers_are_refused(config, sentence):
     with pytest.raises(ConfigError, match=sentence):
-        TransformerConfig(**config).build(SPACE)
+        PatchTransformerConfig(**config).build(SPACE)
 
 
 def test_sequences_are_refused():
     with pytest.raises(ConfigError, match="expected vectors and fields, found the sample, a sequence"):
-        TransformerConfig().build(Sequence(length=3, channels=1))
+        PatchTransformerConfig().build(Sequence(length=3, channels=1))

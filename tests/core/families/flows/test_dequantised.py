@@ -7,7 +7,7 @@ import torch
 from maquette.core.data import Batch
 from maquette.core.errors import ConfigError
 from maquette.core.families.flows.coupling import CouplingConfig
-from maquette.core.families.flows.dequantised import DequantisedConfig, VariationalConfig
+from maquette.core.families.flows.dequantised import DequantisedConfig, VariationalDequantiserConfig
 from maquette.core.families.flows.flow_plus_plus import FlowPlusPlusConfig
 from maquette.core.families.flows.planar import PlanarConfig
 from maquette.core.families.gan.gan import GANConfig
@@ -44,7 +44,7 @@ def test_samples_follow_the_probabilities(config):
 def test_noise_that_learns_starts_uniform_and_tightens_the_bound():
     """Two equal bits: noise that depends on them makes the joint density one that an affine flow can fit."""
     flow = CouplingConfig(transforms=2, hidden=(16,))
-    learned = DequantisedConfig(flow=flow, noise=VariationalConfig(transforms=2, hidden=(16,)))
+    learned = DequantisedConfig(flow=flow, noise=VariationalDequantiserConfig(transforms=2, hidden=(16,)))
     space, found = Vector(dim=2, support=Binary()), {}
     bits = (torch.arange(512) % 2).float()[:, None].expand(512, 2)
     for name, config in {"uniform": DequantisedConfig(flow=flow), "learned": learned}.items():

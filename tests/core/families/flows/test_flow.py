@@ -9,7 +9,7 @@ from maquette.core.errors import ConfigError
 from maquette.core.families.flows.autoregressive import AutoregressiveFlowConfig
 from maquette.core.families.flows.circular_spline import CircularSplineConfig
 from maquette.core.families.flows.coupling import CouplingConfig
-from maquette.core.families.flows.dequantised import VariationalConfig
+from maquette.core.families.flows.dequantised import VariationalDequantiserConfig
 from maquette.core.families.flows.monotonic import MonotonicConfig
 from maquette.core.families.flows.planar import PlanarConfig
 from maquette.core.families.flows.residual_flow import ResidualFlowConfig
@@ -44,7 +44,7 @@ def test_variants_keep_the_laws(config, law):
         (AutoregressiveFlowConfig, {"hidden": (0,)}),
         (MonotonicConfig, {"slope": (-1,)}),
         (ResidualFlowConfig, {"hidden": (0,)}),
-        (VariationalConfig, {"hidden": (0,)}),
+        (VariationalDequantiserConfig, {"hidden": (0,)}),
         (MLPConfig, {"hidden": (0,)}),
     ],
 )

@@ -3,12 +3,12 @@
 import pytest
 import torch
 from maquette.core.errors import ConfigError
-from maquette.core.families.flows.flow_plus_plus import FlowPlusPlusConfig, LogisticMixture
+from maquette.core.families.flows.flow_plus_plus import FlowPlusPlusConfig, LogisticMixtureCDF
 from maquette.core.spaces import Field, Levels
 
 
 def test_a_mixture_of_logistics_is_an_increasing_bijection():
-    mixtures = LogisticMixture(components=3)
+    mixtures = LogisticMixtureCDF(components=3)
     parameters = 2 * torch.randn(50, mixtures.size, 4, dtype=torch.float64)
     transform = mixtures(parameters)
     x = (5 * torch.randn(50, 4, dtype=torch.float64)).requires_grad_()
@@ -16,7 +16,7 @@ def test_a_mixture_of_logistics_is_an_increasing_bijection():
     (slope,) = torch.autograd.grad(y.sum(), x)
     torch.testing.assert_close(ladj, slope.log(), rtol=0, atol=1e-10)
     torch.testing.assert_close(transform.inv(y), x, rtol=0, atol=1e-10)
-    alone = LogisticMixture(components=1)
+    alone = LogisticMixtureCDF(components=1)
     torch.testing.assert_close(alone(torch.zeros(50, alone.size, 4, dtype=torch.float64))(x), x)
     start = mixtures(torch.zeros_like(parameters))
     assert (start(x) - x).abs().max() < 1

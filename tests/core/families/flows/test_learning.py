@@ -9,7 +9,7 @@ from maquette.core.families.flows.autoregressive import AutoregressiveFlowConfig
 from maquette.core.families.flows.circular_spline import CircularSplineConfig
 from maquette.core.families.flows.continuous import ContinuousConfig
 from maquette.core.families.flows.coupling import CouplingConfig
-from maquette.core.families.flows.dequantised import DequantisedConfig, VariationalConfig
+from maquette.core.families.flows.dequantised import DequantisedConfig, VariationalDequantiserConfig
 from maquette.core.families.flows.flow_plus_plus import FlowPlusPlusConfig
 from maquette.core.families.flows.glow import GlowConfig
 from maquette.core.families.flows.linear import LinearConfig
@@ -107,7 +107,7 @@ CASES = {
     "dequantised": (
         DequantisedConfig(
             flow=SplineConfig(transforms=2, hidden=(32,), scheme="autoregressive"),
-            noise=VariationalConfig(transforms=2, hidden=(16,)),
+            noise=VariationalDequantiserConfig(transforms=2, hidden=(16,)),
         ),
         "levels",
         0.03,

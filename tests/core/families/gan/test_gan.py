@@ -16,7 +16,7 @@ from maquette.core.families.gan.losses import (
 from maquette.core.nets.mlp import MLPConfig
 from maquette.core.nets.residual import ResidualConfig
 from maquette.core.nets.streams import StreamsConfig
-from maquette.core.nets.transformer import TransformerConfig
+from maquette.core.nets.transformer import PatchTransformerConfig
 from maquette.core.spaces import Field, Product, Vector
 from maquette.core.testing.bench import draw, keyed, shaken
 from maquette.core.testing.laws.training import check_gradients, check_losses, check_purity
@@ -97,7 +97,7 @@ def test_double_backward_is_declared(loss):
 
 
 @pytest.mark.parametrize(
-    "body", [StreamsConfig(channels=2, depth=1, width=8), TransformerConfig(patch=(2, 2), width=12)]
+    "body", [StreamsConfig(channels=2, depth=1, width=8), PatchTransformerConfig(patch=(2, 2), width=12)]
 )
 def test_gradient_penalty_through_every_sort_of_critic(body):
     space = Product(parts={"a": Field(channels=1, grid=(2, 4)), "b": Field(channels=1, grid=(4, 2))})
