@@ -226,8 +226,12 @@ def _assert_close(first: Path, second: Path, rtol: float, what: str) -> None:
     assert [row["step"] for row in ours] == [row["step"] for row in theirs], f"{what}: other rows"
     for mine, other in zip(ours, theirs, strict=True):
         for name, value in mine.items():
-            same = value == other[name] if isinstance(value, str) else abs(value - other[name]) <= rtol * abs(value)  # type: ignore[operator]
-            assert same, f"{what}: {name} of {mine['stage']}, step {mine['step']} is {value} and {other[name]}"
+            again = other[name]
+            if isinstance(value, str) or isinstance(again, str):
+                same = value == again
+            else:
+                same = abs(value - again) <= rtol * abs(value)
+            assert same, f"{what}: {name} of {mine['stage']}, step {mine['step']} is {value} and {again}"
     one, two = load_file(first / WEIGHTS), load_file(second / WEIGHTS)
     for name, tensor in one.items():
         # weights near zero are compared against the size of their tensor; masks and orders must be the same
