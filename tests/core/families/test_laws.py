@@ -1,4 +1,4 @@
-"""Every registered family keeps the laws that its capabilities make it owe; `pytest --full` tries all combinations."""
+"""Every registered family keeps the laws that follow from its capabilities; `pytest --full` tries all combinations."""
 
 import pytest
 from maquette.core.families import families

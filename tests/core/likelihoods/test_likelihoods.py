@@ -1,4 +1,4 @@
-"""Every registered likelihood keeps the laws of likelihoods; closed forms, extremes, and what they refuse."""
+"""Every registered likelihood keeps the laws of likelihoods; closed forms, extreme parameters, and refusals."""
 
 import math
 
@@ -30,7 +30,7 @@ def test_law(law, likelihood, support):
 
 
 @pytest.mark.parametrize(("name", "config"), list(likelihoods.items()))
-def test_another_support_is_refused_in_a_sentence(name, config):
+def test_another_support_is_refused(name, config):
     with pytest.raises(ConfigError, match=f"{name}: a distribution of .* values, found torus ones"):
         likelihood_of(Torus(), config())
     with pytest.raises(ConfigError, match="found torus ones"):
@@ -90,7 +90,7 @@ def test_mass_beyond_the_edge_is_kept_in_the_end_cell(config, values):
     assert mass.sum().item() == pytest.approx(1, abs=1e-5)
 
 
-def test_sharp_logistics_keep_their_precision():
+def test_log_masses_far_from_every_component_are_precise():
     """Far from every component a level's log-mass falls linearly, where a difference of sigmoids would be zero."""
     likelihood = LogisticMixture(256, 1)
     parameters = torch.tensor([0.0, -0.5, -7.0])

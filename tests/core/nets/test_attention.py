@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 
 def products(positions):
-    """Of every pair of the same two vectors, rotated to the positions."""
+    """Products of the same query and key, rotated to every pair of positions."""
     rotary = Rotary(positions, 8).double()
     q, k = (x.expand(1, 1, len(positions), 8) for x in torch.randn(2, 1, 1, 1, 8, dtype=torch.float64))
     return (rotary(q) @ rotary(k).transpose(2, 3))[0, 0]
@@ -68,7 +68,7 @@ def test_a_pattern_in_blocks_is_dense_attention_under_its_mask(pattern, tokens):
     torch.testing.assert_close(pattern(q, k, v), expected, rtol=0, atol=1e-13)
 
 
-def test_patterns_attend_to_what_they_are_called():
+def test_patterns_attend_to_the_tokens_they_name():
     found = {pattern: list(range(12))[pattern.visible(8)] for pattern in (Full(), Local(3), Strided(3))}
     assert found == {Full(): [0, 1, 2, 3, 4, 5, 6, 7, 8], Local(3): [6, 7, 8], Strided(3): [2, 5, 8]}
 

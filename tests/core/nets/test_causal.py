@@ -1,4 +1,4 @@
-"""Causal convolutions: blind to later positions, and the same one position at a time as all at once."""
+"""Causal convolutions: independent of later positions, and the same position by position as all at once."""
 
 import pytest
 import torch

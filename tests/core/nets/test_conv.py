@@ -1,4 +1,4 @@
-"""Convolutions of any number of axes: wrapped where a field is periodic, and there and back between resolutions."""
+"""Convolutions of any number of axes: periodic axes wrap; paths down to coarser grids and up again."""
 
 import pytest
 import torch
@@ -33,7 +33,7 @@ def test_flat_fields_become_channels_and_come_back(grid):
 
 
 @pytest.mark.parametrize("grid", GRIDS[1:])
-def test_a_convolution_on_a_periodic_grid_knows_no_origin(grid):
+def test_a_convolution_on_a_periodic_grid_commutes_with_rolling(grid):
     shift, axes = (1,) * len(grid), tuple(range(2, 2 + len(grid)))
     x = torch.randn(2, 3, *grid, dtype=torch.float64)
     for periodic in (True, False):

@@ -1,4 +1,4 @@
-"""The frame of hierarchical autoencoders: features of a sample and learned ones meet on the same grids."""
+"""The hourglass: both paths have the same grids."""
 
 import pytest
 import torch

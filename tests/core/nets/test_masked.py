@@ -16,7 +16,7 @@ def test_masked_weights_connect_units_of_rising_degree():
 
 
 @pytest.mark.parametrize(("lowest", "highest", "units"), [(1, 9, 9), (1, 9, 100), (0, 3, 4), (0, 0, 5)])
-def test_degrees_leave_none_out(lowest, highest, units):
+def test_every_degree_is_used(lowest, highest, units):
     assert sorted(set(evenly_spaced_degrees(lowest, highest, units).tolist())) == list(range(lowest, highest + 1))
 
 

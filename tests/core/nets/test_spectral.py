@@ -1,4 +1,4 @@
-"""Spectral normalisation and regularisation without state: singular values at most one, or summed as a price."""
+"""Spectral normalisation and regularisation without state: singular values at most one, or penalised."""
 
 import torch
 from maquette.core.nets.spectral import SpectralPenalty, spectral_norm

@@ -28,14 +28,14 @@ def losses(model, index, seed=0):
     return objective(Batch(x, None, index), KeyedNoise(seed, index, dtype=torch.float64)).losses, model.log_prob(x)
 
 
-def test_what_is_dropped_depends_on_seed_and_sample_only(config):
+def test_the_mask_depends_on_seed_and_sample_only(config):
     model = shaken(config, SPACE, None)
     six, _ = losses(model, torch.arange(6))
     torch.testing.assert_close(losses(model, torch.tensor([4, 1]))[0], six[[4, 1]])
     assert not torch.allclose(losses(model, torch.arange(6), seed=1)[0], six)
 
 
-def test_densities_are_those_of_the_whole_network(config):
+def test_densities_are_computed_without_dropout(config):
     found, density = losses(shaken(config, SPACE, None), torch.arange(6))
     whole, same = losses(shaken(config.model_copy(update={"dropout": 0.0}), SPACE, None), torch.arange(6))
     assert torch.equal(density, same)
@@ -44,11 +44,11 @@ def test_densities_are_those_of_the_whole_network(config):
 
 
 @pytest.mark.parametrize("law", ["purity", "losses", "gradients"])
-def test_a_loss_with_dropout_keeps_its_laws(config, law):
+def test_a_loss_with_dropout_keeps_the_laws(config, law):
     LAWS[law].check(config, SPACE, Vector(dim=1))
 
 
-def test_features_keep_their_mean(config):
+def test_masked_features_keep_their_mean(config):
     model = shaken(config, SPACE, None)
     objective, index = model.stages()[0].players[0].objective, torch.arange(4000)
     (mask,) = objective.dropout_mask(KeyedNoise(0, index, dtype=torch.float64))

@@ -1,4 +1,4 @@
-"""FVSBN, NADE and MADE: they sum to one, follow their papers' recursions, and mix over orders as they say."""
+"""FVSBN, NADE and MADE: normalisation, the recursions of the papers, and mixtures over orders."""
 
 import itertools
 import math
@@ -94,12 +94,12 @@ def test_the_jacobian_of_made_is_strictly_triangular_in_its_order(direct):
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_a_mixture_has_no_conditionals(name):
+def test_a_mixture_over_orders_has_no_conditionals(name):
     assert ("conditionals" in capabilities(VARIANTS[name].build(Vector(dim=3)))) == (name not in MIXTURES)
 
 
 @pytest.mark.parametrize("name", MIXTURES)
-def test_the_density_is_the_mean_over_orders_that_differ(name):
+def test_the_density_is_the_mean_over_members(name):
     space = Vector(dim=6, support=Binary())
     model, x = shaken(MIXTURES[name], space, None), draw(space, 8, 1)
     members = torch.stack([model.member(m).log_prob(x) for m in range(3)])
@@ -109,7 +109,7 @@ def test_the_density_is_the_mean_over_orders_that_differ(name):
 
 
 @pytest.mark.parametrize("name", MIXTURES)
-def test_each_sample_is_that_of_its_random_member(name):
+def test_each_sample_is_drawn_by_a_random_member(name):
     model, n = shaken(MIXTURES[name], Vector(dim=6, support=Binary()), None), 300
     with torch.no_grad():
         x = model.sample(n, noise=keyed(n))
@@ -120,7 +120,7 @@ def test_each_sample_is_that_of_its_random_member(name):
             assert (chosen == m).sum() > n / 6
 
 
-def test_the_loss_under_random_masks_bounds_the_mixture():
+def test_the_loss_of_random_members_is_above_that_of_the_mixture():
     space = Vector(dim=6, support=Binary())
     model, x = shaken(VARIANTS["made-orders"], space, None), draw(space, 50, 1)
     chosen = (3 * keyed(50).uniform("member")).long()

@@ -1,4 +1,4 @@
-"""What is special about PixelCNN: no blind spot, channels in turn, periodic rows, skips."""
+"""PixelCNN: no blind spot, channels in turn, periodic rows, skips."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ SMALL = PixelCNNConfig(channels=4, depth=3, kernel=3, first_kernel=3)
 
 
 def jacobian(model, space):
-    """Of the sum of each feature's parameters by all features, (D, D), both in the order of drawing."""
+    """Jacobian (D, D) of the sum of each feature's parameters by all features, both in the order of drawing."""
     x = torch.randn(1, *space.shape, dtype=torch.float64)
     found = torch.autograd.functional.jacobian(lambda x: model.conditionals(x)[0].sum(1), x)
     return found.reshape(len(model.order), -1)[model.order][:, model.order]

@@ -32,7 +32,7 @@ def test_every_variant_keeps_the_laws(config, space, condition):
 
 
 def test_neighbours_are_one_pixel_back_along_every_axis():
-    """Two channels of a 2 x 3 grid: feature 2 p + k is channel k of pixel p; 12 stands for none."""
+    """Two channels of a 2 x 3 grid: feature 2 p + k is channel k of pixel p; 12 means none."""
     assert neighbours(Field(channels=2, grid=(2, 3))).T.tolist() == [
         [12, 12, 12, 12, 12, 12, 0, 1, 2, 3, 4, 5],
         [12, 12, 0, 1, 2, 3, 12, 12, 6, 7, 8, 9],
@@ -82,7 +82,7 @@ def test_forget_gates_of_an_lstm_start_open(depth):
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 def test_it_remembers_the_first_letter_to_the_end(cell):
-    """A letter, two blanks, the letter again: log 3 nats for whoever remembers, 2 log 3 for whoever does not."""
+    """A letter, two blanks, the letter again: log 3 nats with a memory of the first letter, 2 log 3 without."""
     letters = torch.arange(1, 4).repeat(8)
     x = torch.stack((letters, *[torch.zeros_like(letters)] * 2, letters), dim=1)
     torch.manual_seed(0)

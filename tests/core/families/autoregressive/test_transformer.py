@@ -1,4 +1,4 @@
-"""What is special about the transformer: sparse attention, positions on grids, work per token."""
+"""The transformer: sparse attention, positions on grids, work per token."""
 
 import pytest
 import torch
@@ -30,13 +30,13 @@ def seen_by(model, space, feature, condition=None):
     ],
 )
 def test_blocks_see_the_pattern_of_their_attention(attention, depth, expected):
-    """Token i embeds feature i - 1. Two strided blocks see all: one every third token, of which each saw the last."""
+    """Token i embeds feature i - 1. The second strided block sees every third token, each of which saw the last three."""
     config = TINY.model_copy(update={"attention": attention, "depth": depth, "window": 3})
     space = Vector(dim=16)
     assert seen_by(shaken(config, space, None), space, 11) == expected
 
 
-def test_all_features_see_the_condition_whatever_they_see_of_each_other():
+def test_every_feature_depends_on_the_condition_under_local_attention():
     config = TINY.model_copy(update={"attention": "local", "window": 1})
     model = shaken(config, Vector(dim=6), Vector(dim=1))
     c = torch.zeros(1, 1, dtype=torch.float64, requires_grad=True)
@@ -54,7 +54,7 @@ def test_positions_are_those_on_the_axes_of_the_space():
 
 
 def test_rotary_positions_distinguish_the_order_of_features():
-    """Without learned positions a block is blind to the order of earlier tokens, but for the rotary ones."""
+    """Without learned positions, a block distinguishes the order of earlier tokens only by rotary positions."""
     model = shaken(TINY, Vector(dim=5), None)
     x = torch.randn(1, 5, dtype=torch.float64)
     with torch.no_grad():
@@ -64,7 +64,7 @@ def test_rotary_positions_distinguish_the_order_of_features():
 
 
 def test_sampling_computes_every_token_once():
-    """What makes it linear in length but for the attention to earlier tokens."""
+    """So the cost is linear in length, except for the attention to earlier tokens."""
     model = shaken(TINY, Vector(dim=30, support=Binary()), None)
     tokens = []
     for module in model.modules():

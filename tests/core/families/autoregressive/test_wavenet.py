@@ -1,4 +1,4 @@
-"""What is special about WaveNet: its receptive field, its skips, and a cost per step that does not grow."""
+"""WaveNet: its receptive field, its skips, and a constant cost per step."""
 
 import pytest
 import torch
@@ -32,7 +32,7 @@ def test_the_output_sums_the_skips_of_all_blocks():
 
 
 def test_sampling_computes_every_step_once():
-    """What makes it linear in length: all layers compute as many steps as the sequence has."""
+    """So the cost is linear in length: all layers compute as many steps as the sequence has."""
     model = shaken(WaveNetConfig(channels=4, depth=3, stacks=1), Vector(dim=40, support=Binary()), None)
     steps = []
     layers = [module for module in model.modules() if isinstance(module, CausalConv1d)]

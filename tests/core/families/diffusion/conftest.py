@@ -1,4 +1,4 @@
-"""Networks and data whose best answers are known."""
+"""Networks given by a function, and data of known density."""
 
 import pytest
 import torch

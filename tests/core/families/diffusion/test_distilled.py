@@ -1,4 +1,4 @@
-"""Distillation: students that start as their teachers and keep up with them in fewer steps."""
+"""Distillation: students start from their teachers' weights and learn their end points in fewer steps."""
 
 from itertools import pairwise
 
@@ -23,7 +23,7 @@ TEACHERS = {
 
 @pytest.mark.parametrize("teacher", TEACHERS)
 @pytest.mark.parametrize("evaluations", [1, 2])
-def test_a_student_reaches_its_teacher_and_leaves_it_alone(teacher, evaluations):
+def test_a_student_learns_from_its_teacher_without_changing_it(teacher, evaluations):
     model = shaken(DistilledConfig(teacher=TEACHERS[teacher], evaluations=evaluations), Vector(dim=2), Vector(dim=1))
     stage = model.stages()[-1]
     assert [a.name for a in model.stages()] == ["fit", "distill"]
@@ -55,7 +55,7 @@ def test_a_student_reaches_its_teacher_and_leaves_it_alone(teacher, evaluations)
 
 
 def test_a_later_error_corrects_earlier_steps(function):
-    """Of a student with velocity a before t = 1/2 and b after it: the error at the end has a gradient in a.
+    """With velocity a before t = 1/2 and b after it, the student's error at the end has a gradient by a.
 
     A teacher at rest stays at z, so the loss is ((a / 2)^2 + (a / 2 + b / 2)^2) / 2, whose slope in a is 3/4 at a = b
     = 1. If the state between the steps were detached, it would be 1/4.
@@ -84,7 +84,7 @@ def test_a_student_takes_as_many_evaluations_as_it_says():
 
 
 def test_one_step_learns_two_clusters(train, clusters):
-    """A straight step from noise leaves everything at the mean; distilled, it is 0.15 from where ten steps lead."""
+    """One Euler step of the teacher takes all noise to the mean; a distilled step is within 0.15 of ten steps."""
     teacher = FlowMatchingConfig(network=MLPConfig(hidden=(64, 64)))
     model = DistilledConfig(teacher=teacher, evaluations=1).build(Vector(dim=1))
     fit, distill = model.stages()

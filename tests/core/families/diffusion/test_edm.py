@@ -126,6 +126,6 @@ def test_it_learns_two_clusters(train, clusters):
     assert gap < 0.05
 
 
-def test_levels_that_do_not_fall_are_refused():
+def test_a_smallest_level_above_the_largest_is_refused():
     with pytest.raises(ConfigError, match=r"edm.sigma_min: expected less than sigma_max, 0.5, found 1.0"):
         EDMConfig(sigma_min=1.0, sigma_max=0.5).build(Vector(dim=1))

@@ -19,7 +19,7 @@ def best_velocity(scale):
 
 
 @pytest.mark.parametrize("method", ["euler", "midpoint", "heun", "rk4", "dopri5"])
-def test_the_best_velocity_gives_the_distribution_of_the_data(method, function):
+def test_the_conditional_mean_as_velocity_samples_the_data(method, function):
     model = shaken(FlowMatchingConfig(network=SMALL, method=method, steps=100), Vector(dim=1), None)
     model.network = function(best_velocity(0.3))
     x = model.sample(50, noise=keyed(50))
@@ -30,7 +30,7 @@ def test_the_best_velocity_gives_the_distribution_of_the_data(method, function):
 
 
 @pytest.mark.parametrize("times", ["uniform", "logit-normal"])
-def test_the_loss_of_the_best_velocity_is_the_least(times, function):
+def test_no_velocity_has_a_lower_loss_than_the_conditional_mean(times, function):
     model = shaken(FlowMatchingConfig(network=SMALL, times=times), Vector(dim=1), None)
     objective = model.stages()[0].players[0].objective
     batch = Batch(0.3 * draw(Vector(dim=1), 4000, 0), None, torch.arange(4000))

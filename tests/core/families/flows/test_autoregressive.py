@@ -45,7 +45,7 @@ def test_passes_make_blocks():
 
 
 def test_a_single_feature_is_transformed_by_a_network():
-    """Its parameters are no linear function of the context: second differences are not zero."""
+    """Its parameters are a nonlinear function of the context: second differences are not zero."""
     for config, support in (
         (AutoregressiveFlowConfig(transforms=1, hidden=(8,)), Real()),
         (CircularSplineConfig(transforms=3, hidden=(8,), bins=4), Torus()),

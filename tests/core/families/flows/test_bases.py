@@ -75,7 +75,7 @@ def test_flows_over_a_field_keep_the_laws(config, law):
     LAWS[law].check(config.model_copy(update={"base": SPECTRUM}), field((3, 2)), Vector(dim=2))
 
 
-def test_over_a_field_a_flow_starts_as_that_field():
+def test_a_flow_over_a_random_field_starts_as_the_identity():
     config = SplineConfig(transforms=4, hidden=(8,), base=SPECTRUM)
     x = torch.randn(4, 1, 3, 2)
     torch.testing.assert_close(config.build(field((3, 2))).encode(x), x.flatten(1))
@@ -89,7 +89,7 @@ def test_over_a_field_a_flow_starts_as_that_field():
         (Vector(dim=4, support=Interval()), "features on an interval have a uniform base distribution"),
     ],
 )
-def test_a_base_that_does_not_fit_is_refused(space, sentence):
+def test_a_random_field_on_another_space_is_refused(space, sentence):
     with pytest.raises(ConfigError, match=sentence):
         SplineConfig(base=SPECTRUM).build(space)
 
@@ -135,7 +135,7 @@ def test_angles_are_interpolated_along_the_shorter_arc():
     torch.testing.assert_close(half[1, 0].abs(), torch.tensor([math.pi, 1.0]))
 
 
-def test_fields_interpolated_between_two_are_as_likely():
+def test_interpolated_fields_are_about_as_likely_as_the_ends():
     base = SPECTRUM.build(Layout(field((4, 6))))
     a, b = base.sample(2, keyed(2)).double().chunk(2)
     b = b * (base.filter(a, -0.5).norm() / base.filter(b, -0.5).norm())  # white noises of one length

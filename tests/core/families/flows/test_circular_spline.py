@@ -9,7 +9,7 @@ from maquette.core.spaces import Torus, Vector
 from maquette.core.testing.bench import keyed, shaken
 
 
-def test_circular_splines_have_no_seam():
+def test_densities_are_periodic_and_continuous():
     """The density has the period of the space, and is continuous where the circle is cut."""
     period = 4.0
     flow = shaken(CircularSplineConfig.example(), Vector(dim=2, support=Torus(period=period)), None, scale=0.5)

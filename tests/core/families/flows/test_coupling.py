@@ -1,4 +1,4 @@
-"""Couplings: one half transforms the other, and permutations change the halves."""
+"""Couplings: one half of the features transforms the other, and permutations change the halves."""
 
 import pytest
 import torch
@@ -49,7 +49,7 @@ def test_impossible_flows_are_refused(config, dim, sentence):
         config.build(Vector(dim=dim))
 
 
-def test_additive_couplings_keep_volumes_and_scales_do_the_rest():
+def test_additive_couplings_preserve_volume_up_to_the_final_scales():
     flow = shaken(CouplingConfig(bijection="additive", transforms=2, hidden=(8,)), Vector(dim=4), None)
     *shifts, scales = flow.transforms
     x = torch.randn(6, 4, dtype=torch.float64)

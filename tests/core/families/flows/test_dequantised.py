@@ -1,4 +1,4 @@
-"""Flows of integer levels: bounds that are honest, samples that follow the masses, noise that learns."""
+"""Flows of integer levels: valid bounds, samples that follow the probabilities, learned dequantisation."""
 
 import math
 
@@ -41,8 +41,8 @@ def test_samples_follow_the_probabilities(config):
             assert abs(found - p.mean()) < 4 * error
 
 
-def test_noise_that_learns_starts_uniform_and_tightens_the_bound():
-    """Two equal bits: noise that depends on them makes the joint density one that an affine flow can fit."""
+def test_learned_dequantisation_starts_uniform_and_tightens_the_bound():
+    """Two equal bits: with noise that depends on them, an affine flow can fit the joint density."""
     flow = CouplingConfig(transforms=2, hidden=(16,))
     learned = DequantisedConfig(flow=flow, noise=VariationalDequantiserConfig(transforms=2, hidden=(16,)))
     space, found = Vector(dim=2, support=Binary()), {}

@@ -22,7 +22,7 @@ def test_steps_do_not_fold_over_in_single_precision(transform, steep):
     assert ladj.isfinite().all()
 
 
-def test_the_inverse_of_a_planar_step_has_the_derivatives_of_the_implicit_function():
+def test_gradients_of_the_planar_inverse_are_those_of_the_implicit_function():
     parameters = torch.randn(9, dtype=torch.float64, requires_grad=True)
     y = torch.randn(3, 4, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda p, y: PlanarTransform(p).inv(y), (parameters, y))

@@ -1,4 +1,4 @@
-"""Residual flows: contractions that do contract, and estimates that are right on average."""
+"""Residual flows: steps are contractions, and estimates are unbiased."""
 
 import math
 
@@ -20,7 +20,7 @@ def one_point(n):
 
 
 def strong():
-    """Weights far larger than what the norms allow."""
+    """Weights far larger than the bound on their spectral norms."""
     return shaken(CONFIG, Vector(dim=3), Vector(dim=1), scale=1.0)
 
 
@@ -48,7 +48,7 @@ def test_without_gradients_the_loss_is_the_same():
     torch.testing.assert_close(objective(batch, keyed(50)).losses, alone)
 
 
-def test_the_inverse_ends_although_rounding_keeps_changing_it():
+def test_the_inverse_stops_although_rounding_keeps_changing_it():
     """Hidden values of 1e4 are rounded to 1e-3 in single precision, and x moves with them."""
     torch.manual_seed(0)
     flow = CONFIG.build(Vector(dim=3), Vector(dim=1))
@@ -58,7 +58,7 @@ def test_the_inverse_ends_although_rounding_keeps_changing_it():
         torch.testing.assert_close(flow.encode(flow.decode(z, c), c), z, rtol=0, atol=0.05)
 
 
-def test_codes_that_are_not_finite_are_answered_with_a_sentence():
+def test_codes_that_are_not_finite_are_refused():
     z = torch.zeros(2, 3)
     z[1, 2] = math.nan
     with pytest.raises(SampleError, match="a sample is not finite; expected finite codes"):

@@ -61,7 +61,7 @@ def test_penalties():
     assert all(loss.penalty(score, real, fake, noise) is None for loss in LOSSES if not loss.has_penalty)
 
 
-def test_the_penalty_looks_between_real_and_generated_samples():
+def test_the_penalty_is_computed_between_real_and_generated_samples():
     seen = []
 
     def score(x):
@@ -99,7 +99,7 @@ def test_double_backward_is_declared(loss):
 @pytest.mark.parametrize(
     "body", [StreamsConfig(channels=2, depth=1, width=8), PatchTransformerConfig(patch=(2, 2), width=12)]
 )
-def test_gradient_penalty_through_every_sort_of_critic(body):
+def test_every_backbone_supports_the_gradient_penalty(body):
     space = Product(parts={"a": Field(channels=1, grid=(2, 4)), "b": Field(channels=1, grid=(4, 2))})
     config = GANConfig(generator=body, critic=body, loss=NonSaturating(r1=1.0))
     check_gradients(config, space, Vector(dim=1))
@@ -124,7 +124,7 @@ def test_only_clipping_losses_clip():
     assert all(torch.equal(a, b) for a, b in zip(before, model.critic.parameters(), strict=True))
 
 
-def test_spectral_normalisation_is_the_critics_alone():
+def test_only_the_critic_has_spectral_normalisation():
     model = GANConfig(generator=SMALL, critic=SMALL, spectral_norm=True).build(Vector(dim=2))
     assert all("parametrizations" not in name for name, _ in model.generator.named_parameters())
     assert sum("original" in name for name, _ in model.critic.named_parameters()) == sum(
@@ -132,7 +132,7 @@ def test_spectral_normalisation_is_the_critics_alone():
     )
 
 
-def test_minibatch_std_depends_on_the_batch_and_declares_it():
+def test_minibatch_std_couples_the_samples_of_a_batch():
     config = GANConfig(generator=SMALL, critic=SMALL, minibatch_std=True)
     model = shaken(config, Vector(dim=2), None)
     assert all(player.objective.coupled for player in model.stages()[0].players)
@@ -143,7 +143,7 @@ def test_minibatch_std_depends_on_the_batch_and_declares_it():
     check_purity(config, Vector(dim=2), None)
 
 
-def test_the_critic_leaves_the_generator_without_gradient():
+def test_the_critics_loss_gives_the_generator_no_gradient():
     model = shaken(GANConfig.example(), Vector(dim=2), None)
     batch = Batch(draw(Vector(dim=2), 4, 0), None, torch.arange(4))
     model.stages()[0].players[0].objective(batch, keyed(4)).losses.sum().backward()
@@ -171,7 +171,7 @@ def test_the_penalty_is_that_of_the_critic_at_the_condition_of_each_sample(loss)
 
 
 def test_small_gradients_are_penalised_as_large_ones():
-    """The penalty of WGAN-GP has two sides: 10 (0.5 - 1)^2 = 10 (1.5 - 1)^2 = 2.5."""
+    """The penalty of WGAN-GP is two-sided: 10 (0.5 - 1)^2 = 10 (1.5 - 1)^2 = 2.5."""
     x, noise = torch.zeros(3, 2), keyed(3, dtype=torch.float32)
     for slope in (0.5, 1.5):
         found = WassersteinGP(weight=10).penalty(lambda x, slope=slope: slope * x[:, 0], x, x, noise)

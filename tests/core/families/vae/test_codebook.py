@@ -1,4 +1,4 @@
-"""Codebooks follow the vectors that are assigned to them, and replace entries that nothing uses."""
+"""Codebooks follow the vectors that are assigned to them, and replace unused entries."""
 
 import torch
 from maquette.core.families.vae.codebook import Codebook
@@ -46,7 +46,7 @@ def test_statistics_of_parts_add_up():
         torch.testing.assert_close(parts[0][name] + parts[1][name], tensor)
 
 
-def test_a_codebook_is_as_precise_among_cast_networks():
+def test_autocast_does_not_change_a_codebook():
     codebook, z, u = codebook_of(normal(64, 3)).float(), normal(500, 3, seed=1).float(), torch.rand(500)
     codes = codebook.nearest(z)
     statistics = codebook.statistics(z, codes, u)

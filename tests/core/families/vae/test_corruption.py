@@ -21,7 +21,7 @@ from maquette.core.testing.bench import keyed
         (Mask(probability=0.25), Interval(low=-1.0, high=3.0), 3.0, {"mean": 2.0, "least": -1.0}),
     ],
 )
-def test_corruptions_are_what_they_say(corruption, support, value, expected):
+def test_corruptions_have_the_stated_distribution(corruption, support, value, expected):
     x = torch.full((4000, 3), value, dtype=torch.int64 if isinstance(support, Levels) else torch.float64)
     y = corruption.apply(x, support, keyed(4000))
     assert y.dtype == x.dtype

@@ -76,8 +76,8 @@ def test_fields_of_any_number_of_axes(space):
         check(SMALL, space, CONDITION)
 
 
-def test_a_convolutional_bound_is_honest():
-    """The law of bounds, nearer to the start: far from it, weights are too heavy-tailed for their error to be seen."""
+def test_a_convolutional_bound_keeps_its_law():
+    """The law of bounds for a model near its start; further away, importance weights have too heavy tails to test it."""
     config, space, n = SMALL.model_copy(update={"levels": LEVELS[:1]}), Field(channels=1, grid=(2, 2)), 2000
     space = space.model_copy(update={"support": Binary()})
     model, c = shaken(config, space, CONDITION, scale=0.05), draw(CONDITION, 1, 2).expand(n, 2)
@@ -115,7 +115,7 @@ def test_free_bits_count_by_group():
 
 
 def test_the_loss_is_the_bound_from_the_first_step_on():
-    """At first every KL is zero, which must not leave the KL out of the next step."""
+    """At first every KL is zero; the next step must charge the KL all the same."""
     model = HierarchicalVAEConfig().build(IMAGE).double()
     objective = model.stages()[0].players[0].objective
     batch = Batch(draw(IMAGE, 8, 1), None, torch.arange(8))

@@ -1,4 +1,4 @@
-"""Variational autoencoders against probabilistic PCA, where evidence and posterior are known."""
+"""Variational autoencoders against probabilistic PCA, whose evidence and posterior are known."""
 
 import math
 
@@ -71,7 +71,7 @@ def test_images_have_decoders_of_every_likelihood(support, likelihood):
     assert model.decode(z, c).is_floating_point()
 
 
-def test_a_convolutional_bound_is_honest():
+def test_a_convolutional_bound_keeps_its_law():
     config = VAEConfig(latent=2, coder=ConvCoderConfig(channels=3, strides=(2,)))
     check_bound(config, Field(channels=1, grid=(2, 2), support=Binary()), Vector(dim=1))
 

@@ -136,7 +136,7 @@ def test_the_usual_prior_is_a_transformer():
     assert VQVAEConfig().prior.kind == "transformer"
 
 
-def test_it_finds_patterns_and_how_often_they_are_met():
+def test_it_learns_patterns_and_their_frequencies():
     """Four patterns of six coins, one twice as frequent: samples are these, in these proportions."""
     torch.manual_seed(0)
     config = VQVAEConfig(
