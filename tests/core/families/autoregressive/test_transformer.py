@@ -30,7 +30,7 @@ def seen_by(model, space, feature, condition=None):
     ],
 )
 def test_blocks_see_the_pattern_of_their_attention(attention, depth, expected):
-    """Token i embeds feature i - 1. The second strided block sees every third token, each of which saw the last three."""
+    """Token i embeds feature i - 1. The second strided block sees every third token; each saw the last three."""
     config = TINY.model_copy(update={"attention": attention, "depth": depth, "window": 3})
     space = Vector(dim=16)
     assert seen_by(shaken(config, space, None), space, 11) == expected

@@ -77,7 +77,7 @@ def test_fields_of_any_number_of_axes(space):
 
 
 def test_a_convolutional_bound_keeps_its_law():
-    """The law of bounds for a model near its start; further away, importance weights have too heavy tails to test it."""
+    """The law of bounds near the start; further away, importance weights have too heavy tails to test it."""
     config, space, n = SMALL.model_copy(update={"levels": LEVELS[:1]}), Field(channels=1, grid=(2, 2)), 2000
     space = space.model_copy(update={"support": Binary()})
     model, c = shaken(config, space, CONDITION, scale=0.05), draw(CONDITION, 1, 2).expand(n, 2)
