@@ -32,6 +32,35 @@ class Codec(nn.Module, ABC):
     Args:
         space: of encoded samples; the family is built for it.
         condition: space of encoded conditions; None without conditions.
+
+    A codec for tables of two columns with one condition, both divided by their standard deviations:
+
+    >>> from maquette.core.data import TensorSource
+    >>> from maquette.core.noise import KeyedNoise
+    >>> from maquette.core.spaces import Vector
+    >>> class Scaled(Codec):
+    ...     def __init__(self):
+    ...         super().__init__(Vector(dim=2), Vector(dim=1))
+    ...         self.register_buffer("scale", torch.ones(3))
+    ...     def fit(self, source):
+    ...         batch = source.fetch(torch.arange(len(source)))
+    ...         self.scale.copy_(torch.cat((batch.x, batch.condition), dim=1).std(0))
+    ...     def encode_with_volume(self, batch, noise):  # deterministic: the noise is not needed
+    ...         y = Batch(batch.x / self.scale[:2], self.encode_condition(batch.condition), batch.index)
+    ...         return y, -self.scale[:2].log().sum().expand(len(batch))
+    ...     def encode_condition(self, condition):
+    ...         return condition / self.scale[2]
+    ...     def decode(self, y, condition):
+    ...         return y * self.scale[:2]
+    ...     def draw_condition(self, noise):
+    ...         return self.scale[2] * noise.normal("condition", (1,))
+    >>> data = TensorSource(torch.tensor([[1.0, 10.0], [3.0, 40.0]]), torch.tensor([[5.0], [6.0]]))
+    >>> codec = Scaled()
+    >>> codec.fit(data)
+    >>> batch = data.fetch(torch.arange(2))
+    >>> encoded = codec.encode(batch, KeyedNoise(0, batch.index))
+    >>> torch.allclose(codec.decode(encoded.x, batch.condition), batch.x)
+    True
     """
 
     sample_name: ClassVar[str] = "samples"

@@ -106,6 +106,18 @@ def draw_example(generator: Generator, n: int, *, seed: int) -> Example:
     """Draw a batch of n samples with conditions as in training.
 
     The noise is that of `Model.draw`: an exported file fed with its `KeyedNoise` gives the samples of that seed.
+
+    >>> from maquette.core.config import parse
+    >>> from maquette.domains import domains
+    >>> plugin = domains.get("calorimeter")
+    >>> data = plugin.open(plugin.sample_path(), {}).rows(0, 50)
+    >>> config = parse(plugin.generator, {"family": {"kind": "linear"}}, where="example")
+    >>> generator = config.build(data.description, data)
+    >>> signature = signature_of(generator, draw_example(generator, 3, seed=0))
+    >>> for port in signature.inputs:
+    ...     print(port.name, port.shape, port.unit or port.distribution)
+    energy (1,) MeV
+    family/prior (510,) normal
     """
     noise = KeyedNoise(seed, torch.arange(n), stream="generate")
     condition = generator.codec.draw_condition(noise.fold("condition"))

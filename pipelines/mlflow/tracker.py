@@ -110,7 +110,7 @@ def _metric_name(row: Mapping[str, Any], name: str) -> str:
     return f"system/{path}" if name in pace.KEYS else path
 
 
-def open_log(client: MlflowClient, experiment: str, run: Run, config: RunConfig, record: RunRecord) -> RunLog:
+def _open_log(client: MlflowClient, experiment: str, run: Run, config: RunConfig, record: RunRecord) -> RunLog:
     """The log of a run: the MLflow run that its folder names if this store has it, else a new one."""
     if run_id := _known_run(client, run):
         client.update_run(run_id, status="RUNNING")
@@ -143,7 +143,7 @@ class Tracker:
         if found := reach(config.domain, screen):
             client, experiment = found
             try:
-                self.log = open_log(client, experiment, run, config, record)
+                self.log = _open_log(client, experiment, run, config, record)
             except Exception as error:
                 self._give_up(error)
 

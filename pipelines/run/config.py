@@ -66,7 +66,7 @@ class RunConfig(Config):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-def run_config(domain: Domain) -> type[RunConfig]:
+def _run_config(domain: Domain) -> type[RunConfig]:
     """The run config of one domain, whose generator is that domain's."""
     return create_model("RunConfig", __base__=RunConfig, __doc__=RunConfig.__doc__, generator=(domain.generator, ...))
 
@@ -85,14 +85,14 @@ def resolve(domain: Domain, recipe: str = DEFAULT_RECIPE, overrides: Sequence[st
     file = _recipe_file(domain, recipe)
     content = {"domain": domain.name, "recipe": recipe, **read_yaml(file)}
     _expect_domain(content, domain, file)
-    return parse(run_config(domain), _overridden(content, overrides), where=recipe)
+    return parse(_run_config(domain), _overridden(content, overrides), where=recipe)
 
 
 def with_overrides(domain: Domain, config: RunConfig, overrides: Sequence[str]) -> RunConfig:
     """A config with further KEY=VALUE overrides applied; raises `ConfigError` for one that does not fit."""
     if not overrides:
         return config
-    return parse(run_config(domain), _overridden(config.model_dump(mode="json"), overrides), where=config.recipe)
+    return parse(_run_config(domain), _overridden(config.model_dump(mode="json"), overrides), where=config.recipe)
 
 
 def _overridden(content: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
@@ -111,7 +111,7 @@ def read_config(file: Path, domain: Domain) -> RunConfig:
     """Read a whole config, such as a run's `config.yaml`; raises `ConfigError`."""
     content = read_yaml(file)
     _expect_domain(content, domain, file)
-    return parse(run_config(domain), content, where=file.name)
+    return parse(_run_config(domain), content, where=file.name)
 
 
 def domain_name(file: Path) -> str:
@@ -124,7 +124,7 @@ def domain_name(file: Path) -> str:
 
 def schema(domain: Domain) -> str:
     """The JSON schema of a domain's configs, as text."""
-    return json.dumps(run_config(domain).model_json_schema(), indent=2)
+    return json.dumps(_run_config(domain).model_json_schema(), indent=2)
 
 
 def first_difference(one: RunConfig, other: RunConfig) -> str | None:

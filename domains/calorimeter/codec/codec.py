@@ -123,7 +123,7 @@ class ShowerCodec(Codec):
         self._fit_layers_and_voxels(source, self._largest_excess(torch.cat(conditions)[:, 0].max().item()))
 
     def _largest_excess(self, energy: float) -> float:
-        """The excess of a shower of this incident energy (MeV) that leaves all it can, f times that, in one voxel."""
+        """The excess w of a hit with all that a shower of this incident energy (MeV) can deposit, f times that."""
         return self.layer_energies.max_response.item() * energy / self.cut.item()
 
     def _fit_layers_and_voxels(self, source: Source, largest_excess: float) -> None:

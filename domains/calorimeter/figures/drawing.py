@@ -122,12 +122,12 @@ def draw_pair(
     else:
         upper.set_ylim(bottom=0)
     upper.set_ylabel(y)
-    draw_ratio(lower, edges, generated.over(reference))
+    _draw_ratio(lower, edges, generated.over(reference))
     lower.set_xlabel(x)
     lower.set_xlim(edges[0], edges[-1])
 
 
-def draw_ratio(axes: Axes, edges: NDArray[np.float64], ratio: Curve) -> None:
+def _draw_ratio(axes: Axes, edges: NDArray[np.float64], ratio: Curve) -> None:
     """Points with error bars about 1; points outside the panel are marked by a triangle at its edge."""
     middle, low, high = (edges[1:] + edges[:-1]) / 2, *RATIO
     inside = (ratio.value >= low) & (ratio.value <= high)
