@@ -31,7 +31,12 @@ def map_tree(function: Callable[[Tensor], Tensor], value: Tree) -> Tree:
 
 @dataclass(frozen=True)
 class Batch:
-    """Samples, their conditions, and their global indices (int64, shape (B,)), by which noise is keyed."""
+    """Samples, their conditions, and their global indices (int64, shape (B,)), by which noise is keyed.
+
+    >>> batch = Batch(x=torch.tensor([[2.0], [3.0]]), condition=None, index=torch.tensor([7, 9]))
+    >>> len(batch), batch.map(torch.neg).x.tolist(), batch.to("cpu", torch.float64).x.dtype
+    (2, [[-2.0], [-3.0]], torch.float64)
+    """
 
     x: Tree
     condition: Tree | None

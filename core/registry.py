@@ -107,13 +107,13 @@ class Registry(Generic[T]):
 class ByKind:
     """Mark on a field's type: a mapping is built as the registered config that its `kind` names.
 
-    Each registry has one alias that uses it, such as
+    Each registry has one alias that uses it. Error messages list the keys of the kind that was named; the JSON schema
+    lists all registered configs.
 
-        AnyFamily = Annotated[SerializeAsAny[FamilyConfig], ByKind(families)]
-
-    Error messages list the keys of the kind that was named; the JSON schema lists all registered configs.
-
-    >>> from maquette.core.families import AnyFamily
+    >>> from typing import Annotated
+    >>> from pydantic import SerializeAsAny
+    >>> from maquette.core.families import FamilyConfig, families
+    >>> AnyFamily = Annotated[SerializeAsAny[FamilyConfig], ByKind(families)]
     >>> TypeAdapter(AnyFamily).validate_python({"kind": "spline", "bins": 4}).bins
     4
     """

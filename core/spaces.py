@@ -104,7 +104,11 @@ Support = Annotated[Real | Complex | Interval | Torus | Levels | Binary | Simple
 
 
 class Vector(_Frozen):
-    """`dim` scalars without order or neighbourhood."""
+    """`dim` scalars without order or neighbourhood.
+
+    >>> Vector(dim=2) == Vector(dim=2, support=Real())
+    True
+    """
 
     kind: Literal["vector"] = "vector"
     dim: int = Described(ge=1)
