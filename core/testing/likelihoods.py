@@ -117,8 +117,8 @@ def check_draws(likelihood: Likelihood, support: Support) -> None:
         assert away <= SIGMAS * error + 1e-12, f"the mean of draws is off by {away:.3g} +- {error:.2g}"
 
 
-def check_rows(likelihood: Likelihood, support: Support) -> None:
-    """A draw depends on its own parameters and uniform numbers only, not on the rest of the batch."""
+def check_batch(likelihood: Likelihood, support: Support) -> None:
+    """A draw depends on its own parameters and uniform draws only, not on the rest of the batch."""
     given, u = parameters(likelihood).expand(8, -1), keyed(8).uniform("u", (likelihood.uniforms,))
     eight = likelihood.draw(given, u)
     assert torch.equal(likelihood.draw(given, u), eight)
@@ -170,7 +170,7 @@ LAWS: dict[str, Callable[[Likelihood, Support], None]] = {
     "listed-masses": check_listed_masses,
     "mean": check_mean,
     "draws": check_draws,
-    "rows": check_rows,
+    "batch": check_batch,
     "extremes": check_extremes,
     "embed": check_embed,
 }
