@@ -90,8 +90,8 @@ def test_too_few_showers_are_bad_input(maquette, folder):
 
 def test_two_processes_validate_as_one_does(run):
     """They share the reading and the classifiers; every figure is that of one process."""
-    sides = ["--reference", SAMPLE, "--reference-rows", "0:2400"]
-    sides += ["--generated", SAMPLE, "--generated-rows", "3000:4200"]
+    sides = ["--reference", SAMPLE, "--reference-rows", "0:1600"]
+    sides += ["--generated", SAMPLE, "--generated-rows", "3000:3800"]
     words = ["validate", "calorimeter", *sides, "--effort", "smoke", "--no-tracking", "--out"]
     single, several = run.parent / "one", run.parent / "two"
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "maquette"]

@@ -11,7 +11,7 @@ from ...data import map_tree
 from ...families import FamilyConfig
 from ...layout import parts
 from ...samplers.likelihood import normal_log_density
-from ...spaces import Space, Torus, Tree, flatten, support_of, unflatten
+from ...spaces import Space, Torus, Tree, flatten, size, support_of, unflatten
 from ..bench import TOLERANCES, assert_near, batch_of, shared, tolerance_of
 from .density import bounds
 
@@ -46,7 +46,7 @@ def check_log_det(config: FamilyConfig, space: Space, condition: Space | None) -
     The Jacobian is taken twice: by autograd, and by central differences, which also notice a custom backward pass that
     does not belong to the forward pass. A code is standard normal, unless the model has a `base` of its own.
     """
-    model, batch = shared(config, space, condition), batch_of(space, condition, 16)
+    model, batch = shared(config, space, condition), batch_of(space, condition, 16 if size(space) <= 8 else 4)
     flat = flatten(space, batch.x).requires_grad_()
     x = unflatten(space, flat)
     z = model.encode(x, batch.condition)

@@ -107,9 +107,7 @@ def test_another_model_cannot_read_it(coins, archive):
 
 
 def test_every_flipped_byte_is_an_error(coins, archive, monkeypatch):
-    monkeypatch.setattr(
-        "maquette.core.inference.compress.LIMIT", 2**18
-    )  # else a header may name millions
+    monkeypatch.setattr("maquette.core.inference.compress.LIMIT", 2**18)  # else a header may name millions
     for byte in range(len(archive)):
         damaged = bytearray(archive)
         damaged[byte] ^= 0x41
