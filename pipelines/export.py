@@ -63,6 +63,13 @@ def export(run: str | Path, *, format: str, out: str | Path, screen: Screen | No
     >>> exported = export("runs/a", format="onnx", out="shower.onnx")  # doctest: +SKIP
     >>> exported.signature.names("condition")  # doctest: +SKIP
     ['energy']
+
+    What is asked for is checked before the run is read:
+
+    >>> export("runs/a", format="torchscript", out="shower.pt")
+    Traceback (most recent call last):
+    ...
+    maquette.core.errors.ConfigError: --format: expected onnx or libtorch, found "torchscript". Did you mean "libtorch"?
     """
     screen = screen or Silent()
     file = Path(out)
