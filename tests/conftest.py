@@ -21,11 +21,6 @@ def pytest_configure(config: pytest.Config) -> None:
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files run first, so that two workers end together."""
-    items.sort(key=lambda item: "pipelines" not in item.path.parts)
-
-
 @pytest.fixture(scope="session")
 def data_folder() -> Path:
     """The folder of real data files: $MAQUETTE_DATA, else `shared/data` beside the repository."""
