@@ -12,12 +12,16 @@ samples:
 200
 >>> tiny = ["training.steps=2", "tracking=none"]  # a real fit has neither
 >>> fitted = maquette.fit("calorimeter", data=data, out=run, recipe="smoke", overrides=["data.rows=0:200", *tiny])
+>>> fitted
+Fitted(run=Run(folder=PosixPath('...run')), already=False)
 >>> model = maquette.load(run)
+>>> model
+Model(domain='calorimeter', folder='...model', device='cpu')
 >>> energy = torch.full((5, 1), 5000.0)  # MeV
 >>> model.sample(5, {"energy": energy}, seed=7).shape
 torch.Size([5, 504])
->>> maquette.generate(run, n=100, seed=1, out=f"{folder.name}/generated.h5").n
-100
+>>> maquette.generate(run, n=100, seed=1, out=f"{folder.name}/generated.h5")
+Generated(file=PosixPath('...generated.h5'), n=100, throughput=Throughput(samples=100, ...))
 >>> maquette.report(run).name
 'report.html'
 >>> folder.cleanup()

@@ -94,11 +94,17 @@ class Player:
         networks: modules whose parameters it trains (the units of sharding, compilation and averaging).
         turns: optimiser steps it takes per step of the stage.
 
-    >>> from maquette.core.families.flows.linear import LinearConfig
-    >>> from maquette.core.spaces import Vector
-    >>> stage = LinearConfig().build(Vector(dim=2)).stages()[0]
-    >>> isinstance(stage, Stage), [(player.name, player.turns) for player in stage.players]
-    (True, [('model', 1)])
+    >>> class SquaredNorm(Objective):
+    ...     def __init__(self, network: nn.Module) -> None:
+    ...         super().__init__()
+    ...         self.network = network
+    ...
+    ...     def forward(self, batch: Batch, noise: Noise) -> Losses:
+    ...         return Losses(self.network(batch.x).square().sum(1))
+    >>> network = nn.Linear(2, 2)
+    >>> player = Player("shrink", SquaredNorm(network), networks=(network,), turns=2)
+    >>> Stage("fit", (player,)).players[0].turns
+    2
     """
 
     name: str

@@ -136,7 +136,15 @@ class CodecConfig(Config):
 
 
 class GeneratorConfig(Config):
-    """Codec and family; a domain narrows `codec` to its own and may add an augmentation."""
+    """Codec and family; a domain narrows `codec` to its own and may add an augmentation.
+
+    >>> from maquette.domains.calorimeter.generator import ShowerGeneratorConfig
+    >>> config = parse(ShowerGeneratorConfig, {"family": {"kind": "linear"}}, where="example")
+    >>> isinstance(config, GeneratorConfig), isinstance(config.codec, CodecConfig)
+    (True, True)
+    >>> config.codec.kind, config.family.kind
+    ('shower', 'linear')
+    """
 
     codec: CodecConfig
     family: AnyFamily

@@ -134,6 +134,9 @@ class ReferenceCost:
     Attributes:
         name: of the program that made the training data.
         seconds: per sample, on one CPU core.
+
+    >>> ReferenceCost("Geant4", seconds=1.8).seconds
+    1.8
     """
 
     name: str
@@ -142,7 +145,11 @@ class ReferenceCost:
 
 @dataclass(frozen=True)
 class Unavailable:
-    """Data that an evaluation could use but does not have; `reason` completes "not measurable: ..."."""
+    """Data that an evaluation could use but does not have; `reason` completes "not measurable: ...".
+
+    >>> Unavailable("the training showers were not given").reason
+    'the training showers were not given'
+    """
 
     reason: str
 

@@ -39,7 +39,16 @@ class Check(NamedTuple):
 
 
 def examine() -> list[Check]:
-    """Check Python, PyTorch, devices, threads, memory, disk, the tracking store and the optional extras."""
+    """Check Python, PyTorch, devices, threads, memory, disk, the tracking store and the optional extras.
+
+    >>> from unittest.mock import patch
+    >>> with patch.dict(os.environ, MLFLOW_TRACKING_URI="ftp://nowhere"):
+    ...     checks = examine()
+    >>> [check.what for check in checks][:6]
+    ['python', 'torch', 'devices', 'threads', 'memory', 'disk']
+    >>> next(check.remedy for check in checks if check.what == "mlflow store")
+    'set MLFLOW_TRACKING_URI to a store that answers, or fit with tracking=none'
+    """
     return [*_machine(), _disk(Path.cwd()), _store(), *_extras()]
 
 

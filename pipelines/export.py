@@ -50,7 +50,7 @@ def export(run: str | Path, *, format: str, out: str | Path, screen: Screen | No
     A sidecar `out`.json beside it describes the inputs and outputs.
 
     Args:
-        run: a run's folder.
+        run: a run's folder, or that of an artefact.
         format: "onnx", or "libtorch" for an AOTInductor package.
         out: the file, ending with .onnx or .pt2; written whole or not at all.
         screen: where progress is shown; nowhere if not given.
@@ -60,9 +60,22 @@ def export(run: str | Path, *, format: str, out: str | Path, screen: Screen | No
         OSError: the folder of `out` cannot be written; raised before the work begins.
         ExportError: something is not installed, the generator cannot be exported, or the file disagrees with it.
 
-    >>> exported = export("runs/a", format="onnx", out="shower.onnx")  # doctest: +SKIP
-    >>> exported.signature.names("condition")  # doctest: +SKIP
-    ['energy']
+    A generator that is not fitted, only built, stands in for a run:
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from maquette.core.config import parse
+    >>> from maquette.domains import domains
+    >>> plugin = domains.get("calorimeter")
+    >>> data = plugin.open(plugin.sample_path(), {}).rows(0, 50)
+    >>> family = {"kind": "coupling", "transforms": 2, "hidden": [4]}
+    >>> generator = parse(plugin.generator, {"family": family}, where="example").build(data.description, data)
+    >>> with TemporaryDirectory() as folder:
+    ...     generator.save(Path(folder) / "model", domain="calorimeter")
+    ...     exported = export(f"{folder}/model", format="onnx", out=f"{folder}/showers.onnx")
+    >>> isinstance(exported, Exported), exported.file.name, exported.agreement.holds
+    (True, 'showers.onnx', True)
+    >>> [(port.name, port.role, port.shape) for port in (*exported.signature.inputs, *exported.signature.outputs)]
+    [('energy', 'condition', (1,)), ('family/prior', 'noise', (510,)), ('showers', 'sample', (504,))]
 
     What is asked for is checked before the run is read:
 

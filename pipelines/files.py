@@ -15,7 +15,13 @@ from ..core.errors import ArtifactError
 
 
 def writable(folder: Path) -> Path:
-    """Make a folder, and try to write there before hours of work; raises `OSError` naming the folder."""
+    """Make a folder, and try to write there before hours of work; raises `OSError` naming the folder.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     writable(Path(folder) / "runs" / "a").is_dir()
+    True
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=folder):
@@ -62,7 +68,17 @@ def read_json(file: Path) -> dict[str, Any]:
 
 
 class Record(BaseModel):
-    """Base of what is stored as a JSON file: frozen; keys that this version does not know are ignored."""
+    """Base of what is stored as a JSON file: frozen; keys that this version does not know are ignored.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> class Fit(Record):
+    ...     seed: int
+    >>> with TemporaryDirectory() as folder:
+    ...     file = Path(folder) / "fit.json"
+    ...     Fit(seed=7).write(file)
+    ...     Fit.read(file)
+    Fit(seed=7)
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 

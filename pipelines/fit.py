@@ -180,7 +180,16 @@ def _split(data: Dataset, held_out: int) -> tuple[Dataset, Dataset | None]:
 
 
 class FitProgress:
-    """Shows how far the fit is: a listener of the engine."""
+    """Shows how far the fit is: a listener of the engine.
+
+    >>> class Printing(Silent):
+    ...     def progress(self, what, done, total, note="", seconds_left=None):
+    ...         print(what, f"{done}/{total}:", note)
+    >>> progress = FitProgress(Printing())
+    >>> progress.stage("flow", steps=500)
+    >>> progress.row({"stage": "flow", "step": 50, "loss": 1.25})
+    fit flow 50/500: loss 1.25
+    """
 
     def __init__(self, screen: Screen) -> None:
         self.screen = screen

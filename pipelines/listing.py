@@ -15,7 +15,17 @@ Listing = tuple[tuple[str, ...], list[tuple[str, ...]]]
 
 
 def families_tables() -> list[tuple[str, Listing]]:
-    """The generative families, a table per folder: each with its summary, capabilities, spaces and paper."""
+    """The generative families, a table per folder: each with its summary, capabilities, spaces and paper.
+
+    >>> (title, (columns, rows)), *_ = families_tables()
+    >>> title, [name for name, _ in rows][:2]
+    ('families: autoregressive', ['fvsbn', 'made'])
+    >>> print(rows[0][1])
+    each conditional a generalised linear model of the features before it
+    can: sample, density, conditionals
+    models: vector, field, sequence, product; supports: binary, levels, interval, real
+    Neal, Artif. Intell. 56 (1992) 71; Frey et al., NIPS 1995
+    """
     groups: dict[str, list[tuple[str, ...]]] = {}
     for name, config in families.items():
         lines = (
@@ -37,7 +47,12 @@ def _folder(config: type[FamilyConfig]) -> str:
 
 
 def domains_table() -> Listing:
-    """Name, summary and recipes of every domain; if its extra is missing, the command that installs it."""
+    """Name, summary and recipes of every domain; if its extra is missing, the command that installs it.
+
+    >>> columns, rows = domains_table()
+    >>> columns, [name for name, _, _ in rows if name == "calorimeter"]
+    (('domain', 'what it is', 'recipes'), ['calorimeter'])
+    """
     return ("domain", "what it is", "recipes"), [_domain_row(name) for name in domains.names()]
 
 

@@ -87,6 +87,16 @@ def stream(draw: Draw, n: int, target: Target, *, batch_size: int, screen: Scree
     Raises:
         ConfigError: no samples, or an empty batch.
         DataError: the file is something else, or cannot be written.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from maquette.domains import domains
+    >>> from maquette.pipelines.console.screen import Silent
+    >>> plugin = domains.get("calorimeter")
+    >>> simulator = plugin.simulator().build()
+    >>> with TemporaryDirectory() as folder:
+    ...     target = Target(plugin, Path(folder) / "a.h5", simulator.description, {"made_by": "me"})
+    ...     stream(lambda index: simulator.simulate(index, 0), 5, target, batch_size=2, screen=Silent(), what="draw")
+    Generated(file=PosixPath('.../a.h5'), n=5, throughput=Throughput(samples=5, ...))
     """
     check_counts(n, batch_size)
     target.file.parent.mkdir(parents=True, exist_ok=True)

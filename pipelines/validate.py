@@ -104,6 +104,8 @@ def validate(
     ...     found = validate(
     ...         "calorimeter", reference=one, generated=other, out=f"{folder}/validation", effort="smoke", track=False
     ...     )
+    >>> isinstance(found, Validated), found.store  # it was not logged
+    (True, None)
     >>> found.evaluation.verdict
     'indistinguishable at n = 40: all 23 metrics lie within 3 sigma of their floors'
     """
@@ -157,7 +159,14 @@ def validate(
 
 
 def metrics_json(domain: str, evaluation: Evaluation, n_reference: int, n_generated: int) -> dict[str, Any]:
-    """The content of `metrics.json`; what could not be measured is null."""
+    """The content of `metrics.json`; what could not be measured is null.
+
+    >>> from maquette.core.statistics.estimate import Estimate
+    >>> auc = Estimate(value=0.6, stderr=0.01, floor=0.5, n=100, unit="", better="lower", definition="ROC AUC.")
+    >>> evaluation = Evaluation({"auc": auc}, figures={}, published=(), verdict="distinguishable by auc")
+    >>> metrics_json("calorimeter", evaluation, 200, 100)["metrics"]["auc"]["floor"]
+    0.5
+    """
     keys = ("value", "stderr", "floor", "unit", "better", "definition")
     metrics = {name: {key: one.to_json()[key] for key in keys} for name, one in evaluation.estimates.items()}
     counts = {"n_reference": n_reference, "n_generated": n_generated}
@@ -205,7 +214,13 @@ def caption(name: str, figure: Figure) -> str:
 
 
 def metrics_table(evaluation: Evaluation) -> list[tuple[str, str, str, str]]:
-    """Rows (metric, value, floor, beyond floor) as people read them."""
+    """Rows (metric, value, floor, beyond floor) as people read them.
+
+    >>> from maquette.core.statistics.estimate import Estimate
+    >>> auc = Estimate(value=0.6, stderr=0.01, floor=0.5, n=100, unit="", better="lower", definition="ROC AUC.")
+    >>> metrics_table(Evaluation({"auc": auc}, figures={}, published=(), verdict="distinguishable by auc"))
+    [('auc', '0.600 ± 0.010', '0.500', '10.0 σ')]
+    """
     judged = ((name, EstimateRecord.of(one)) for name, one in evaluation.estimates.items())
     return [
         (

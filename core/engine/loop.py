@@ -91,8 +91,8 @@ def fit(
     >>> plan = TrainingConfig(steps=3, batch_size=8).plan(flow.stages())
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     outcome = fit(plan, TensorSource(torch.randn(20, 2)), folder, seed=0)
-    >>> outcome.steps
-    {'fit': 3}
+    >>> outcome
+    Outcome(steps={'fit': 3}, minutes=...)
     """
     with process_group(device) as world, peers_alive(), Signals() as signals:
         fitting = _Fit(plan, source, Path(folder), seed, torch.device(device), evaluator, listeners, world, signals)

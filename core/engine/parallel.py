@@ -151,6 +151,14 @@ def shard(plan: Plan, world: World, device: torch.device) -> list[FSDPModule]:
     Raises:
         TrainingError: networks with double backward of which one contains the other, or an optimiser that needs
             whole gradients.
+
+    >>> from maquette.core.engine.plan import ParallelConfig, TrainingConfig
+    >>> from maquette.core.families.flows.linear import LinearConfig
+    >>> from maquette.core.spaces import Vector
+    >>> training = TrainingConfig(parallel=ParallelConfig(kind="fsdp"))
+    >>> plan = training.plan(LinearConfig().build(Vector(dim=2)).stages())
+    >>> shard(plan, ALONE, torch.device("cpu"))  # one process keeps its networks whole
+    []
     """
     if plan.training.parallel.kind != "fsdp" or world.size == 1:
         return []
@@ -196,6 +204,14 @@ def replicate(objective: Objective, plan: Plan, world: World) -> nn.Module:
 
     Call it while the parameters of all other players are frozen. Buffers are not broadcast, so that the first process
     does not overwrite those of the others.
+
+    >>> from maquette.core.engine.plan import TrainingConfig
+    >>> from maquette.core.families.flows.linear import LinearConfig
+    >>> from maquette.core.spaces import Vector
+    >>> plan = TrainingConfig().plan(LinearConfig().build(Vector(dim=2)).stages())
+    >>> objective = plan.stages[0].players[0].objective
+    >>> replicate(objective, plan, ALONE) is objective  # one process has nothing to average
+    True
     """
     if plan.training.parallel.kind != "ddp" or world.size == 1:
         return objective
@@ -204,7 +220,15 @@ def replicate(objective: Objective, plan: Plan, world: World) -> nn.Module:
 
 
 def no_sync(module: nn.Module) -> AbstractContextManager[None]:
-    """Inside this context, backward accumulates gradients without reducing them over processes."""
+    """Inside this context, backward accumulates gradients without reducing them over processes.
+
+    >>> layer = nn.Linear(1, 1, bias=False)
+    >>> for last in (False, True):  # two micro-batches; only the second one's backward would reduce
+    ...     with nullcontext() if last else no_sync(layer):
+    ...         layer(torch.ones(1, 1)).sum().backward()
+    >>> layer.weight.grad
+    tensor([[2.]])
+    """
     return module.no_sync() if isinstance(module, DistributedDataParallel) else nullcontext()
 
 
@@ -221,7 +245,12 @@ def full_state_dict(module: nn.Module) -> dict[str, Tensor]:
 
 
 def full_tensor(tensor: Tensor) -> Tensor:
-    """The whole tensor of which this is a shard; other tensors are returned as they are."""
+    """The whole tensor of which this is a shard; other tensors are returned as they are.
+
+    >>> tensor = torch.ones(2)
+    >>> full_tensor(tensor) is tensor, to_local(tensor) is tensor  # neither is a shard
+    (True, True)
+    """
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
@@ -231,6 +260,9 @@ def to_local(tensor: Tensor) -> Tensor:
 
 
 def reshard(networks: Sequence[FSDPModule]) -> None:
-    """Free the gathered copies of weights: an optimiser step or an average has made them out of date."""
+    """Free the gathered copies of weights: an optimiser step or an average has made them out of date.
+
+    >>> reshard([])  # what `shard` returns for one process
+    """
     for network in networks:
         network.reshard()

@@ -18,7 +18,11 @@ from .plan import Plan
 
 @dataclass(frozen=True)
 class Position:
-    """How far a fit is: the number of its stage, the steps taken in it, and the turns taken in the next step."""
+    """How far a fit is: the number of its stage, the steps taken in it, and the turns taken in the next step.
+
+    >>> Position(stage=1).fresh, Position(stage=1, step=3).fresh
+    (True, False)
+    """
 
     stage: int = 0
     step: int = 0
@@ -59,6 +63,17 @@ def digest(plan: Plan, seed: int, samples: int) -> str:
 
     Options that may change when a fit is resumed are left out: the layout over processes, the size of micro-batches,
     when checkpoints are taken, and the time budget.
+
+    >>> from maquette.core.engine.plan import TrainingConfig
+    >>> from maquette.core.families.flows.linear import LinearConfig
+    >>> from maquette.core.spaces import Vector
+    >>> stages = LinearConfig().build(Vector(dim=2)).stages()
+    >>> plan, split, longer = (
+    ...     TrainingConfig(steps=steps, micro_batch=micro_batch).plan(stages)
+    ...     for steps, micro_batch in ((10, None), (10, 4), (20, None))
+    ... )
+    >>> [digest(other, seed=0, samples=100) == digest(plan, seed=0, samples=100) for other in (split, longer)]
+    [True, False]
     """
     training = plan.training
     stages = [
@@ -114,6 +129,12 @@ def optimizer_tensors(packed: Any, parameters: Sequence[nn.Parameter], index: Ma
         packed: what `pack` returned for the optimiser's state, whose keys are the positions of parameters.
         parameters: of the optimiser, in its order.
         index: the checkpoint's list of tensors, with "size" and "dtype" of each.
+
+    >>> packed = {"map": [[0, {"map": [["moment", {"tensor": "adam/0/moment"}]]}]]}
+    >>> index = {"adam/0/moment": {"size": [2], "dtype": "torch.float32"}}
+    >>> allocated = optimizer_tensors(packed, [nn.Parameter(torch.ones(2))], index)
+    >>> {name: tuple(tensor.shape) for name, tensor in allocated.items()}  # their values are read next
+    {'adam/0/moment': (2,)}
     """
     allocated: dict[str, Tensor] = {}
     for position, content in packed["map"]:
@@ -132,6 +153,17 @@ def optimizer_tensors(packed: Any, parameters: Sequence[nn.Parameter], index: Ma
 
 
 def load_optimizer(optimizer: Optimizer, packed: Any, tensors: Mapping[str, Tensor]) -> None:
-    """Give an optimiser its saved state; its options stay those of the config."""
+    """Give an optimiser its saved state; its options stay those of the config.
+
+    >>> weight = nn.Parameter(torch.ones(2))
+    >>> weight.grad = torch.ones(2)
+    >>> optimizer, other = torch.optim.Adam([weight]), torch.optim.Adam([weight])
+    >>> optimizer.step()
+    >>> tensors = {}
+    >>> packed = pack(optimizer.state_dict()["state"], "adam", tensors)
+    >>> load_optimizer(other, packed, tensors)
+    >>> other.state[weight]["exp_avg"]
+    tensor([0.1000, 0.1000])
+    """
     state = unpack(packed, lambda name: tensors[name])
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

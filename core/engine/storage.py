@@ -5,6 +5,18 @@ pickles, but it opens every file to find the shards of a tensor, has no place fo
 flush to the disk. So this module implements DCP's two storage interfaces. Every process writes one safetensors file;
 the first one also writes `state.json`, with the file of every shard and the counters of the fit. DCP's planners decide
 which process writes what, and what each process must read when their number has changed.
+
+>>> from tempfile import TemporaryDirectory
+>>> from warnings import catch_warnings
+>>> from torch.distributed.checkpoint import load, save
+>>> weight = torch.zeros(2)
+>>> with TemporaryDirectory() as name, catch_warnings(action="ignore"):  # torch warns that there is one process
+...     folder = Path(name)
+...     _ = save({"weight": torch.ones(2)}, storage_writer=Writer(folder, 0, {"step": 7}), no_dist=True)
+...     index = read_index(folder)
+...     load({"weight": weight}, storage_reader=Reader(folder, index), no_dist=True)
+>>> index["step"], weight
+(7, tensor([1., 1.]))
 """
 
 from __future__ import annotations

@@ -101,6 +101,21 @@ class PlayerTrainer:
 
     Raises:
         TrainingError: the player has nothing to train, or cannot be trained by this plan.
+
+    >>> from maquette.core.data import TensorSource
+    >>> from maquette.core.engine.plan import OptimizerConfig, TrainingConfig
+    >>> from maquette.core.families.flows.linear import LinearConfig
+    >>> from maquette.core.spaces import Vector
+    >>> flow = LinearConfig().build(Vector(dim=2))
+    >>> plan = TrainingConfig(optimizer=OptimizerConfig(lr=0.1)).plan(flow.stages())
+    >>> (stage,) = plan.stages
+    >>> trainer = PlayerTrainer(stage, stage.players[0], plan, World(), torch.device("cpu"), seed=0)
+    >>> source, losses = TensorSource(3 * torch.randn(10, 2)), []
+    >>> for step in range(3):  # on the same batch
+    ...     trainer.step(source, torch.arange(10), number=step, step=step)
+    ...     losses.append(trainer.sums.means()["loss"])
+    >>> losses[0] > losses[1] > losses[2]
+    True
     """
 
     def __init__(
@@ -233,7 +248,22 @@ def _trainable(player: Player) -> list[nn.Parameter]:
 
 
 def freeze_others(trainers: Sequence[PlayerTrainer], trainer: PlayerTrainer) -> None:
-    """Let only the parameters of one trainer require gradients, among those of all objectives of the stage."""
+    """Let only the parameters of one trainer require gradients, among those of all objectives of the stage.
+
+    >>> from maquette.core.engine.plan import TrainingConfig
+    >>> from maquette.core.families.gan.gan import GANConfig
+    >>> from maquette.core.spaces import Vector
+    >>> gan = GANConfig.example().build(Vector(dim=2))
+    >>> plan = TrainingConfig().plan(gan.stages())
+    >>> (stage,) = plan.stages
+    >>> trainers = [PlayerTrainer(stage, one, plan, World(), torch.device("cpu"), seed=0) for one in stage.players]
+    >>> with requires_grad_restored(trainers):
+    ...     freeze_others(trainers, trainers[0])
+    ...     [all(parameter.requires_grad for parameter in trainer.parameters) for trainer in trainers]
+    [True, False]
+    >>> all(parameter.requires_grad for parameter in gan.parameters())
+    True
+    """
     own = {id(parameter) for parameter in trainer.parameters}
     for other in trainers:
         for parameter in other.player.objective.parameters():

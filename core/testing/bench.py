@@ -87,6 +87,12 @@ def shaken(config: FamilyConfig, space: Space, condition: Space | None, *, seed:
     """A family's model in float64 and evaluation mode, with normal noise of deviation `scale` on every parameter.
 
     Many networks start as the zero function, which breaks no law.
+
+    >>> from maquette.core.families.flows.linear import LinearConfig
+    >>> from maquette.core.spaces import Vector
+    >>> model = shaken(LinearConfig(), Vector(dim=2), None)
+    >>> next(model.parameters()).dtype, model.training
+    (torch.float64, False)
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -98,7 +104,13 @@ def shaken(config: FamilyConfig, space: Space, condition: Space | None, *, seed:
 
 
 def shared(config: FamilyConfig, space: Space, condition: Space | None, *, scale: float = 0.1) -> Any:
-    """The same model, built once for all laws of a case. They must leave it as it is: weights, gradients and mode."""
+    """The same model, built once for all laws of a case. They must leave it as it is: weights, gradients and mode.
+
+    >>> from maquette.core.families.flows.linear import LinearConfig
+    >>> from maquette.core.spaces import Vector
+    >>> shared(LinearConfig(), Vector(dim=2), None) is shared(LinearConfig(), Vector(dim=2), None)
+    True
+    """
     key = type(config), config.model_dump_json(), repr(space), repr(condition), scale
     if key not in _SHARED:
         if len(_SHARED) == _KEPT:
@@ -126,7 +138,11 @@ def set_weights(model: nn.Module, scale: float) -> None:
 
 
 def keyed(n: int, *, seed: int = 0, dtype: torch.dtype = torch.float64) -> KeyedNoise:
-    """Noise of n samples numbered from zero."""
+    """Noise of n samples numbered from zero.
+
+    >>> keyed(3).normal("z", (2,)).shape
+    torch.Size([3, 2])
+    """
     return KeyedNoise(seed, torch.arange(n), "laws", dtype=dtype)
 
 
@@ -136,7 +152,15 @@ def condition_of(condition: Space | None, n: int) -> Tree | None:
 
 
 def batch_of(space: Space, condition: Space | None, n: int) -> Batch:
-    """Arbitrary samples and conditions, numbered from zero."""
+    """Arbitrary samples and conditions, numbered from zero.
+
+    >>> from maquette.core.spaces import Vector
+    >>> batch = batch_of(Vector(dim=2), Vector(dim=1), 3)
+    >>> batch.x.shape, batch.condition.shape
+    (torch.Size([3, 2]), torch.Size([3, 1]))
+    >>> condition_of(None, 3) is None
+    True
+    """
     return Batch(draw(space, n, seed=1), condition_of(condition, n), torch.arange(n))
 
 
@@ -147,18 +171,35 @@ def head(batch: Batch, n: int) -> Batch:
 
 
 def assert_near(found: Tensor, expected: Tensor, tolerance: float, what: str) -> None:
-    """Raise AssertionError if an error, relative to max(1, |expected|), is larger than the tolerance."""
+    """Raise AssertionError if an error, relative to max(1, |expected|), is larger than the tolerance.
+
+    >>> assert_near(torch.tensor([1.0, 200.0]), torch.tensor([1.0, 201.0]), tolerance=0.01, what="x")
+    >>> assert_near(torch.tensor([1.0]), torch.tensor([1.5]), tolerance=0.01, what="x")
+    Traceback (most recent call last):
+    AssertionError: x: off by 3.33e-01, which is more than the declared 1e-02
+    """
     error = ((found - expected).abs() / expected.abs().clamp(min=1)).max().item()
     assert error <= tolerance, f"{what}: off by {error:.2e}, which is more than the declared {tolerance:.0e}"
 
 
 def tolerance_of(config: FamilyConfig, law: str) -> float:
-    """The tolerance that a family declares for a law, else its general one."""
+    """The tolerance that a family declares for a law, else its general one.
+
+    >>> from maquette.core.families.flows.linear import LinearConfig
+    >>> tolerance_of(LinearConfig(), "inverse")
+    1e-10
+    """
     return config.tolerances.get(law, TOLERANCES[config.tolerance])
 
 
 def objectives(model: Trainable) -> list[tuple[str, Objective, tuple[nn.Module, ...]]]:
-    """The objectives of all players as ("stage.player", objective, networks that the player trains)."""
+    """The objectives of all players as ("stage.player", objective, networks that the player trains).
+
+    >>> from maquette.core.families.gan.gan import GANConfig
+    >>> from maquette.core.spaces import Vector
+    >>> [name for name, _, _ in objectives(GANConfig.example().build(Vector(dim=2)))]
+    ['fit.critic', 'fit.generator']
+    """
     return [
         (f"{stage.name}.{player.name}", player.objective, player.networks)
         for stage in model.stages()

@@ -45,7 +45,7 @@ def training_case(config: FamilyConfig, space: Space, condition: Space | None) -
     torch.Size([3, 5])
     """
     spaces = _json(space), None if condition is None else _json(condition)
-    return partial(family_plan, config.model_dump(mode="json"), *spaces), partial(family_source, *spaces)
+    return partial(_family_plan, config.model_dump(mode="json"), *spaces), partial(_family_source, *spaces)
 
 
 def _json(space: Space) -> Json:
@@ -53,11 +53,17 @@ def _json(space: Space) -> Json:
 
 
 def steps_of(stages: Sequence[Stage]) -> int:
-    """Steps of each stage of a fit."""
+    """Steps of each stage of a fit.
+
+    >>> from maquette.core.families.flows.linear import LinearConfig
+    >>> from maquette.core.spaces import Vector
+    >>> steps_of(LinearConfig().build(Vector(dim=2)).stages())  # all steps for the only stage
+    24
+    """
     return math.ceil(STEPS / len(stages))
 
 
-def family_plan(config: Json, space: Json, condition: Json | None, parallel: ParallelConfig) -> Plan:
+def _family_plan(config: Json, space: Json, condition: Json | None, parallel: ParallelConfig) -> Plan:
     """A short fit with every option of the engine that changes numbers."""
     family = parse(families.get(config["kind"]), config)
     torch.manual_seed(1)
@@ -76,7 +82,7 @@ def family_plan(config: Json, space: Json, condition: Json | None, parallel: Par
     return training.plan(stages)
 
 
-def family_source(space: Json, condition: Json | None) -> TensorSource:
+def _family_source(space: Json, condition: Json | None) -> TensorSource:
     """Arbitrary samples and conditions, the same at every call."""
     conditions = None if condition is None else draw(_space.validate_python(condition), SAMPLES, seed=2)
     return TensorSource(draw(_space.validate_python(space), SAMPLES, seed=1), conditions)

@@ -8,6 +8,15 @@
         LAWS[law](likelihood, support)
 
 All run in float64 unless they say otherwise.
+
+One law after another holds for a likelihood of two values; nothing is raised:
+
+>>> from maquette.core.likelihoods.bernoulli import BernoulliConfig
+>>> ((likelihood, support),) = cases(BernoulliConfig)
+>>> for check in (check_protocol, check_total, check_listed_masses, check_mean):
+...     check(likelihood, support)
+>>> for check in (check_draws, check_batch, check_extremes, check_embed):
+...     check(likelihood, support)
 """
 
 from __future__ import annotations
@@ -60,7 +69,14 @@ def parameters(likelihood: Likelihood, seed: int = 0, scale: float = 1.0) -> Ten
 
 
 def masses(likelihood: Likelihood, support: Support, given: Tensor) -> tuple[Tensor, Tensor]:
-    """The grid of the support, and the mass of each of its points under parameters (P,)."""
+    """The grid of the support, and the mass of each of its points under parameters (P,).
+
+    >>> from maquette.core.likelihoods.categorical import CategoricalConfig
+    >>> support = Levels(count=3)
+    >>> x, mass = masses(CategoricalConfig().build(support), support, torch.zeros(3, dtype=torch.float64))
+    >>> x, mass
+    (tensor([0, 1, 2]), tensor([0.3333, 0.3333, 0.3333], dtype=torch.float64))
+    """
     x, measure = grid(support)
     return x, measure * likelihood.log_prob(given.expand(len(x), -1), x).exp()
 

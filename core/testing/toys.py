@@ -35,7 +35,17 @@ def _training(parallel: ParallelConfig, micro_batch: int | None, steps: int) -> 
 
 
 class Denoising(Objective):
-    """Weighted denoising loss with a running scale that follows a sum over the batch, and changes only in `update`."""
+    """Weighted denoising loss with a running scale that follows a sum over the batch, and changes only in `update`.
+
+    >>> objective = Denoising(nn.Linear(3, 3)).double()
+    >>> batch = denoiser_source().fetch(torch.arange(5))
+    >>> losses = objective(batch, KeyedNoise(0, batch.index, dtype=torch.float64))
+    >>> losses.losses.shape, sorted(losses.metrics)
+    (torch.Size([5]), ['rms'])
+    >>> objective.update(losses.statistics)
+    >>> objective.scale.item() > 1
+    True
+    """
 
     scale: Tensor
 
@@ -55,7 +65,7 @@ class Denoising(Objective):
         self.scale.lerp_(1 + statistics["sum"] / 10, 0.1)
 
 
-class Imitation(Objective):
+class _Imitation(Objective):
     """Regression of a student onto half the output of a teacher, which is not trained."""
 
     def __init__(self, teacher: nn.Module, student: nn.Module) -> None:
@@ -68,7 +78,12 @@ class Imitation(Objective):
 
 
 def denoiser_plan(parallel: ParallelConfig, micro_batch: int | None = 3) -> Plan:
-    """Two stages of 25 steps: a network learns to denoise, then a copy of it learns to return half its output."""
+    """Two stages of 25 steps: a network learns to denoise, then a copy of it learns to return half its output.
+
+    >>> plan = denoiser_plan(ParallelConfig(precision="float64"))
+    >>> [(stage.name, stage.steps, [player.name for player in stage.players]) for stage in plan.stages]
+    [('fit', 25, ['model']), ('halve', 25, ['student'])]
+    """
     torch.manual_seed(1)
     teacher, student = _network(3, 3), _network(3, 3)
 
@@ -77,13 +92,17 @@ def denoiser_plan(parallel: ParallelConfig, micro_batch: int | None = 3) -> Plan
 
     stages = (
         Stage("fit", (Player("model", Denoising(teacher), (teacher,)),)),
-        Stage("halve", (Player("student", Imitation(teacher, student), (student,)),), prepare),
+        Stage("halve", (Player("student", _Imitation(teacher, student), (student,)),), prepare),
     )
     return _training(parallel, micro_batch, 25).plan(stages)
 
 
 def denoiser_source() -> TensorSource:
-    """Normal vectors, shape (45, 3)."""
+    """Normal vectors, shape (45, 3).
+
+    >>> len(denoiser_source())
+    45
+    """
     return TensorSource(KeyedNoise(5, torch.arange(SAMPLES), dtype=torch.float64).normal("x", (3,)))
 
 
@@ -118,7 +137,12 @@ class _Generator(Objective):
 
 
 def wasserstein_plan(parallel: ParallelConfig, micro_batch: int | None = None) -> Plan:
-    """One stage of 50 steps with two adversaries: the critic takes two turns and differentiates through a gradient."""
+    """One stage of 50 steps with two adversaries: the critic takes two turns and differentiates through a gradient.
+
+    >>> (stage,) = wasserstein_plan(ParallelConfig(precision="float64")).stages
+    >>> [(player.name, player.turns) for player in stage.players]
+    [('critic', 2), ('generator', 1)]
+    """
     torch.manual_seed(2)
     critic, generator = _network(3, 1), _network(2, 3)
     players = (

@@ -41,6 +41,9 @@ class Crew:
     Args:
         processes: how many.
         timeout: seconds to wait for one fit.
+
+    >>> with Crew(processes=2) as crew:  # they start with the first job
+    ...     crew.run()
     """
 
     def __init__(self, processes: int = 2, *, timeout: float = 120) -> None:
@@ -67,7 +70,7 @@ class Crew:
                 stderr=self._stderr,
                 text=True,
             )
-            for environment in environments(self.processes, self._store.port)
+            for environment in _environments(self.processes, self._store.port)
         ]
 
     def _dismiss(self, *, kill: bool) -> None:
@@ -204,7 +207,7 @@ def _crew(crew: Crew | None) -> AbstractContextManager[Crew]:
     return Crew() if crew is None else nullcontext(crew)
 
 
-def environments(processes: int, port: int) -> list[dict[str, str]]:
+def _environments(processes: int, port: int) -> list[dict[str, str]]:
     """The variables by which a launcher tells each process its rank, as `torchrun` does on one machine.
 
     Args:

@@ -48,6 +48,13 @@ class Job:
         kind: layout over processes.
         resume: go on from the newest checkpoint.
         stop: step, counted over all stages, after whose row the process sends itself SIGTERM.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from maquette.core.testing.toys import denoiser_source, wasserstein_plan
+    >>> with TemporaryDirectory() as folder:
+    ...     run(Job(reference(wasserstein_plan), reference(denoiser_source), folder, stop=2))
+    ...     sorted(file.name for file in Path(folder).iterdir())
+    ['checkpoints', 'losses.jsonl', 'weights.safetensors']
     """
 
     plan: Reference

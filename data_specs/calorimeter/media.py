@@ -23,6 +23,10 @@ class Material:
         density: g/cm^3.
         depth: radiation length, g/cm^2.
         critical_energy: MeV.
+
+    >>> iron = Material("Fe", z=26, a=55.845, density=7.874, depth=13.84, critical_energy=21.68)
+    >>> round(iron.radiation_length, 1), round(iron.moliere_radius, 1)  # mm
+    (17.6, 17.2)
     """
 
     name: str
@@ -82,6 +86,8 @@ class Stack:
         passive, active: the two materials.
         passive_depth, active_depth: thickness of one plate of each, mm.
 
+    >>> Stack(LEAD, 2.0, ARGON, 4.0).period  # mm
+    6.0
     >>> round(LEAD_ARGON.effective.radiation_length, 1), round(LEAD_ARGON.effective.moliere_radius, 1)
     (15.6, 36.8)
     """

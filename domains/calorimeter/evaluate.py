@@ -152,7 +152,24 @@ def _evaluate(
 
 
 def feature_metrics(c: Comparison) -> Estimates:
-    """The metrics that need features only: spectra, response, profiles and lines."""
+    """The metrics that need features only: spectra, response, profiles and lines.
+
+    Two samples of one simulator:
+
+    >>> from maquette.domains.calorimeter.simulator.gflash import GflashConfig
+    >>> simulator = GflashConfig().build()
+    >>> source = TensorSource(*simulator.simulate(range(160), seed=0))
+    >>> extractor = Extractor.fit(simulator.geometry, source)
+    >>> one, other = (extractor.stream(Subset(source, rows), 80)[0] for rows in torch.arange(160).split(80))
+    >>> comparison = Comparison(one, other, halves(80, 80, np.random.default_rng(0)), extractor, seed=0)
+    >>> estimates = feature_metrics(comparison)
+    >>> [len(metrics(comparison)) for metrics in (separations, response, profiles, lines)], len(estimates)
+    ([11, 5, 2, 2], 20)
+    >>> estimates["response_mean_shift"].significance() < 3
+    True
+    >>> estimates["t_max"].value  # not measurable: the depth of the maximum needs ten layers
+    nan
+    """
     return separations(c) | response(c) | profiles(c) | lines(c)
 
 

@@ -28,6 +28,8 @@ class CalorimeterDomain:
 
     >>> from maquette.domains import domains
     >>> plugin = domains.get("calorimeter")
+    >>> isinstance(plugin, CalorimeterDomain)
+    True
     >>> plugin.open(plugin.sample_path(), {})
     ShowerDataset(eplus_sample.h5, geometry=calogan, rows 0 .. 5499, conditions=energy)
     >>> sorted(plugin.recipes())

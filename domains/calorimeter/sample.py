@@ -32,6 +32,14 @@ def make_sample(source: str | Path, target: str | Path, n: int = SHOWERS) -> Non
 
     Raises:
         DataError: the source is not a shower file, or `n` reaches into the rows held out for validation.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     file = Path(folder) / "few.h5"
+    ...     make_sample(sample_path(), file, n=10)
+    ...     with ShowerReader(file) as reader:
+    ...         reader.attributes["source"]
+    'rows 0 .. 9 of eplus_sample.h5, under 0.001 MeV set to zero'
     """
     if not 1 <= n <= HELD_OUT:
         raise DataError(

@@ -59,6 +59,13 @@ def exit_on_error() -> Iterator[None]:
     """Turn any error of a verb into a red sentence on standard error and an exit code.
 
     `--debug` (or MAQUETTE_DEBUG=1) lets the traceback through.
+
+    >>> try:
+    ...     with exit_on_error():  # prints "maquette: seed: expected a whole number." on standard error
+    ...         raise ConfigError("seed: expected a whole number.")
+    ... except SystemExit as ended:
+    ...     print(ended.code)
+    2
     """
     try:
         yield

@@ -23,12 +23,19 @@ def install_line(extra: str) -> str:
     """The command that installs the requirements of an extra into this Python.
 
     Not `maquette[EXTRA]`: a package index may have no package of this name, or someone else's.
+
+    >>> install_line("cluster").partition(" -m ")[2]  # after the path of this Python
+    'pip install "psutil..."'
     """
     return " ".join([shlex.quote(sys.executable), "-m pip install", *(f'"{one}"' for one in requirements(extra))])
 
 
 def requirements(extra: str) -> list[str]:
-    """The requirements of an extra, as the installed package states them."""
+    """The requirements of an extra, as the installed package states them.
+
+    >>> requirements("cluster")
+    ['psutil...']
+    """
     from importlib.metadata import PackageNotFoundError, requires
 
     try:

@@ -99,7 +99,14 @@ class _Printing:
 
 
 class Terminal(_Printing):
-    """Progress bars."""
+    """Progress bars.
+
+    >>> with Terminal() as shown:
+    ...     shown.table("models", ("name", "auc"), [("spline", "0.52")])
+    models
+    name    auc
+    spline  0.52
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -129,7 +136,13 @@ class Terminal(_Printing):
 
 
 class Lines(_Printing):
-    """Two plain lines for a piece of work that takes over ten seconds: after that time, and at its end."""
+    """Two plain lines for a piece of work that takes over ten seconds: after that time, and at its end.
+
+    >>> with Lines() as shown:
+    ...     shown.say("done")
+    ...     shown.progress("fit", 10, 10)  # was too short to be mentioned
+    done
+    """
 
     def __init__(self) -> None:
         super().__init__(width=LOG_WIDTH)
@@ -158,7 +171,11 @@ class Lines(_Printing):
 
 
 def screen() -> Terminal | Lines | Silent:
-    """The screen of this process: bars if standard error is a terminal, else lines; only the first rank prints."""
+    """The screen of this process: bars if standard error is a terminal, else lines; only the first rank prints.
+
+    >>> isinstance(screen(), Terminal | Lines | Silent)
+    True
+    """
     if os.environ.get("RANK", "0") != "0":
         return Silent()
     return Terminal() if sys.stderr.isatty() else Lines()

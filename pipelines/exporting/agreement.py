@@ -59,7 +59,21 @@ class Agreement:
 
 
 def compare(codec: Codec, compute: Compute, expected: Example) -> Agreement:
-    """Compare a file with an example: its whole batch, and its first sample by itself."""
+    """Compare a file with an example: its whole batch, and its first sample by itself.
+
+    >>> from maquette.core.config import parse
+    >>> from maquette.domains import domains
+    >>> from maquette.pipelines.exporting.trace import Sampling, draw_example, signature_of
+    >>> plugin = domains.get("calorimeter")
+    >>> data = plugin.open(plugin.sample_path(), {}).rows(0, 50)
+    >>> config = parse(plugin.generator, {"family": {"kind": "linear"}}, where="example")
+    >>> generator = config.build(data.description, data)
+    >>> expected = draw_example(generator, 4, seed=1)
+    >>> sampling = Sampling(generator, signature_of(generator, expected))  # in place of a file
+    >>> found = compare(generator.codec, lambda inputs: sampling(*inputs), expected)
+    >>> found.samples, found.holds
+    (4, True)
+    """
     x = _flatten(expected.outputs)
     scale, groups = codec.error_scale(expected.x, expected.condition)[:, None], codec.sum_groups(x.shape[1])
     batch = agreement(x, _flatten(compute(expected.inputs)), scale, groups)

@@ -45,7 +45,11 @@ class Format(Protocol):
 
 
 class Onnx:
-    """An ONNX model, weights inside."""
+    """An ONNX model, weights inside.
+
+    >>> Onnx().suffix, Onnx().opset
+    ('.onnx', 20)
+    """
 
     suffix = ".onnx"
     opset = 20
@@ -91,7 +95,11 @@ class Onnx:
 
 
 class LibTorch:
-    """An AOTInductor package for the CPU."""
+    """An AOTInductor package for the CPU.
+
+    >>> LibTorch().suffix, isinstance(FORMATS["libtorch"], LibTorch)
+    ('.pt2', True)
+    """
 
     suffix = ".pt2"
 

@@ -35,6 +35,9 @@ class Port:
         distribution: of a noise: "normal" (standard) or "uniform" (open interval from 0 to 1).
         unit: of a condition or sample; empty if it has none.
         seen: of a condition: smallest and largest value in training (nearly), for each of its dimensions.
+
+    >>> Port("energy", "condition", (1,), "float32", unit="MeV", seen=((1000.0, 10000.0),)).shape
+    (1,)
     """
 
     name: str
@@ -48,7 +51,13 @@ class Port:
 
 @dataclass(frozen=True)
 class Signature:
-    """Inputs (conditions first, then noise) and outputs, in order."""
+    """Inputs (conditions first, then noise) and outputs, in order.
+
+    >>> energy = Port("energy", "condition", (1,), "float32", unit="MeV")
+    >>> z = Port("z", "noise", (510,), "float32", distribution="normal")
+    >>> Signature((energy, z), outputs=(Port("showers", "sample", (504,), "float32"),)).names("noise")
+    ['z']
+    """
 
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
@@ -67,6 +76,11 @@ class Example:
         noise: the random tensors that the sampler read, by name.
         distributions: of each noise.
         x: the samples.
+
+    >>> energy, z, x = torch.ones(2, 1), torch.zeros(2, 3), torch.zeros(2, 4)
+    >>> example = Example({"energy": energy}, {"z": z}, distributions=("normal",), x=x)
+    >>> [tuple(tensor.shape) for tensor in example.inputs], len(example.outputs)
+    ([(2, 1), (2, 3)], 1)
     """
 
     condition: Tree
@@ -168,7 +182,11 @@ def trace(generator: Generator, signature: Signature, *, seed: int = 0) -> Expor
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's text, shortened to fit into a sentence."""
+    """The first line of an error's text, shortened to fit into a sentence.
+
+    >>> first_line(ValueError("not supported\\nsee the log"))
+    'ValueError: not supported'
+    """
     lines = str(error).strip().splitlines()
     return (f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__)[:200]
 

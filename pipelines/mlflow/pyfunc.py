@@ -18,7 +18,20 @@ from ..load import Model, load
 
 
 class ServedModel:
-    """Draws one sample per row of conditions."""
+    """Draws one sample per row of conditions.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from maquette.core.config import parse
+    >>> from maquette.domains import domains
+    >>> plugin = domains.get("calorimeter")
+    >>> data = plugin.open(plugin.sample_path(), {}).rows(0, 50)
+    >>> config = parse(plugin.generator, {"family": {"kind": "linear"}}, where="example")
+    >>> with TemporaryDirectory() as folder:
+    ...     config.build(data.description, data).save(Path(folder) / "model", domain="calorimeter")
+    ...     served = ServedModel(load(Path(folder) / "model"))
+    >>> served.predict(pandas.DataFrame({"energy": [2000.0, 5000.0]}), {"seed": 7}).shape  # MeV
+    (2, 504)
+    """
 
     def __init__(self, model: Model) -> None:
         self.model = model

@@ -35,7 +35,13 @@ _SECONDS_FOR_LOCK = 120
 
 
 def store_uri() -> str:
-    """The tracking store: $MLFLOW_TRACKING_URI, else `mlflow.db` in the working folder."""
+    """The tracking store: $MLFLOW_TRACKING_URI, else `mlflow.db` in the working folder.
+
+    >>> from unittest.mock import patch
+    >>> with patch.dict(os.environ, MLFLOW_TRACKING_URI="https://mlflow.example.org"):
+    ...     store_uri()
+    'https://mlflow.example.org'
+    """
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path('mlflow.db').resolve()}"
 
 
@@ -49,7 +55,15 @@ def how_to_open(uri: str) -> str:
 
 
 class TrackingRecord(Record):
-    """The content of a run's `tracking.json`."""
+    """The content of a run's `tracking.json`.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     run = Run(Path(folder))
+    ...     TrackingRecord(uri="sqlite:////tmp/mlflow.db", run_id="4c1f").write(run.tracking)
+    ...     read_tracking(run).run_id
+    '4c1f'
+    """
 
     remedy: ClassVar[str] = "remove it, and the run is logged anew"
 
@@ -106,7 +120,11 @@ def _locked(uri: str) -> Iterator[None]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence MLflow's loggers and warnings: a fresh store logs each of its migrations."""
+    """Silence MLflow's loggers and warnings: a fresh store logs each of its migrations.
+
+    >>> with quiet():
+    ...     logging.getLogger("mlflow").warning("nobody reads this")
+    """
     loggers = [logging.getLogger(name) for name in ("alembic", "mlflow")]
     levels = [logger.level for logger in loggers]
     try:
@@ -121,7 +139,18 @@ def quiet() -> Iterator[None]:
 
 
 def reach(experiment: str, screen: Screen) -> tuple[MlflowClient, str] | None:
-    """Client and experiment id; None, with a warning, where the store does not answer."""
+    """Client and experiment id; None, with a warning, where the store does not answer.
+
+    >>> from unittest.mock import patch
+    >>> from maquette.pipelines.console.screen import Silent
+    >>> class Printing(Silent):
+    ...     def warn(self, text):
+    ...         print(text)
+    >>> with patch.dict(os.environ, MLFLOW_TRACKING_URI="ftp://nowhere"):
+    ...     reach("calorimeter", Printing()) is None
+    MLflow cannot be reached (...); the run's folder has everything.
+    True
+    """
     try:
         return connect(experiment)
     except Exception as error:

@@ -44,6 +44,15 @@ class RunLog:
         run: the run's folder.
         run_id: of the MLflow run.
         sent: metrics (name, step) that the store has already.
+
+    >>> class Client:
+    ...     def log_batch(self, run_id, metrics):
+    ...         print(run_id, [(metric.key, metric.value, metric.step) for metric in metrics])
+    >>> log = RunLog(Client(), Run(Path("runs/a")), "4c1f", sent={("flow/model/loss", 1)})
+    >>> log.row({"stage": "flow", "player": "model", "step": 1, "loss": 2.5})  # was sent before
+    >>> log.row({"stage": "flow", "player": "model", "step": 2, "loss": 2.0})
+    >>> log.send()
+    4c1f [('flow/model/loss', 2.0, 2)]
     """
 
     def __init__(self, client: MlflowClient, run: Run, run_id: str, sent: set[tuple[str, int]] | None = None) -> None:
@@ -135,6 +144,20 @@ class Tracker:
         config: logged as parameters, one per key.
         record: provenance, logged as tags.
         screen: for the warning.
+
+    A store that does not answer costs a warning, not the fit:
+
+    >>> import os
+    >>> from types import SimpleNamespace
+    >>> from unittest.mock import patch
+    >>> from maquette.pipelines.console.screen import Silent
+    >>> class Printing(Silent):
+    ...     def warn(self, text):
+    ...         print(text)
+    >>> config, nowhere = SimpleNamespace(domain="calorimeter"), patch.dict(os.environ, MLFLOW_TRACKING_URI="ftp://nowhere")
+    >>> with nowhere, Tracker(Run(Path("runs/a")), config, record=None, screen=Printing()):
+    ...     pass  # a fit
+    MLflow cannot be reached (...); the run's folder has everything.
     """
 
     def __init__(self, run: Run, config: RunConfig, record: RunRecord, screen: Screen) -> None:
@@ -254,6 +277,15 @@ def log_evaluation(
 
     Returns:
         The store that has it; None if it could not be logged.
+
+    >>> import os
+    >>> from unittest.mock import patch
+    >>> from maquette.domains.plugin import Evaluation
+    >>> from maquette.pipelines.console.screen import Silent
+    >>> found = Evaluation({}, figures={}, published=(), verdict="indistinguishable")
+    >>> with patch.dict(os.environ, MLFLOW_TRACKING_URI="ftp://nowhere"):  # a store that does not answer
+    ...     log_evaluation(found, "calorimeter", Path("validation"), None, Silent()) is None
+    True
     """
     found = reach(domain, screen)
     if found is None:

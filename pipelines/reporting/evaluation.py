@@ -102,7 +102,33 @@ def hashed_rows(name: SideName, side: SideRecord) -> str:
 
 
 class EvaluationRecord(Record):
-    """The content of `evaluation.json`."""
+    """The content of `evaluation.json`.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from maquette.pipelines.run.provenance import gather
+    >>> auc = Estimate(value=0.6, stderr=0.01, floor=0.5, n=100, unit="", better="lower", definition="ROC AUC.")
+    >>> reference = SideRecord(file="showers.h5", rows="0:200", n=200, sha256="ab12")
+    >>> generated = GeneratedRecord(file="generated.h5", rows="all", n=200, sha256="cd34", file_rows=200)
+    >>> evaluation = EvaluationRecord(
+    ...     domain="calorimeter",
+    ...     model_sha256=None,
+    ...     verdict="distinguishable by auc",
+    ...     notes=[],
+    ...     estimates={"auc": EstimateRecord.of(auc)},
+    ...     published=[PublishedRecord(title="Challenge", columns=["model"], rows=[["A"]], note="arXiv:2410.21611")],
+    ...     figures=[FigureRecord(file="figures/response.png", caption="Response.")],
+    ...     inputs=InputsRecord(reference=reference, generated=generated, effort="quick", seed=0),
+    ...     provenance=gather(),
+    ... )
+    >>> with TemporaryDirectory() as folder:
+    ...     evaluation.write(Path(folder) / FILE)
+    ...     read_evaluation(Path(folder)) == evaluation
+    True
+    >>> evaluation.estimates["auc"].passes
+    False
+    >>> [(name, hashed_rows(name, side)) for name, side in evaluation.inputs.sides()]
+    [('reference', 'rows 0:200'), ('generated', 'all rows')]
+    """
 
     remedy: ClassVar[str] = "validate again"
 

@@ -20,6 +20,20 @@ def measure_latency(model: Model) -> LatencyRecord:
     """Milliseconds per sample, drawn by itself and in a batch: medians over repeats.
 
     The batch has `LARGEST_BATCH` samples, or as many as a slow model draws in a few seconds.
+
+    A model that takes a millisecond for any number of samples:
+
+    >>> from types import SimpleNamespace
+    >>> domain = SimpleNamespace(reference_cost=lambda description: None)
+    >>> model = SimpleNamespace(
+    ...     draw=lambda index, seed: time.sleep(0.001),
+    ...     domain=domain,
+    ...     generator=SimpleNamespace(description={}),
+    ...     device="cpu",
+    ... )
+    >>> latency = measure_latency(model)
+    >>> latency.single_ms >= 1, latency.batched_ms < latency.single_ms
+    (True, True)
     """
     single = _milliseconds(model, 1)
     batch_size = max(1, min(LARGEST_BATCH, int(1000 * _SECONDS / single)))

@@ -35,6 +35,19 @@ def write_page(page: Path, evaluated: Path | None, source_run: Run | None) -> No
 
     Raises:
         ArtifactError: a damaged run or evaluation.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from maquette.pipelines.run.record import DataRecord, RunRecorder
+    >>> import torch
+    >>> from maquette.domains import domains
+    >>> from maquette.pipelines.run.config import resolve
+    >>> with TemporaryDirectory() as folder:
+    ...     run, config = Run(Path(folder)), resolve(domains.get("calorimeter"), "smoke")
+    ...     data = DataRecord(file="showers.h5", sha256="ab12", rows=100, training_rows=80)
+    ...     RunRecorder(run, config, data, parameters=10, world_size=1, device=torch.device("cpu")).begin()
+    ...     write_page(run.report, None, run)
+    ...     "80 of 100 rows" in run.report.read_text()
+    True
     """
     evaluation = read_evaluation(evaluated) if evaluated else None
     record = read_record(source_run) if source_run else None

@@ -25,6 +25,17 @@ def commands(evaluation: EvaluationRecord | None, record: RunRecord | None, sour
         evaluation: of the generated data.
         record: of the run that generated them.
         source_run: that run.
+
+    >>> import torch
+    >>> from tempfile import TemporaryDirectory
+    >>> from maquette.domains import domains
+    >>> from maquette.pipelines.run.config import resolve
+    >>> from maquette.pipelines.run.record import DataRecord, RunRecorder
+    >>> run, config = Run(Path("runs/a")), resolve(domains.get("calorimeter"), "smoke")
+    >>> data = DataRecord(file="showers.h5", sha256="ab12", rows=100, training_rows=80)
+    >>> recorder = RunRecorder(run, config, data, parameters=10, world_size=1, device=torch.device("cpu"))
+    >>> commands(None, recorder.record, run)
+    ['maquette fit calorimeter --data showers.h5 --out runs/a-again --recipe runs/a/config.yaml']
     """
     lines = []
     if record and source_run:

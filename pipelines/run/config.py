@@ -43,7 +43,17 @@ class DataConfig(Config):
 
 
 class RunConfig(Config):
-    """Everything that decides the outcome of a fit, except the data themselves."""
+    """Everything that decides the outcome of a fit, except the data themselves.
+
+    >>> from maquette.domains import domains
+    >>> plugin = domains.get("calorimeter")
+    >>> config = resolve(plugin, "quick")
+    >>> isinstance(config, RunConfig), DataConfig(rows="0:100", validation=10).validation
+    (True, 10)
+    >>> other = with_overrides(plugin, config, ["training.batch_size=64"])
+    >>> first_difference(config, other), config.digest() == other.digest()
+    ('training.batch_size (256, 64)', False)
+    """
 
     domain: str
     recipe: str = Field(default=DEFAULT_RECIPE, description="where the values came from; decides nothing")
@@ -115,7 +125,12 @@ def read_config(file: Path, domain: Domain) -> RunConfig:
 
 
 def domain_name(file: Path) -> str:
-    """The domain a config file says it is for; raises `ConfigError` if it says none."""
+    """The domain a config file says it is for; raises `ConfigError` if it says none.
+
+    >>> from maquette.domains import domains
+    >>> domain_name(domains.get("calorimeter").recipes()["quick"])
+    'calorimeter'
+    """
     name = read_yaml(file).get("domain")
     if not isinstance(name, str):
         raise ConfigError(f'{file}: the key "domain" is required: the name of the domain the config is for.')
@@ -123,7 +138,12 @@ def domain_name(file: Path) -> str:
 
 
 def schema(domain: Domain) -> str:
-    """The JSON schema of a domain's configs, as text."""
+    """The JSON schema of a domain's configs, as text.
+
+    >>> from maquette.domains import domains
+    >>> list(json.loads(schema(domains.get("calorimeter")))["properties"])
+    ['domain', 'recipe', 'seed', 'data', 'generator', 'training', 'tracking']
+    """
     return json.dumps(_run_config(domain).model_json_schema(), indent=2)
 
 

@@ -106,7 +106,16 @@ def existing_run(path: str | Path) -> Run:
 
 
 def enclosing_runs(*paths: Path) -> Iterator[Run]:
-    """Runs among the given paths, their parents and the parents of these."""
+    """Runs among the given paths, their parents and the parents of these.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     run = Run(Path(folder))
+    ...     run.config.touch()
+    ...     run.record.touch()
+    ...     next(enclosing_runs(run.folder / "validation" / "metrics.json")) == run
+    True
+    """
     for path in paths:
         for folder in (path, path.parent, path.parent.parent):
             if Run(folder).config.is_file() and Run(folder).record.is_file():

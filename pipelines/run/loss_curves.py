@@ -66,7 +66,11 @@ def draw_losses(rows: list[dict[str, Any]]) -> Figure:
 
 
 def save_losses(run: Run) -> Path | None:
-    """Write the loss curves into the run's figures; None if it has no losses yet."""
+    """Write the loss curves into the run's figures; None if it has no losses yet.
+
+    >>> save_losses(Run(Path("runs/a"))) is None
+    True
+    """
     rows = read_losses(run)
     if not rows:
         return None

@@ -27,7 +27,10 @@ CPUINFO = Path("/proc/cpuinfo")
 
 
 class Provenance(Record):
-    """Where a result comes from."""
+    """Where a result comes from.
+
+    >>> Provenance(command="maquette fit", started=now(), python="3.12", packages=packages(), hardware=processor()).git
+    """
 
     command: str = Field(description="the command line")
     started: str = Field(description="when the command began its work, UTC")
@@ -39,7 +42,14 @@ class Provenance(Record):
 
 
 def gather(device: torch.device | None = None) -> Provenance:
-    """The provenance of what this process makes on a device."""
+    """The provenance of what this process makes on a device.
+
+    >>> found = gather(torch.device("cpu"))
+    >>> found.python == platform.python_version(), found.hardware == hardware(torch.device("cpu"))
+    (True, True)
+    >>> found.git == git_state(), found.packages == packages()
+    (True, True)
+    """
     return Provenance(
         command=command(),
         started=now(),
@@ -57,7 +67,13 @@ def now() -> str:
 
 
 def command() -> str:
-    """This process's command line, ready to be typed."""
+    """This process's command line, ready to be typed.
+
+    >>> from unittest.mock import patch
+    >>> with patch.object(sys, "argv", ["/usr/bin/maquette", "fit", "my showers.h5"]):
+    ...     command()
+    "maquette fit 'my showers.h5'"
+    """
     if os.path.basename(sys.argv[0]) in ("__main__.py", "maquette"):
         return shlex.join(["maquette", *sys.argv[1:]])
     return "(called from Python)"

@@ -93,6 +93,22 @@ class RunRecorder:
         parameters: number of weights.
         world_size: number of processes.
         device: where it runs.
+
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from maquette.domains import domains
+    >>> from maquette.pipelines.run.config import resolve
+    >>> config = resolve(domains.get("calorimeter"), "smoke")
+    >>> data = DataRecord(file="showers.h5", sha256="ab12", rows=100, training_rows=80)
+    >>> with TemporaryDirectory() as folder:
+    ...     run = Run(Path(folder))
+    ...     RunRecorder(run, config, data, parameters=10, world_size=1, device=torch.device("cpu")).begin()
+    ...     record = read_record(run)
+    ...     expect_same_data(run, "ab12")
+    >>> isinstance(record, RunRecord), isinstance(record, Session)  # the first session, and the later ones in a list
+    (True, True)
+    >>> record.status, record.data.training_rows, record.sessions, record.resumed
+    ('running', 80, 1, [])
     """
 
     def __init__(

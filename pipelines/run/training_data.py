@@ -59,6 +59,13 @@ def named_training_data(
 
     Raises:
         ConfigError, DataError: bad rows, no such data, or data of another kind than the generated ones.
+
+    >>> from maquette.domains import domains
+    >>> plugin = domains.get("calorimeter")
+    >>> showers = plugin.open(plugin.sample_path(), {})
+    >>> named = named_training_data(plugin, showers, DataSide(plugin.sample_path(), rows="0:100"), None, {})
+    >>> isinstance(named, TrainingData), named.rows, len(named.data)
+    (True, '0:100', 100)
     """
     whole = domain.open(side.path, options, generated.description)
     recorded = _recorded(domain, source_run) if source_run and side.rows is None else None
@@ -74,6 +81,14 @@ def recorded_training_data(domain: Domain, generated: Dataset, source_run: Run |
         domain: of the data.
         generated: what was generated.
         source_run: the run that generated it, as the file or the user says.
+
+    >>> from maquette.domains import domains
+    >>> plugin = domains.get("calorimeter")
+    >>> showers = plugin.open(plugin.sample_path(), {})
+    >>> find_source_run(showers, Path("runs")) is None  # the file names no model
+    True
+    >>> recorded_training_data(plugin, showers, None).reason
+    'the generated file does not say which model made it; name the run with --run RUN, or ...'
     """
     made_by = generated.origin.get(MODEL_SHA256)
     if source_run is None:

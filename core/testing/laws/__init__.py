@@ -43,6 +43,18 @@ class Law:
         needs: capabilities, as named in `capabilities.PROTOCOLS`, and "train" for a `Trainable`.
         where: the spaces of samples and conditions that the law is made for.
         once: whether one case without a condition and one with are enough.
+
+    A law of one's own, which a flow breaks:
+
+    >>> from maquette.core.families.flows.linear import LinearConfig
+    >>> from maquette.core.spaces import Vector
+    >>> from maquette.core.testing.bench import keyed
+    >>> def check_positive(config, space, condition):
+    ...     model = shared(config, space, condition)
+    ...     assert (model.sample(9, noise=keyed(9)) > 0).all(), "samples are not positive"
+    >>> Law(check_positive, needs=("sample",)).check(LinearConfig(), Vector(dim=2), None)
+    Traceback (most recent call last):
+    AssertionError: samples are not positive
     """
 
     check: Callable[[FamilyConfig, Space, Space | None], None]
@@ -110,9 +122,9 @@ def applicable(config: FamilyConfig, space: Space, condition: Space | None = Non
 def owed(config: FamilyConfig, *, full: bool = False) -> list[tuple[str, Space, Space | None]]:
     """All that a family is tried on: laws, each with a space and a condition; `full` as in `cover.cases`.
 
-    >>> from maquette.core.families.gan.gan import GANConfig
-    >>> law, space, condition = owed(GANConfig())[0]
-    >>> LAWS[law].check(GANConfig(), space, condition)
+    >>> from maquette.core.families.flows.linear import LinearConfig
+    >>> law, space, condition = owed(LinearConfig())[0]
+    >>> LAWS[law].check(LinearConfig(), space, condition)
     """
     found: list[tuple[str, Space, Space | None]] = []
     done = set[tuple[str, bool]]()

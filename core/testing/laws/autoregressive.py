@@ -1,4 +1,10 @@
-"""Laws of autoregressive models: causal, a product of conditionals, and as good a code as their density says."""
+"""Laws of autoregressive models: causal, a product of conditionals, and as good a code as their density says.
+
+>>> from maquette.core.families.autoregressive.fvsbn import FVSBNConfig
+>>> from maquette.core.spaces import Binary, Vector
+>>> for check in (check_causal, check_conditionals, check_compression):  # each holds: nothing is raised
+...     check(FVSBNConfig(), Vector(dim=3, support=Binary()), None)
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""Laws of quantised codes: straight-through gradients (van den Oord et al., arXiv:1711.00937, section 3.2)."""
+"""Laws of quantised codes: straight-through gradients (van den Oord et al., arXiv:1711.00937, section 3.2).
+
+>>> from maquette.core.families.vae.vq_vae import VQVAEConfig
+>>> from maquette.core.spaces import Vector
+>>> check_straight_through(VQVAEConfig.example(), Vector(dim=3), None)  # it holds: nothing is raised
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,10 @@
-"""Laws of samplers: samples are values of the space, depend on their own noise only, and follow the condition."""
+"""Laws of samplers: samples are values of the space, depend on their own noise only, and follow the condition.
+
+>>> from maquette.core.families.flows.linear import LinearConfig
+>>> from maquette.core.spaces import Vector
+>>> for check in (check_sample, check_sample_index, check_sample_condition):  # each holds: nothing is raised
+...     check(LinearConfig(), Vector(dim=3), Vector(dim=1))
+"""
 
 from __future__ import annotations
 

@@ -267,7 +267,15 @@ class ShowerCodecConfig(CodecConfig):
 
 
 def shower_codec(codec: Codec) -> ShowerCodec:
-    """The codec as one of showers; raises `ConfigError` for that of another domain."""
+    """The codec as one of showers; raises `ConfigError` for that of another domain.
+
+    >>> from maquette.domains.calorimeter.dataset import ShowerDataset
+    >>> from maquette.domains.calorimeter.sample import sample_path
+    >>> data = ShowerDataset(sample_path())
+    >>> codec = ShowerCodec(ShowerCodecConfig(gauge=0.05), data.geometry, {"energy": 1})
+    >>> shower_codec(codec) is codec, codec.conditions
+    (True, {'energy': 1})
+    """
     if isinstance(codec, ShowerCodec):
         return codec
     raise ConfigError(f"codec: the calorimeter needs a ShowerCodec, found {type(codec).__name__}.")

@@ -29,6 +29,11 @@ def energy_terms(energies: Tensor, logits: Tensor, defined: Tensor) -> Tensor:
 
     With E the remaining energy, d logit(u0) = dE / (E (1 - u0)), and of a ratio v = E_layer / E
     d logit(v) = dv / (v (1 - v)) with dv = dE_layer / E.
+
+    >>> energies = torch.tensor([[2.0, 2.0]])
+    >>> logits = torch.zeros(1, 2)  # half of the possible energy is deposited, and half of that in the first layer
+    >>> energy_terms(energies, logits, torch.tensor([[True, False]]))  # a ratio that is not defined adds nothing
+    tensor([[-0.6931,  0.0000]])
     """
     remaining = remaining_energy(energies)
     denominator = torch.cat((remaining[:, :1], remaining[:, :-1]), dim=1)
@@ -38,7 +43,12 @@ def energy_terms(energies: Tensor, logits: Tensor, defined: Tensor) -> Tensor:
 
 
 def count_terms(low: Tensor, high: Tensor, z: Tensor) -> Tensor:
-    """Terms (B, L): log |dz / du| of the uniform u that dequantises a count between the probabilities low and high."""
+    """Terms (B, L): log |dz / du| of the uniform u that dequantises a count between the probabilities low and high.
+
+    >>> low, high = torch.tensor([[0.5]]), torch.tensor([[0.75]])
+    >>> count_terms(low, high, torch.zeros(1, 1))  # log 0.25 + log(2 pi) / 2
+    tensor([[-0.4674]])
+    """
     return (high - low).clamp(min=TINY).log().to(z.dtype) - log_normal(z)
 
 
@@ -53,12 +63,20 @@ def gauge_terms(total: Tensor, cut: Tensor, gauge: Tensor, width: float) -> Tens
         cut: MeV.
         gauge: the standard normal noise of each layer, (B, L).
         width: its standard deviation in s.
+
+    >>> gauge_terms(torch.tensor([[3.0, 0.0]]), torch.tensor(2.0), torch.zeros(1, 2), width=0.1)
+    tensor([[0.4081, 0.0000]])
     """
     terms = (cut * total.clamp(min=TINY)).log() + math.log(width) - log_normal(gauge)
     return torch.where(total > 0, terms, torch.zeros_like(terms))
 
 
 def hit_terms(excess: Tensor, scaled: Tensor, cut: Tensor, hit: Tensor) -> Tensor:
-    """Terms (B, voxels) of the hits: log |d log(1 + w') / d log w'| - log w - log cut, with w' = w exp(s)."""
+    """Terms (B, voxels) of the hits: log |d log(1 + w') / d log w'| - log w - log cut, with w' = w exp(s).
+
+    >>> excess, hit = torch.tensor([[1.0, 0.0]]), torch.tensor([[True, False]])
+    >>> hit_terms(excess, excess, cut=torch.tensor(1.0), hit=hit)  # log(1 / 2) for the hit
+    tensor([[-0.6931,  0.0000]])
+    """
     terms = (scaled / (1 + scaled)).log() - excess.log() - cut.log()
     return torch.where(hit, terms, torch.zeros_like(terms))

@@ -29,6 +29,20 @@ class Gallery:
         examples: showers (EXAMPLES, V) of reference and generated, MeV, pairwise of similar incident energy.
         energies: their incident energies (EXAMPLES,), MeV.
         curves: classifier tests by name.
+
+    >>> from maquette.core.data import TensorSource
+    >>> from maquette.domains.calorimeter.simulator.gflash import GflashConfig
+    >>> simulator = GflashConfig(geometry="ds2").build()
+    >>> source = TensorSource(*simulator.simulate(range(40), seed=0))
+    >>> extractor = Extractor.fit(simulator.geometry, source)
+    >>> features, mean = extractor.stream(source, 40)
+    >>> rows, _ = matched(features.incident, features.incident)
+    >>> shown, energies = source.x[rows].numpy(), features.incident[rows]
+    >>> gallery = Gallery(
+    ...     extractor, features, features, (mean, mean), (shown, shown), (energies, energies), curves={}
+    ... )
+    >>> gallery.labels[0], gallery.few_layers, [gallery.layer_name(k) for k in gallery.shown]
+    ('reference (n = 40)', False, ['layer 1', 'layer 4', 'layer 8', 'layer 13', 'layer 23'])
     """
 
     extractor: Extractor

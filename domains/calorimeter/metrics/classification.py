@@ -46,7 +46,14 @@ class ClassifierTest:
 def classifier_tests(
     low: Inputs, high: Inputs, n_voxels: int, effort: EffortConfig, device: str
 ) -> Mapping[str, ClassifierTest]:
-    """The three tests of showers, by the last part of their metrics' names: `auc_low`, `auc_high`, `auc_trees`."""
+    """The three tests of showers, by the last part of their metrics' names: `auc_low`, `auc_high`, `auc_trees`.
+
+    >>> from maquette.domains.calorimeter.metrics.effort import effort_named
+    >>> inputs = lambda side, rows: np.zeros((len(rows), 3), dtype=np.float32)
+    >>> tests = classifier_tests(inputs, inputs, n_voxels=100_000, effort=effort_named("smoke"), device="cpu")
+    >>> {name: test.cap for name, test in tests.items()}  # showers a side: few where each has many voxels
+    {'low': 20, 'high': 500, 'trees': 500}
+    """
     features = "the high-level features"
     network = NetworkLearner(epochs=effort.epochs, device=device)
     small = min(effort.classifier, max(FOLDS * 4, effort.voxels // n_voxels))
@@ -88,6 +95,19 @@ def classify(
 
     Returns:
         The metrics, and by kind the test against the first half (for its ROC curve).
+
+    Three numbers a side, shifted by a standard deviation:
+
+    >>> from maquette.core.statistics.comparison import halves
+    >>> from maquette.domains.calorimeter.metrics.effort import effort_named
+    >>> rng = np.random.default_rng(0)
+    >>> x = {"reference": rng.normal(size=(200, 3)), "generated": 1 + rng.normal(size=(200, 3))}
+    >>> test = ClassifierTest(TreeLearner(iterations=5), lambda side, rows: x[side][rows], 100, "numbers", jsd=False)
+    >>> estimates, curves = classify(
+    ...     {"trees": test}, halves(200, 200, rng), effort_named("smoke"), seed=0, progress=lambda *_: None
+    ... )
+    >>> round(estimates["auc_trees"].value, 1), round(estimates["auc_trees"].floor, 1), list(curves)
+    (0.8, 0.5, ['trees'])
     """
     sizes = {kind: min(halves.n, test.cap) for kind, test in kinds.items()}
     folds = {kind: FOLDS if n < effort.cross_validate_below else 1 for kind, n in sizes.items()}

@@ -34,7 +34,22 @@ FEATURES = (
 def physics_distances(
     c: Comparison, effort: EffortConfig, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> Estimates:
-    """Frechet and kernel physics distances on the high-level features, scaled by the reference's largest values."""
+    """Frechet and kernel physics distances on the high-level features, scaled by the reference's largest values.
+
+    >>> from maquette.core.data import TensorSource
+    >>> from maquette.core.statistics.comparison import halves
+    >>> from maquette.domains.calorimeter.metrics.effort import effort_named
+    >>> from maquette.domains.calorimeter.metrics.features import Extractor
+    >>> from maquette.domains.calorimeter.simulator.gflash import GflashConfig
+    >>> simulator = GflashConfig().build()
+    >>> source = TensorSource(*simulator.simulate(range(80), seed=0))
+    >>> extractor = Extractor.fit(simulator.geometry, source)
+    >>> features, _ = extractor.stream(source, 80)
+    >>> comparison = Comparison(features, features, halves(80, 80, np.random.default_rng(0)), extractor, seed=0)
+    >>> estimates = physics_distances(comparison, effort_named("smoke"))
+    >>> [(name, one.significance() < 3, one.remark) for name, one in estimates.items()]
+    [('fpd', True, 'not comparable'), ('kpd', True, 'not comparable')]
+    """
     angular = c.extractor.angular
     reference = physics_features(c.reference, angular).astype(np.float64)
     generated = physics_features(c.generated, angular).astype(np.float64)

@@ -24,7 +24,12 @@ def depths(geometry: Geometry) -> NDArray[np.float64] | None:
 
 
 def resolves_radius(geometry: Geometry) -> bool:
-    """Whether every cell is smaller than half a Moliere radius across the axis, in at least ten layers."""
+    """Whether every cell is smaller than half a Moliere radius across the axis, in at least ten layers.
+
+    >>> from maquette.data_specs.calorimeter.geometries import known_geometry
+    >>> [resolves_radius(known_geometry(name)) for name in ("ds2", "ds3", "calogan")]
+    [True, True, False]
+    """
     if geometry.medium is None or len(geometry.active) < MIN_LAYERS:
         return False
     for i in geometry.active:

@@ -19,7 +19,12 @@ LOWEST_ALPHA = 1.05
 
 
 class Profile(NamedTuple):
-    """dE/dt ~ (beta t)^(alpha - 1) exp(-beta t) with beta = (alpha - 1) / T; each tensor (B, 1)."""
+    """dE/dt ~ (beta t)^(alpha - 1) exp(-beta t) with beta = (alpha - 1) / T; each tensor (B, 1).
+
+    >>> profile = Profile(maximum=torch.tensor([[5.0]]), alpha=torch.tensor([[3.5]]))
+    >>> profile.within(torch.tensor([[5.0, 100.0]]))  # fraction before the maximum, and of all
+    tensor([[0.3400, 1.0000]])
+    """
 
     maximum: Tensor
     alpha: Tensor
@@ -108,7 +113,13 @@ class Parametrisation:
         return t / center * mean / (mean - 1)
 
     def radial(self, tau: Tensor, energy: Tensor) -> Radial:
-        """Radial profile at relative depth tau, (B, S)."""
+        """Radial profile at relative depth tau, (B, S).
+
+        >>> from maquette.domains.calorimeter.simulator.media import CALORIMETERS
+        >>> shapes = Parametrisation(CALORIMETERS["lead-tungstate"])
+        >>> shapes.radial(tau=torch.tensor([[1.0]]), energy=torch.tensor([[10.0]]))  # GeV; radii in Moliere radii
+        Radial(core=tensor([[0.8782]]), r_core=tensor([[0.1226]]), r_tail=tensor([[0.7045]]))
+        """
         z, log_e = self._z, torch.log(energy)
         r_core = 0.0251 + 0.00319 * log_e + (0.1162 - 0.000381 * z) * tau
         k = 0.659 - 0.00309 * z
