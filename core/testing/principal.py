@@ -10,7 +10,7 @@
 where `my_model(truth, widen)` returns a `Bounded` model in float64 with the p(x, z) of `truth` (a `ProbabilisticPCA`)
 and its posterior with standard deviations `widen` times as large.
 
-The exact posterior, in closed form, keeps them (two are checked here):
+A model with the exact posterior in closed form, which keeps them all; two are checked here:
 
 >>> class Exact:
 ...     direction = "lower"

@@ -36,11 +36,11 @@ def write_page(page: Path, evaluated: Path | None, source_run: Run | None) -> No
     Raises:
         ArtifactError: a damaged run or evaluation.
 
-    >>> from tempfile import TemporaryDirectory
-    >>> from maquette.pipelines.run.record import DataRecord, RunRecorder
     >>> import torch
+    >>> from tempfile import TemporaryDirectory
     >>> from maquette.domains import domains
     >>> from maquette.pipelines.run.config import resolve
+    >>> from maquette.pipelines.run.record import DataRecord, RunRecorder
     >>> with TemporaryDirectory() as folder:
     ...     run, config = Run(Path(folder)), resolve(domains.get("calorimeter"), "smoke")
     ...     data = DataRecord(file="showers.h5", sha256="ab12", rows=100, training_rows=80)

@@ -29,7 +29,9 @@ CPUINFO = Path("/proc/cpuinfo")
 class Provenance(Record):
     """Where a result comes from.
 
-    >>> Provenance(command="maquette fit", started=now(), python="3.12", packages=packages(), hardware=processor()).git
+    >>> found = Provenance(command="maquette", started=now(), python="3.12", packages=packages(), hardware=processor())
+    >>> found.git is None  # not known
+    True
     """
 
     command: str = Field(description="the command line")
