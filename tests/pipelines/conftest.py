@@ -1,7 +1,8 @@
-"""The toy domain, a data file of it, and the command line in a folder of its own."""
+"""The toy domain, data files and a run of it, and the command line in a folder of its own."""
 
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,6 +20,7 @@ _spec.loader.exec_module(sys.modules["toy"])
 
 from maquette.pipelines.cli import app  # noqa: E402 - the toy registers itself first
 from maquette.pipelines.fit import fit  # noqa: E402
+from maquette.pipelines.generate import generate  # noqa: E402
 from maquette.pipelines.simulate import simulate  # noqa: E402
 
 Command = Callable[..., Result]
@@ -29,6 +31,14 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """900 points."""
     file = tmp_path_factory.mktemp("data") / "points.h5"
     simulate("toy", n=900, seed=3, out=file)
+    return file
+
+
+@pytest.fixture(scope="session")
+def broken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Points on a circle that is too large."""
+    file = tmp_path_factory.mktemp("broken") / "broken.h5"
+    simulate("toy", n=500, seed=9, out=file, overrides=["radius=1.3"])
     return file
 
 
@@ -46,6 +56,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     return tmp_path
+
+
+@pytest.fixture
+def generated(fitted: Path, folder: Path) -> Path:
+    """A file of the run's own model, next to a copy of the run."""
+    shutil.copytree(fitted, folder / "run")
+    generate(folder / "run", n=50, seed=4, out="gen.h5")
+    return folder / "gen.h5"
 
 
 @pytest.fixture

@@ -1,22 +1,13 @@
 """The contract of the command line: words, exit codes, sentences, and a quick start."""
 
+import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from maquette.core.errors import (
-    ArtifactError,
-    ConfigError,
-    Interrupted,
-    MaquetteError,
-    SampleError,
-    SpaceError,
-    TrainingError,
-)
-from maquette.data_specs.errors import DataError
-from maquette.pipelines.console.errors import error_sentence, exit_code
-from maquette.pipelines.console.extras import install_line
+from maquette.core.errors import ConfigError
 
 VERBS = ["demo", "simulate", "fit", "generate", "validate", "report", "export", "list", "doctor", "config", "data"]
 
@@ -60,47 +51,6 @@ def test_version(maquette):
     from maquette import __version__
 
     assert maquette("--version").stdout.split() == ["maquette", __version__]
-
-
-@pytest.mark.parametrize(
-    ("error", "code"),
-    [
-        (ConfigError("x"), 2),
-        (ArtifactError("x"), 2),
-        (SpaceError("x"), 2),
-        (SampleError("x"), 2),
-        (DataError("x"), 2),
-        (TrainingError("x"), 1),
-        (MaquetteError("x"), 1),
-        (OSError(28, "No space left on device"), 1),
-        (Interrupted("x"), 75),
-        (KeyboardInterrupt(), 130),
-    ],
-)
-def test_exit_codes(error, code):
-    assert exit_code(error) == code
-
-
-def test_a_full_disk_is_named():
-    assert error_sentence(OSError(28, "No space left on device", "runs/x")) == "runs/x: No space left on device."
-
-
-def test_a_domain_without_its_extra_is_listed_with_the_remedy(maquette, monkeypatch):
-    from maquette.domains import domains
-
-    def missing() -> None:
-        raise ModuleNotFoundError("No module named 'astropy'", name="astropy")
-
-    monkeypatch.setitem(domains._loaders, "boxes", missing)
-    result = maquette("list", "domains")
-    assert result.exit_code == 0
-    assert f"needs astropy: {install_line('cosmology')}" in result.stdout
-
-
-def test_a_missing_extra_is_answered_with_the_line_that_installs_it():
-    error = ModuleNotFoundError("No module named 'rdkit'", name="rdkit.Chem")
-    assert error_sentence(error).endswith(install_line("molecules"))
-    assert "--debug" in error_sentence(ModuleNotFoundError("No module named 'x'", name="x"))
 
 
 def test_a_signal_while_the_process_leaves_does_not_spoil_the_exit_code():
@@ -149,63 +99,6 @@ def test_data_check_takes_a_geometry(maquette, data):
     assert maquette("data", "check", "toy", data, "--geometry", "flat").exit_code == 0
 
 
-def test_lists(maquette):
-    families, domains = maquette("list", "families").stdout, maquette("list", "domains").stdout
-    assert "toy-line" in families
-    assert "a straight line" in families
-    assert "points on a circle" in domains
-    assert "quick" in maquette("list", "recipes", "toy").stdout
-
-
-def test_families_are_listed_by_folder_and_readable_at_80_columns(capsys, monkeypatch):
-    from maquette.core.families import families
-    from maquette.pipelines.console.screen import Terminal
-    from maquette.pipelines.listing import families_tables
-
-    monkeypatch.setenv("COLUMNS", "80")
-    with Terminal() as screen:
-        for title, listing in families_tables():
-            screen.table(title, *listing)
-    printed = capsys.readouterr().out
-    assert max(map(len, printed.splitlines())) <= 80
-    folders = {part.partition("\n")[0]: part for part in printed.split("families: ")[1:]}
-    assert list(folders) == sorted(folders)
-    assert "toy-line" in folders["others"]  # from another distribution
-    spline = " ".join(folders["flows"].partition("\nspline ")[2].split())
-    assert "can: sample, density, encode models: vector, field, product; supports: real" in spline
-    words = set(printed.split())
-    assert {word for _, config in families.items() for word in config.reference.split()} <= words  # none is broken
-
-
-def test_doctor_gives_the_exact_line_for_what_is_missing(maquette, monkeypatch):
-    from maquette.pipelines import doctor
-
-    def unreachable(experiment: str) -> None:
-        raise ConnectionError("the store sleeps")
-
-    monkeypatch.setattr(doctor, "connect", unreachable)
-    monkeypatch.setattr(doctor, "EXTRAS", {"molecules": ("no_such_module",), "present": ("json",)})
-    result = maquette("doctor")
-    assert result.exit_code == 0
-    assert install_line("molecules") in result.stdout
-    assert "the store sleeps" in result.stdout
-    assert "set MLFLOW_TRACKING_URI" in result.stdout
-
-
-def test_doctor_tells_the_memory_of_a_node(monkeypatch):
-    from types import SimpleNamespace
-
-    from maquette.pipelines import doctor
-    from maquette.pipelines.console.extras import install_line
-
-    memory = SimpleNamespace(total=64 * 2**30, available=10.5 * 2**30)
-    monkeypatch.setitem(sys.modules, "psutil", SimpleNamespace(virtual_memory=lambda: memory))
-    assert doctor._memory()[:3] == ("memory", "10.5 of 64.0 GiB free", "")
-    monkeypatch.setitem(sys.modules, "psutil", None)  # as if it were not installed
-    assert doctor._memory()[:3] == ("memory", "not known without psutil", install_line("cluster"))
-    assert "memory" in {check.what for check in doctor._machine()}
-
-
 def test_a_reader_that_leaves_ends_the_command_without_a_traceback(start):
     process = start("list", "families")
     process.stdout.close()
@@ -218,3 +111,19 @@ def test_a_reader_that_leaves_ends_the_command_without_a_traceback(start):
 def test_other_ranks_are_silent(maquette, monkeypatch):
     monkeypatch.setenv("RANK", "1")
     assert maquette("list", "domains").output == ""
+
+
+def test_a_verb_says_where_its_run_is_logged_if_it_is(maquette, data, fitted, folder, monkeypatch):
+    assert "MLflow" not in maquette("report", fitted).output
+    shutil.copytree(fitted, folder / "run")
+    (folder / "run" / "tracking.json").write_text(json.dumps({"uri": "sqlite:////elsewhere/x.db", "run_id": "1"}))
+    line = "MLflow: mlflow ui --backend-store-uri sqlite:////elsewhere/x.db"
+    for words in (["report", "run"], ["generate", "run", "--n", "5", "--out", "x.h5"]):
+        assert line in maquette(*words).stdout
+    sides = ["--reference", data, "--generated", data, "--out", "v"]
+    assert "MLflow" not in maquette("validate", "toy", *sides, "--no-tracking").output
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "ftp://nowhere")
+    assert "MLflow:" not in maquette("validate", "toy", *sides).stdout
+    result = maquette("simulate", "toy", "--n", "5", "--out", "made/y.h5")
+    assert f"folder: {folder / 'made'}" in result.stdout
+    assert "MLflow" not in result.stdout

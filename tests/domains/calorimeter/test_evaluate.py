@@ -12,7 +12,6 @@ from maquette.domains.calorimeter.evaluate import evaluate, feature_metrics
 from maquette.domains.calorimeter.metrics.comparison import Comparison
 from maquette.domains.calorimeter.metrics.distances import physics_distances
 from maquette.domains.calorimeter.metrics.effort import EFFORTS
-from maquette.domains.calorimeter.metrics.response import response
 from maquette.domains.calorimeter.metrics.verdict import verdict
 
 CALOGAN = known_geometry("calogan")
@@ -78,11 +77,6 @@ def without_lines(x: np.ndarray) -> np.ndarray:
     return np.where(on, x * np.float32(1.0001), x)
 
 
-def smeared(x: np.ndarray) -> np.ndarray:
-    """Each shower by a factor of its own, one percent wide."""
-    return x * np.random.default_rng(1).normal(1, 0.01, size=(len(x), 1)).astype(np.float32)
-
-
 @pytest.mark.parametrize(
     ("spoil", "by"),
     [
@@ -105,18 +99,6 @@ def test_spoilt_showers_are_caught_by_the_right_metric(
     assert first(found) in by
     assert found[first(found)].significance() > 5
     assert verdict(found, 1).startswith(f"distinguishable by {first(found)} (")
-
-
-def test_a_wider_response_is_measured_in_its_own_unit(
-    real: tuple[Sample, Sample], compare: Callable[..., Comparison]
-) -> None:
-    reference, (x, e) = real
-    found = response(compare(reference, (smeared(x), e)))
-    ratio = np.hypot(1, 0.01 / (reference[0].sum(1) / reference[1][:, 0]).std())
-    assert found["response_width_ratio"].value == pytest.approx(ratio, rel=0.15)
-    assert found["resolution"].significance() > 3
-    found = response(compare(reference, (scaled(x), e)))
-    assert found["linearity"].value == pytest.approx(1.0, abs=0.1)  # percent
 
 
 def test_dead_showers_are_judged_too(real: tuple[Sample, Sample]) -> None:

@@ -2,11 +2,7 @@
 
 import json
 import os
-import shlex
-import shutil
 import signal
-import subprocess
-import sys
 import time
 
 import pandas
@@ -14,12 +10,11 @@ import pytest
 import torch
 from maquette import load
 from maquette.core.engine import pace
-from maquette.core.errors import ConfigError, Interrupted
+from maquette.core.errors import Interrupted
 from maquette.pipelines.console.screen import Silent
 from maquette.pipelines.fit import fit
 from maquette.pipelines.mlflow import tracker as module
-from maquette.pipelines.mlflow.pyfunc import conditions
-from maquette.pipelines.mlflow.store import connect, how_to_open, store_uri
+from maquette.pipelines.mlflow.store import connect, store_uri
 from maquette.pipelines.mlflow.tracker import RunLog, Tracker
 from maquette.pipelines.run.folder import Run
 from maquette.pipelines.run.record import RunRecord
@@ -36,28 +31,6 @@ class Heard(Silent):
 
     def warn(self, text):
         self.warnings.append(text)
-
-
-def test_two_processes_may_start_on_one_fresh_store(folder):
-    code = (
-        "import sys, time, pathlib\nimport mlflow\nfrom maquette.pipelines.mlflow.store import connect\n"
-        "pathlib.Path(sys.argv[1]).touch()\n"
-        "while not pathlib.Path('go').exists(): time.sleep(0.001)\n"
-        "client, experiment = connect('toy')\nprint(experiment, client.create_run(experiment).info.run_id)"
-    )
-    processes = [
-        subprocess.Popen([sys.executable, "-c", code, name], stdout=-1, stderr=-1, text=True, cwd=folder)
-        for name in ("one", "two")
-    ]
-    while not ((folder / "one").exists() and (folder / "two").exists()):
-        assert all(process.poll() is None for process in processes), processes[0].stderr.read()
-        time.sleep(0.01)
-    (folder / "go").touch()
-    answers = [process.communicate(timeout=100) for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], answers
-    (first, one), (second, two) = (answer[0].split() for answer in answers)
-    assert first == second
-    assert one != two
 
 
 def test_after_a_kill_each_step_is_there_once_and_the_model_can_be_served(start, data, folder, monkeypatch):
@@ -181,35 +154,3 @@ def test_a_store_that_fails_later_is_left_alone(fitted, folder, monkeypatch):
     tracker.checkpoint(3)
     assert Gone.calls == 1
     assert len(heard.warnings) == 1
-
-
-def test_how_to_open_is_quoted_for_a_shell():
-    line = how_to_open("sqlite:////home/a user/mlflow.db")
-    assert shlex.split(line) == ["mlflow", "ui", "--backend-store-uri", "sqlite:////home/a user/mlflow.db"]
-    assert how_to_open("http://tracker:5000") == "http://tracker:5000"
-
-
-def test_a_verb_says_where_its_run_is_logged_if_it_is(maquette, data, fitted, folder, monkeypatch):
-    assert "MLflow" not in maquette("report", fitted).output
-    shutil.copytree(fitted, folder / "run")
-    (folder / "run" / "tracking.json").write_text(json.dumps({"uri": "sqlite:////elsewhere/x.db", "run_id": "1"}))
-    line = "MLflow: mlflow ui --backend-store-uri sqlite:////elsewhere/x.db"
-    for words in (["report", "run"], ["generate", "run", "--n", "5", "--out", "x.h5"]):
-        assert line in maquette(*words).stdout
-    sides = ["--reference", data, "--generated", data, "--out", "v"]
-    assert "MLflow" not in maquette("validate", "toy", *sides, "--no-tracking").output
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "ftp://nowhere")
-    assert "MLflow:" not in maquette("validate", "toy", *sides).stdout
-    result = maquette("simulate", "toy", "--n", "5", "--out", "made/y.h5")
-    assert f"folder: {folder / 'made'}" in result.stdout
-    assert "MLflow" not in result.stdout
-
-
-def test_served_conditions_are_checked(fitted):
-    model = load(fitted)
-    assert conditions(model, pandas.DataFrame(index=range(3))) is None
-    with pytest.raises(ConfigError, match='Did you mean "angle"'):
-        conditions(model, pandas.DataFrame({"angel": [1.0]}))
-    value = conditions(model, pandas.DataFrame({"angle": [1, 2]}))
-    assert value["angle"].dtype == torch.float32
-    assert value["angle"].shape == (2, 1)

@@ -7,6 +7,7 @@ import pytest
 from maquette.core.errors import ArtifactError
 from maquette.core.statistics.estimate import Estimate
 from maquette.pipelines.demo import _evaluated
+from maquette.pipelines.report import report
 from maquette.pipelines.reporting.evaluation import EstimateRecord, EvaluationRecord, hashed_rows, read_evaluation
 from maquette.pipelines.validate import validate
 
@@ -55,6 +56,12 @@ def test_an_old_or_damaged_evaluation_is_a_sentence(evaluated):
         for use in (read_evaluation, _evaluated):
             with pytest.raises(ArtifactError, match=sentence):
                 use(evaluated)
+
+
+def test_a_damaged_run_is_a_sentence(validated):
+    (validated / "validation" / "evaluation.json").write_text("{")
+    with pytest.raises(ArtifactError, match="not readable as JSON"):
+        report(validated)
 
 
 def test_every_key_of_an_evaluation_has_a_type():

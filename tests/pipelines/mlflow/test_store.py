@@ -1,0 +1,36 @@
+"""The store can be opened by two processes at once, and by hand."""
+
+import shlex
+import subprocess
+import sys
+import time
+
+from maquette.pipelines.mlflow.store import how_to_open
+
+
+def test_two_processes_may_start_on_one_fresh_store(folder):
+    code = (
+        "import sys, time, pathlib\nimport mlflow\nfrom maquette.pipelines.mlflow.store import connect\n"
+        "pathlib.Path(sys.argv[1]).touch()\n"
+        "while not pathlib.Path('go').exists(): time.sleep(0.001)\n"
+        "client, experiment = connect('toy')\nprint(experiment, client.create_run(experiment).info.run_id)"
+    )
+    processes = [
+        subprocess.Popen([sys.executable, "-c", code, name], stdout=-1, stderr=-1, text=True, cwd=folder)
+        for name in ("one", "two")
+    ]
+    while not ((folder / "one").exists() and (folder / "two").exists()):
+        assert all(process.poll() is None for process in processes), processes[0].stderr.read()
+        time.sleep(0.01)
+    (folder / "go").touch()
+    answers = [process.communicate(timeout=100) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], answers
+    (first, one), (second, two) = (answer[0].split() for answer in answers)
+    assert first == second
+    assert one != two
+
+
+def test_how_to_open_is_quoted_for_a_shell():
+    line = how_to_open("sqlite:////home/a user/mlflow.db")
+    assert shlex.split(line) == ["mlflow", "ui", "--backend-store-uri", "sqlite:////home/a user/mlflow.db"]
+    assert how_to_open("http://tracker:5000") == "http://tracker:5000"
