@@ -1,4 +1,44 @@
-"""A domain's generator: a codec (physical quantities to tensors) composed with a family of `core`."""
+"""A domain's generator: a codec (physical quantities to tensors) composed with a family of `core`.
+
+A codec for tables of two columns with one condition, both divided by their standard deviations, and its config:
+
+>>> from maquette.core.data import TensorSource
+>>> from maquette.core.noise import KeyedNoise
+>>> from maquette.core.spaces import Vector
+>>> class Scaled(Codec):
+...     def __init__(self):
+...         super().__init__(Vector(dim=2), Vector(dim=1))
+...         self.register_buffer("scale", torch.ones(3))
+...     def fit(self, source):
+...         batch = source.fetch(torch.arange(len(source)))
+...         self.scale.copy_(torch.cat((batch.x, batch.condition), dim=1).std(0))
+...     def encode_with_volume(self, batch, noise):  # deterministic: the noise is not needed
+...         y = Batch(batch.x / self.scale[:2], self.encode_condition(batch.condition), batch.index)
+...         return y, -self.scale[:2].log().sum().expand(len(batch))
+...     def encode_condition(self, condition):
+...         return condition / self.scale[2]
+...     def decode(self, y, condition):
+...         return y * self.scale[:2]
+...     def draw_condition(self, noise):
+...         return self.scale[2] * noise.normal("condition", (1,))
+>>> class ScaledConfig(CodecConfig):
+...     def build(self, description):
+...         return Scaled()
+
+A generator of such tables, whose family has a density:
+
+>>> data = TensorSource(torch.randn(50, 2), torch.randn(50, 1))
+>>> config = GeneratorConfig.model_validate({"codec": ScaledConfig(), "family": {"kind": "linear"}})
+>>> generator = config.build({}, data)
+>>> batch = data.fetch(torch.arange(3))
+>>> noise = KeyedNoise(0, batch.index)
+>>> encoded = generator.codec.encode(batch, noise)
+>>> torch.allclose(generator.codec.decode(encoded.x, batch.condition), batch.x)
+True
+>>> x = generator.sample(3, batch.condition, noise=noise)
+>>> x.shape, generator.log_bound(x, batch.condition, noise=noise).shape
+(torch.Size([3, 2]), torch.Size([3]))
+"""
 
 from __future__ import annotations
 
@@ -32,35 +72,6 @@ class Codec(nn.Module, ABC):
     Args:
         space: of encoded samples; the family is built for it.
         condition: space of encoded conditions; None without conditions.
-
-    A codec for tables of two columns with one condition, both divided by their standard deviations:
-
-    >>> from maquette.core.data import TensorSource
-    >>> from maquette.core.noise import KeyedNoise
-    >>> from maquette.core.spaces import Vector
-    >>> class Scaled(Codec):
-    ...     def __init__(self):
-    ...         super().__init__(Vector(dim=2), Vector(dim=1))
-    ...         self.register_buffer("scale", torch.ones(3))
-    ...     def fit(self, source):
-    ...         batch = source.fetch(torch.arange(len(source)))
-    ...         self.scale.copy_(torch.cat((batch.x, batch.condition), dim=1).std(0))
-    ...     def encode_with_volume(self, batch, noise):  # deterministic: the noise is not needed
-    ...         y = Batch(batch.x / self.scale[:2], self.encode_condition(batch.condition), batch.index)
-    ...         return y, -self.scale[:2].log().sum().expand(len(batch))
-    ...     def encode_condition(self, condition):
-    ...         return condition / self.scale[2]
-    ...     def decode(self, y, condition):
-    ...         return y * self.scale[:2]
-    ...     def draw_condition(self, noise):
-    ...         return self.scale[2] * noise.normal("condition", (1,))
-    >>> data = TensorSource(torch.tensor([[1.0, 10.0], [3.0, 40.0]]), torch.tensor([[5.0], [6.0]]))
-    >>> codec = Scaled()
-    >>> codec.fit(data)
-    >>> batch = data.fetch(torch.arange(2))
-    >>> encoded = codec.encode(batch, KeyedNoise(0, batch.index))
-    >>> torch.allclose(codec.decode(encoded.x, batch.condition), batch.x)
-    True
     """
 
     sample_name: ClassVar[str] = "samples"
@@ -171,26 +182,7 @@ class GeneratorConfig(Config):
 
 
 class Generator(nn.Module):
-    """Samples physical quantities; trains its family on encoded batches.
-
-    >>> from tempfile import TemporaryDirectory
-    >>> from maquette.core.noise import KeyedNoise
-    >>> from maquette.domains.calorimeter.dataset import ShowerDataset
-    >>> from maquette.domains.calorimeter.generator import ShowerGeneratorConfig
-    >>> from maquette.domains.calorimeter.sample import sample_path
-    >>> data = ShowerDataset(sample_path()).rows(0, 50)
-    >>> config = parse(ShowerGeneratorConfig, {"family": {"kind": "linear"}}, where="example")
-    >>> generator = config.build(data.description, data)
-    >>> noise = KeyedNoise(0, torch.arange(3))
-    >>> x = generator.sample(3, {"energy": torch.full((3, 1), 5000.0)}, noise=noise)  # MeV
-    >>> x.shape
-    torch.Size([3, 504])
-    >>> with TemporaryDirectory() as folder:
-    ...     generator.save(Path(folder) / "model")
-    ...     again = load_generator(Path(folder) / "model", ShowerGeneratorConfig)
-    >>> torch.equal(again.sample(3, {"energy": torch.full((3, 1), 5000.0)}, noise=noise), x)
-    True
-    """
+    """Samples physical quantities; trains its family on encoded batches."""
 
     codec: Codec
     family: Any
@@ -227,21 +219,7 @@ class Generator(nn.Module):
 
 
 class BoundedGenerator(Generator):
-    """A generator whose family has a density, so that a lower bound on the physical log-density follows.
-
-    >>> from maquette.core.noise import KeyedNoise
-    >>> from maquette.domains.calorimeter.dataset import ShowerDataset
-    >>> from maquette.domains.calorimeter.generator import ShowerGeneratorConfig
-    >>> from maquette.domains.calorimeter.sample import sample_path
-    >>> data = ShowerDataset(sample_path()).rows(0, 50)
-    >>> config = parse(ShowerGeneratorConfig, {"family": {"kind": "linear"}}, where="example")
-    >>> generator = config.build(data.description, data)
-    >>> isinstance(generator, BoundedGenerator)
-    True
-    >>> batch = data.fetch(torch.arange(3))
-    >>> generator.log_bound(batch.x, batch.condition, noise=KeyedNoise(0, batch.index)).shape  # nats
-    torch.Size([3])
-    """
+    """A generator whose family has a density, so that a lower bound on the physical log-density follows."""
 
     direction: Literal["lower"] = "lower"
 

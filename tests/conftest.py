@@ -1,12 +1,18 @@
 """Fixtures that every room of the suite shares."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # before torch is loaded; see pipelines/cli.py
 
 import pytest
 import torch
+from maquette.core.data import Batch
+from maquette.core.noise import KeyedNoise
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -14,6 +20,9 @@ ROOT = Path(__file__).resolve().parents[1]
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--full", action="store_true", help="try the laws on all combinations of space, support and condition"
+    )
+    parser.addoption(
+        "--record", action="append", default=[], metavar="NAME", help="record this family or recipe in test_samples.py"
     )
 
 
@@ -28,3 +37,37 @@ def data_folder() -> Path:
     if not folder.is_dir():
         pytest.skip(f"real data are not at hand: no folder {folder} (set MAQUETTE_DATA)")
     return folder
+
+
+@pytest.fixture
+def samples_and_losses() -> Callable[[Any, Batch], dict[str, Tensor]]:
+    """Samples and losses of a model with keyed noise, by the names "sample" and "stage.player"."""
+
+    def compute(model: Any, batch: Batch) -> dict[str, Tensor]:
+        def keyed(seed: int, stream: str) -> KeyedNoise:
+            return KeyedNoise(seed, batch.index, stream, dtype=torch.float64)
+
+        with torch.no_grad():
+            found = {"sample": model.sample(len(batch), batch.condition, noise=keyed(2, "sample"))}
+        for stage in model.stages():
+            for player in stage.players:
+                found[f"{stage.name}.{player.name}"] = player.objective(batch, keyed(3, "loss")).losses.detach()
+        return found
+
+    return compute
+
+
+@pytest.fixture
+def recorded(request: pytest.FixtureRequest) -> Callable[[str, dict[str, Tensor]], dict[str, Tensor]]:
+    """Tensors by keys "NAME/..." in the file `samples.safetensors` beside the test; `--record NAME` replaces them."""
+    file = request.path.with_name("samples.safetensors")
+
+    def read(name: str, found: dict[str, Tensor]) -> dict[str, Tensor]:
+        kept = load_file(file)
+        expected = {key: value for key, value in kept.items() if key.startswith(f"{name}/")}
+        if name in request.config.getoption("record"):
+            save_file({key: value for key, value in kept.items() if key not in expected} | found, file)
+            return found
+        return expected
+
+    return read
