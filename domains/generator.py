@@ -65,7 +65,7 @@ Augmentation = Callable[[Batch, Noise], Batch]
 
 
 class Codec(nn.Module, ABC):
-    """Maps physical batches to values of `space` given `condition`, and back.
+    """Maps physical batches to values of `space` given `condition`, and back; the module's docstring has an example.
 
     What it fits (scales, distributions) is in buffers, so that it is saved with the weights.
 
