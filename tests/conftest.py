@@ -58,16 +58,19 @@ def samples_and_losses() -> Callable[[Any, Batch], dict[str, Tensor]]:
 
 
 @pytest.fixture
-def recorded(request: pytest.FixtureRequest) -> Callable[[str, dict[str, Tensor]], dict[str, Tensor]]:
-    """Tensors by keys "NAME/..." in the file `samples.safetensors` beside the test; `--record NAME` replaces them."""
+def recorded(request: pytest.FixtureRequest) -> Callable[[str, Callable[[], dict[str, Tensor]]], dict[str, Tensor]]:
+    """Tensors by keys "NAME/..." in the file `samples.safetensors` beside the test.
+
+    With `--record NAME` what `compute()` gives is written there first.
+    """
     file = request.path.with_name("samples.safetensors")
 
-    def read(name: str, found: dict[str, Tensor]) -> dict[str, Tensor]:
+    def read(name: str, compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
         kept = load_file(file)
-        expected = {key: value for key, value in kept.items() if key.startswith(f"{name}/")}
         if name in request.config.getoption("record"):
-            save_file({key: value for key, value in kept.items() if key not in expected} | found, file)
-            return found
-        return expected
+            others = {key: value for key, value in kept.items() if not key.startswith(f"{name}/")}
+            kept = others | compute()
+            save_file(kept, file)
+        return {key: value for key, value in kept.items() if key.startswith(f"{name}/")}
 
     return read

@@ -82,10 +82,10 @@ def computed(name, samples_and_losses):
 
 @pytest.mark.parametrize("name", families.names())
 def test_samples_and_losses_are_those_recorded(name, recorded, samples_and_losses):
-    found = computed(name, samples_and_losses)
-    expected = recorded(name, found)
+    expected = recorded(name, lambda: computed(name, samples_and_losses))
     if not expected:
         pytest.skip(f"{name} is not recorded; give --record {name}")
+    found = computed(name, samples_and_losses)
     assert set(found) == set(expected)
     rtol, atol = (1e-5, 1e-5) if name in SINGLE else (1e-9, 1e-12)  # other processors round otherwise
     for key, value in found.items():
