@@ -18,6 +18,8 @@ from .ode import Integrator, VectorField, dopri5
 Divergence = Callable[[VectorField, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 """divergence(field, x (B, D), t (B,)) -> (field at x, its divergence (B,), squared norm of its Jacobian (B,))."""
 
+_PROBES_AT_ONCE = 32  # backward passes in one batch: few calls at small D, bounded memory at large D
+
 
 def normal_log_density(z: Tensor, scale: float = 1.0) -> Tensor:
     """Log-density (B,) of N(0, scale^2) in every dimension of z (B, D), nats.
@@ -29,7 +31,7 @@ def normal_log_density(z: Tensor, scale: float = 1.0) -> Tensor:
 
 
 def exact_divergence(field: VectorField, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Trace and squared Frobenius norm of the Jacobian, one backward pass per dimension.
+    """Trace and squared Frobenius norm of the Jacobian, by one backward pass per dimension, many of them in one batch.
 
     >>> v, trace, norm = exact_divergence(lambda x, t: 3 * x, torch.ones(1, 2), torch.zeros(1))
     >>> trace, norm
@@ -59,10 +61,13 @@ def _divergence(field: VectorField, x: Tensor, t: Tensor, probes: Tensor) -> tup
         x = x if keep and x.requires_grad else x.detach().requires_grad_()
         v = field(x, t)
         trace = norm = torch.zeros_like(x[:, 0])
-        for probe in probes if v.requires_grad else ():
-            (row,) = torch.autograd.grad((v * probe).sum(), x, create_graph=keep, retain_graph=True, allow_unused=True)
-            if row is not None:  # None if the field does not depend on x, as in a network that starts at zero
-                trace, norm = trace + (row * probe).sum(dim=1), norm + row.square().sum(dim=1)
+        for directions in probes.split(_PROBES_AT_ONCE) if v.requires_grad else ():
+            e = directions.unsqueeze(1).expand(-1, *v.shape) if directions.ndim == 2 else directions
+            (rows,) = torch.autograd.grad(
+                v, x, e, create_graph=keep, retain_graph=True, is_grads_batched=True, allow_unused=True
+            )
+            if rows is not None:  # None if the field does not depend on x, as in a network that starts at zero
+                trace, norm = trace + (rows * e).sum(dim=(0, 2)), norm + rows.square().sum(dim=(0, 2))
     return (v, trace, norm) if keep else (v.detach(), trace.detach(), norm.detach())
 
 
