@@ -36,8 +36,21 @@ A generator of such tables, whose family has a density:
 >>> torch.allclose(generator.codec.decode(encoded.x, batch.condition), batch.x)
 True
 >>> x = generator.sample(3, batch.condition, noise=noise)
+>>> isinstance(generator, BoundedGenerator)
+True
 >>> x.shape, generator.log_bound(x, batch.condition, noise=noise).shape
 (torch.Size([3, 2]), torch.Size([3]))
+
+It is one file and its description, from which the same config reads it again:
+
+>>> import tempfile
+>>> from pydantic import create_model
+>>> TableConfig = create_model("TableConfig", __base__=GeneratorConfig, codec=(ScaledConfig, ScaledConfig()))
+>>> with tempfile.TemporaryDirectory() as folder:
+...     generator.save(folder, domain="tables")
+...     again = load_generator(Path(folder), TableConfig)
+>>> torch.equal(again.sample(3, batch.condition, noise=noise), x)
+True
 """
 
 from __future__ import annotations

@@ -26,11 +26,11 @@ PATCHES = PatchTransformerConfig(width=8, depth=1, heads=2, patch=(2, 2))
 FLOW = SplineConfig(transforms=2, hidden=(16,), bins=4)
 MODELS = {
     "spline": FLOW,
-    "flow-matching": FlowMatchingConfig(network=PATCHES, steps=2),
+    "flow-matching": FlowMatchingConfig(network=PATCHES, method="euler", steps=2),
     "edm": EDMConfig(network=PATCHES, steps=2),
-    "distilled": DistilledConfig(teacher=FlowMatchingConfig(network=PATCHES, steps=2)),
+    "distilled": DistilledConfig(teacher=FlowMatchingConfig(network=PATCHES)),
     "gan": GANConfig(generator=STREAMS, critic=STREAMS, spectral_norm=True),
-    "chain": ChainConfig(first=FLOW, second=FlowMatchingConfig(network=PATCHES, steps=2), split=("e",)),
+    "chain": ChainConfig(first=FLOW, second=VAEConfig.example(), split=("e",)),
     "transformer": TransformerConfig.example(),
     "pixelcnn": PixelCNNConfig.example(),
     "wavenet": WaveNetConfig.example(),
@@ -41,11 +41,11 @@ MODELS = {
 }
 SPACE = Product(parts={"e": Vector(dim=2), "a": Field(channels=1, grid=(2, 4)), "b": Field(channels=1, grid=(4, 2))})
 SPACES = {
-    "transformer": Product(parts={"e": Vector(dim=1), "a": Field(channels=1, grid=(2, 3))}),
-    "pixelcnn": Field(channels=2, grid=(2, 3)),
-    "wavenet": Sequence(length=6, vocabulary=3),
+    "transformer": Product(parts={"e": Vector(dim=1), "a": Field(channels=1, grid=(1, 2))}),
+    "pixelcnn": Field(channels=2, grid=(1, 2)),
+    "wavenet": Sequence(length=4, vocabulary=3),
     "hierarchical-vae": Field(channels=1, grid=(4, 2), periodic=(True, False)),
-    "vq-vae": Field(channels=1, grid=(4, 2), periodic=(True, False)),
+    "vq-vae": Field(channels=1, grid=(2, 2), periodic=(True, False)),
 }
 
 

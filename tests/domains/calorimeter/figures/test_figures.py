@@ -1,6 +1,5 @@
 """Figures: all there, nothing lost outside the canvas, units and sample sizes written on them."""
 
-import io
 import re
 import warnings
 
@@ -70,12 +69,12 @@ def gallery(geometry: Geometry, n: int = 60, *, dead: bool = False) -> Gallery:
     )
 
 
-def png(figure: Figure) -> bytes:
+def drawn(figure: Figure) -> Figure:
+    """The figure as it is when its pixels are written, which would take as long again."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # a layout that could not be made is a warning in matplotlib
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png")
-    return buffer.getvalue()
+        figure.draw_without_rendering()
+    return figure
 
 
 @pytest.mark.parametrize(
@@ -84,12 +83,11 @@ def png(figure: Figure) -> bytes:
 )
 def test_every_figure_is_drawn_with_units_and_sizes(name: str, looked_at: set[str]) -> None:
     before = dict(mpl.rcParams)
-    drawn = figures(gallery(known_geometry(name)))
-    assert set(drawn) == NAMES
+    found = figures(gallery(known_geometry(name)))
+    assert set(found) == NAMES
     for key in looked_at:
-        figure = drawn[key]
+        figure = drawn(found[key])
         assert str(figure.get_label()).endswith("."), key  # the caption
-        assert png(figure).startswith(b"\x89PNG"), key
         texts = [text.get_text() for text in figure.findobj(Text) if text.get_visible()]
         assert any(re.search(r"n = \d", text) for text in texts), key
         for axes in figure.axes:
@@ -104,8 +102,7 @@ def test_every_figure_is_drawn_with_units_and_sizes(name: str, looked_at: set[st
 
 @pytest.mark.parametrize(("name", "axis", "words"), [("calogan", 0, "on the left"), ("ds2", 1, "above")])
 def test_the_caption_says_where_single_showers_of_either_side_are(name: str, axis: int, words: str) -> None:
-    figure = figures(gallery(known_geometry(name)))["examples"]
-    png(figure)  # which settles the layout
+    figure = drawn(figures(gallery(known_geometry(name)))["examples"])  # which settles the layout
     corners = {side: [] for side in ("reference", "generated")}
     for axes in figure.axes:
         for side, found in corners.items():
@@ -119,9 +116,9 @@ def test_the_caption_says_where_single_showers_of_either_side_are(name: str, axi
 
 
 def test_dead_showers_can_be_drawn() -> None:
-    drawn = figures(gallery(known_geometry("calogan"), dead=True))
+    found = figures(gallery(known_geometry("calogan"), dead=True))
     for name in ("average_showers", "shapes", "resolution", "examples"):
-        png(drawn[name])
+        drawn(found[name])
 
 
 def test_densities_integrate_to_one_and_ratios_carry_both_errors() -> None:
