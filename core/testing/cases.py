@@ -26,7 +26,7 @@ from ..spaces import Space
 from .bench import draw
 from .worker import MakePlan, MakeSource
 
-STEPS = 24
+STEPS = 15
 """Steps of a fit, split between the model's stages."""
 SAMPLES, BATCH = 45, 11
 """Four whole batches, and one of a single sample: one of two processes then has none."""
