@@ -9,15 +9,16 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..core.config import Config
 from ..core.data import Source
 from ..core.spaces import Tree
 from ..core.statistics.estimate import Estimate
 from .generator import Generator, GeneratorConfig
+
+if TYPE_CHECKING:  # most verbs draw nothing
+    from matplotlib.figure import Figure
 
 Progress = Callable[[str, int, int], None]
 """Called as progress(what, done, total)."""

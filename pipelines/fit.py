@@ -14,8 +14,9 @@ from ..core.artifact import restore
 from ..core.engine.evaluate import HeldOutLoss
 from ..core.engine.listeners import Listener
 from ..core.engine.loop import fit as train
-from ..core.engine.parallel import full_state_dict, process_group
+from ..core.engine.parallel import full_state_dict
 from ..core.engine.signals import interruptible
+from ..core.engine.world import process_group
 from ..core.errors import ConfigError
 from ..domains import domains
 from ..domains.generator import Generator

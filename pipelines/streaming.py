@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from ..core.data import map_tree
-from ..core.engine.parallel import World, process_group
+from ..core.engine.world import World, process_group
 from ..core.spaces import Tree
 from ..data_specs.errors import DataError
 from ..domains.plugin import Dataset, Domain, Writer

@@ -11,7 +11,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from ..core.artifact import weights_digest
-from ..core.engine.parallel import process_group
+from ..core.engine.world import process_group
 from ..core.errors import ConfigError
 from ..domains import domains
 from ..domains.plugin import Dataset, Evaluation

@@ -24,8 +24,8 @@ from torch.distributed.checkpoint.state_dict_saver import save
 
 from ..artifact import sync
 from ..errors import TrainingError
-from .parallel import World
 from .storage import Reader, Writer, read_index
+from .world import World
 
 FOLDER = "checkpoints"
 _NAME = re.compile(r"step-\d{8}(\.\d{2})?")

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..errors import TrainingError
-from .parallel import World
+from .world import World
 
 _NEVER = 2**62
 

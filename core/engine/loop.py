@@ -28,11 +28,12 @@ from .finite import NotFinite
 from .listeners import Listener
 from .losses import FILE, LossFile
 from .pace import Pace
-from .parallel import World, peers_alive, process_group, reshard, shard
+from .parallel import reshard, shard
 from .plan import Plan, ScheduledStage
 from .signals import Signals
 from .state import Position, digest, load_optimizer, model_tensors, optimizer_tensors, pack
 from .trainer import PlayerTrainer, StepSums, freeze_others, requires_grad_restored
+from .world import World, peers_alive, process_group
 
 __all__ = ["Interrupted", "Outcome", "fit"]
 

@@ -18,9 +18,10 @@ from ..objective import Losses, Player
 from . import optimizers
 from .batch_order import split_batch
 from .finite import FiniteCheck
-from .parallel import World, full_tensor, no_sync, replicate, to_local
+from .parallel import full_tensor, no_sync, replicate, to_local
 from .plan import Plan, ScheduledStage
 from .schedules import learning_rate
+from .world import World
 
 
 @dataclass

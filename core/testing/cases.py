@@ -58,7 +58,7 @@ def steps_of(stages: Sequence[Stage]) -> int:
     >>> from maquette.core.families.flows.linear import LinearConfig
     >>> from maquette.core.spaces import Vector
     >>> steps_of(LinearConfig().build(Vector(dim=2)).stages())  # all steps for the only stage
-    24
+    15
     """
     return math.ceil(STEPS / len(stages))
 

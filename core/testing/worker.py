@@ -25,9 +25,10 @@ from safetensors.torch import save_file
 
 from ..data import Source
 from ..engine.loop import fit
-from ..engine.parallel import full_tensor, process_group
+from ..engine.parallel import full_tensor
 from ..engine.plan import ParallelConfig, Plan
 from ..engine.state import model_tensors
+from ..engine.world import process_group
 from ..errors import Interrupted
 
 WEIGHTS = "weights.safetensors"

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from ...core.data import Source, Subset, TensorSource
-from ...core.engine.parallel import World, process_group
+from ...core.engine.world import World, process_group
 from ...core.errors import SampleError, SpaceError
 from ...core.statistics.comparison import Index, halves
 from ...data_specs.calorimeter.geometry import Geometry

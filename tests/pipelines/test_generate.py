@@ -7,7 +7,7 @@ import maquette
 import numpy as np
 import pytest
 import torch
-from maquette.core.engine.parallel import World
+from maquette.core.engine.world import World
 from maquette.core.errors import ArtifactError, ConfigError
 from maquette.data_specs.errors import DataError
 from maquette.pipelines import streaming

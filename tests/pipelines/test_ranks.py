@@ -17,7 +17,7 @@ import os
 import sys
 sys.path.insert(0, {here!r})
 import toy
-from maquette.core.engine.parallel import process_group
+from maquette.core.engine.world import process_group
 from maquette.data_specs.errors import DataError
 from maquette.pipelines.cli import app
 from maquette.pipelines.generate import generate

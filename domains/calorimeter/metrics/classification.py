@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ....core.engine.parallel import ALONE, World
+from ....core.engine.world import ALONE, World
 from ....core.statistics.classifier import NetworkLearner
 from ....core.statistics.comparison import Halves, Index
 from ....core.statistics.estimate import Estimate

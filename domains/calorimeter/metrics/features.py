@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from ....core.data import Source
-from ....core.engine.parallel import ALONE, World
+from ....core.engine.world import ALONE, World
 from ....core.statistics.histogram import Binning
 from ....data_specs.calorimeter.geometry import CartesianLayer, Geometry, PolarLayer
 from ..batches import deposits, incident_energy

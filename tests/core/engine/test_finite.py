@@ -3,7 +3,7 @@
 import pytest
 import torch
 from maquette.core.engine.finite import FiniteCheck, NotFinite
-from maquette.core.engine.parallel import World
+from maquette.core.engine.world import World
 
 
 def test_on_an_accelerator_the_first_bad_step_is_reported_later() -> None:

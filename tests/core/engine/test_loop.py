@@ -13,9 +13,10 @@ from maquette.core.engine.evaluate import NoiseFactory
 from maquette.core.engine.loop import fit
 from maquette.core.engine.losses import read_rows
 from maquette.core.engine.pace import KEYS
-from maquette.core.engine.parallel import World, shard
+from maquette.core.engine.parallel import shard
 from maquette.core.engine.plan import OptimizerConfig, ParallelConfig, Plan, TrainingConfig
 from maquette.core.engine.trainer import PlayerTrainer
+from maquette.core.engine.world import World
 from maquette.core.errors import ConfigError, TrainingError
 from maquette.core.noise import Noise
 from maquette.core.objective import Losses, Objective, Player, Stage

@@ -17,9 +17,9 @@ from maquette.core.engine import storage
 from maquette.core.engine.checkpoint import Checkpoints
 from maquette.core.engine.loop import fit
 from maquette.core.engine.losses import read_rows
-from maquette.core.engine.parallel import World
 from maquette.core.engine.plan import ParallelConfig, Plan
 from maquette.core.engine.state import model_tensors
+from maquette.core.engine.world import World
 from maquette.core.errors import Interrupted, TrainingError
 from maquette.core.testing.toys import denoiser_plan, denoiser_source, wasserstein_plan
 from maquette.core.testing.training import Crew, reference
