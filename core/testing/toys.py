@@ -137,7 +137,7 @@ class _Generator(Objective):
 
 
 def wasserstein_plan(parallel: ParallelConfig, micro_batch: int | None = None) -> Plan:
-    """One stage of 50 steps with two adversaries: the critic takes two turns and differentiates through a gradient.
+    """One stage of 30 steps with two adversaries: the critic takes two turns and differentiates through a gradient.
 
     >>> (stage,) = wasserstein_plan(ParallelConfig(precision="float64")).stages
     >>> [(player.name, player.turns) for player in stage.players]
@@ -149,4 +149,4 @@ def wasserstein_plan(parallel: ParallelConfig, micro_batch: int | None = None) -
         Player("critic", _Critic(critic, generator), (critic,), turns=2),
         Player("generator", _Generator(critic, generator), (generator,)),
     )
-    return _training(parallel, micro_batch, 50).plan([Stage("fit", players)])
+    return _training(parallel, micro_batch, 30).plan([Stage("fit", players)])

@@ -43,18 +43,22 @@ def run(tmp_path_factory):
     return folder
 
 
-def test_real_showers_in_a_report_out(run):
-    file, out = run.parent / "generated.h5", run / "validation"
+SIDES = {"--reference": str(SAMPLE), "--reference-rows": "4000:4800", "--generated": "generated.h5"}
+
+
+@pytest.fixture(scope="module")
+def validation(run):
+    """The folder of the validation of 400 generated showers."""
+    file, out = run.parent / SIDES["--generated"], run / "validation"
     generate(run, seed=3, out=file, conditions_from=DataSide(SAMPLE, "4000:4400"))
+    reference = DataSide(SAMPLE, SIDES["--reference-rows"])
+    validate("calorimeter", reference=reference, generated=file, out=out, effort="smoke", track=False)
+    return out
+
+
+def test_real_showers_in_a_report_out(run, validation):
+    file, out = run.parent / SIDES["--generated"], validation
     assert CALORIMETER.check(file, {}, lambda *_: None)
-    validate(
-        "calorimeter",
-        reference=DataSide(SAMPLE, "4000:4800"),
-        generated=file,
-        out=out,
-        effort="smoke",
-        track=False,
-    )
     metrics = json.loads((out / "metrics.json").read_text())
     assert (metrics["schema"], metrics["domain"]) == (1, "calorimeter")
     assert (metrics["n_reference"], metrics["n_generated"]) == (800, 400)
@@ -89,20 +93,22 @@ def test_too_few_showers_are_bad_input(maquette, folder):
     assert "Expected at least 40 reference and 20 generated samples" in result.stderr
 
 
-def test_two_processes_validate_as_one_does(run):
+def test_two_processes_validate_as_one_does(run, validation):
     """They share the reading and the classifiers; every figure is that of one process."""
-    reference, generated = DataSide(SAMPLE, "0:600"), DataSide(SAMPLE, "3000:3300")
-    single, several = run.parent / "one", run.parent / "two"
-    validate("calorimeter", reference=reference, generated=generated, effort="smoke", track=False, out=single)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "maquette"]
-    words = ["validate", "calorimeter", "--effort", "smoke", "--no-tracking", "--out", several]
-    for word, side in (("--reference", reference), ("--generated", generated)):
-        words += [word, side.path, f"{word}-rows", side.rows]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*launch, *words], env=environment, capture_output=True, text=True, timeout=200)
+    words = ["validate", "calorimeter", *(word for side in SIDES.items() for word in side), "--out", "two"]
+    done = subprocess.run(
+        [*launch, *words, "--training", SAMPLE, "--training-rows", "0:1000", "--effort", "smoke", "--no-tracking"],
+        cwd=run.parent,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("verdict:") == 1
-    one, two = (json.loads((out / "metrics.json").read_text()) for out in (single, several))
+    one, two = (json.loads((out / "metrics.json").read_text()) for out in (validation, run.parent / "two"))
+    assert {k: (v, two["metrics"].get(k)) for k, v in one["metrics"].items() if v != two["metrics"].get(k)} == {}
     assert one == two
 
 

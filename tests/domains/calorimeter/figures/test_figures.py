@@ -2,6 +2,7 @@
 
 import re
 import warnings
+from functools import cache
 
 import matplotlib as mpl
 import numpy as np
@@ -69,6 +70,12 @@ def gallery(geometry: Geometry, n: int = 60, *, dead: bool = False) -> Gallery:
     )
 
 
+@cache
+def all_figures(name: str) -> dict[str, Figure]:
+    """The figures of a geometry, made once."""
+    return dict(figures(gallery(known_geometry(name))))
+
+
 def drawn(figure: Figure) -> Figure:
     """The figure as it is when its pixels are written, which would take as long again."""
     with warnings.catch_warnings():
@@ -83,7 +90,7 @@ def drawn(figure: Figure) -> Figure:
 )
 def test_every_figure_is_drawn_with_units_and_sizes(name: str, looked_at: set[str]) -> None:
     before = dict(mpl.rcParams)
-    found = figures(gallery(known_geometry(name)))
+    found = all_figures(name)
     assert set(found) == NAMES
     for key in looked_at:
         figure = drawn(found[key])
@@ -102,7 +109,7 @@ def test_every_figure_is_drawn_with_units_and_sizes(name: str, looked_at: set[st
 
 @pytest.mark.parametrize(("name", "axis", "words"), [("calogan", 0, "on the left"), ("ds2", 1, "above")])
 def test_the_caption_says_where_single_showers_of_either_side_are(name: str, axis: int, words: str) -> None:
-    figure = drawn(figures(gallery(known_geometry(name)))["examples"])  # which settles the layout
+    figure = drawn(all_figures(name)["examples"])  # which settles the layout
     corners = {side: [] for side in ("reference", "generated")}
     for axes in figure.axes:
         for side, found in corners.items():
