@@ -233,7 +233,8 @@ def _histogram(points: torch.Tensor) -> np.ndarray:
 def _density(model: Density, space: Space) -> np.ndarray:
     middles = (torch.arange(PIXELS) + 0.5) * 2 * EDGE / PIXELS - EDGE
     points = torch.cartesian_prod(middles, middles).flip(1)
-    density = model.log_prob(to_space(space, points)).detach().exp().view(PIXELS, PIXELS).numpy()
+    with torch.no_grad():  # the graph of an adaptive ODE would fill the memory
+        density = model.log_prob(to_space(space, points)).exp().view(PIXELS, PIXELS).numpy()
     return density / (2 * EDGE / LEVELS) ** 2 if isinstance(support(space), Levels) else density
 
 
