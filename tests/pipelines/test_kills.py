@@ -28,7 +28,7 @@ def killed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
     generator.save(folder / "model", domain="calorimeter")
     command = [sys.executable, str(Path(__file__).with_name("killed.py")), str(data), "model"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}"}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=90)
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     return folder, [int(word) for word in done.stdout.split()]
 
