@@ -1,10 +1,14 @@
 """The generator is Philox-4x32-10 to the bit, and draws depend on their keys alone."""
 
+import itertools
 import math
 
 import pytest
 import torch
-from maquette.core.noise import KeyedNoise, Recorder, TapeNoise, philox
+from maquette.core.noise import KeyedNoise, Recorder, TapeNoise
+from maquette.core.philox import Fused, philox
+from maquette.core.testing.operations import OperationCount
+from torch._dynamo.testing import CompileCounter
 
 # Random123's kat_vectors: counter, key, result
 VECTORS = [
@@ -105,3 +109,53 @@ def test_a_recorded_tape_plays_back():
     assert torch.equal(tape.uniform("u"), u)
     with pytest.raises(KeyError, match='holds no noise named "w"'):
         tape.normal("w")
+
+
+def draws(index, step, seed):
+    noise = KeyedNoise(seed, index, "train", step)
+    return noise.normal("z", (5,)), noise.uniform("u", (3,)), noise.fold("a").normal("q")
+
+
+def test_a_compiled_region_has_the_same_bits_and_holds_for_every_step_and_seed():
+    graphs = CompileCounter()
+    compiled = torch.compile(draws, backend=graphs, fullgraph=True)
+    index = torch.arange(6) + 2**33
+    for seed, step in itertools.product((3, 5, 8), (0, 1, 2, 7)):
+        found, expected = compiled(index, torch.tensor(step), seed), draws(index, step, seed)
+        assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+    assert graphs.frame_count <= 2  # the second for integers that change, as torch compiles all of them
+
+
+def test_a_draw_takes_few_kernels():
+    # 143 and 132 before the halves of a round became one
+    for draw, most in (("normal", 85), ("uniform", 76)):
+        noise = keyed(10)
+        getattr(noise, draw)("x", (5,))  # keys are kept
+        with OperationCount() as count:
+            getattr(noise, draw)("x", (5,))
+        assert count.total <= most
+
+
+@pytest.mark.parametrize("spoilt", ["bits", "compiler"])
+def test_noise_that_cannot_be_compiled_to_the_same_bits_is_not(spoilt):
+    def compile(function, dynamic):
+        if spoilt == "compiler":
+            raise RuntimeError("no compiler")
+        return lambda index: function(index) + 1
+
+    fused = Fused(lambda index: index * 2, compile, devices=("cpu",))
+    with pytest.warns(UserWarning, match="draws are slower"):
+        assert fused(torch.arange(3)).tolist() == [0, 2, 4]
+    assert fused(torch.arange(2)).tolist() == [0, 2]
+
+
+def test_compiled_noise_is_compiled_once():
+    compiled = []
+
+    def compile(function, dynamic):
+        compiled.append(function)
+        return lambda index: function(index)
+
+    fused = Fused(lambda index: index * 2, compile, devices=("cpu",))
+    assert [fused(torch.arange(n)).tolist() for n in (1, 2)] == [[0], [0, 2]]
+    assert len(compiled) == 1

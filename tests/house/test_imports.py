@@ -32,6 +32,7 @@ FOUNDATIONS = {
     "core.noise",
     "core.objective",
     "core.operators",
+    "core.philox",
     "core.registry",
     "core.spaces",
 }
