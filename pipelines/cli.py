@@ -197,6 +197,7 @@ def validate(
     no_tracking: NoTracking = False,
 ) -> None:
     """Compare generated with reference data: physics metrics with errors and floors, figures, a report."""
+    from .reporting.evaluation import headings
     from .validate import metrics_table
     from .validate import validate as run_validate
 
@@ -214,7 +215,8 @@ def validate(
             track=not no_tracking,
             screen=screen,
         )
-        screen.table("metrics", ("metric", "value", "floor", "beyond floor"), metrics_table(done.evaluation))
+        estimates = done.evaluation.estimates
+        screen.table("metrics", ("metric", "value", *headings(estimates.values())), metrics_table(done.evaluation))
         screen.say(f"verdict: {done.evaluation.verdict}")
         screen.say(f"report: {(out / 'report.html').resolve().as_uri()}")
         if done.source_run:

@@ -167,7 +167,7 @@ def metrics_json(domain: str, evaluation: Evaluation, n_reference: int, n_genera
     >>> metrics_json("calorimeter", evaluation, 200, 100)["metrics"]["auc"]["floor"]
     0.5
     """
-    keys = ("value", "stderr", "floor", "unit", "better", "definition")
+    keys = ("value", "stderr", "floor", "unit", "better", "definition", "against", "baseline")
     metrics = {name: {key: one.to_json()[key] for key in keys} for name, one in evaluation.estimates.items()}
     counts = {"n_reference": n_reference, "n_generated": n_generated}
     return {"schema": METRICS_SCHEMA, "domain": domain, **counts, "metrics": metrics}
@@ -214,7 +214,7 @@ def caption(name: str, figure: Figure) -> str:
 
 
 def metrics_table(evaluation: Evaluation) -> list[tuple[str, str, str, str]]:
-    """Rows (metric, value, floor, beyond floor) as people read them.
+    """Rows (metric, value, what it is held against, how far beyond that) as people read them.
 
     >>> from maquette.core.statistics.estimate import Estimate
     >>> auc = Estimate(value=0.6, stderr=0.01, floor=0.5, n=100, unit="", better="lower", definition="ROC AUC.")
@@ -226,7 +226,7 @@ def metrics_table(evaluation: Evaluation) -> list[tuple[str, str, str, str]]:
         (
             name,
             with_error(one.value, one.stderr, one.unit, one.remark),
-            with_error(one.floor, one.floor_stderr, one.unit),
+            one.held_against(),
             sigmas(one.significance, one.passes),
         )
         for name, one in judged

@@ -12,6 +12,7 @@ from ...core.data import Source, Subset, TensorSource
 from ...core.engine.world import World, process_group
 from ...core.errors import SampleError, SpaceError
 from ...core.statistics.comparison import Index, halves
+from ...core.statistics.verdict import verdict
 from ...data_specs.calorimeter.geometry import Geometry
 from ..plugin import Evaluation, Progress, Unavailable
 from .figures.figures import figures
@@ -25,7 +26,6 @@ from .metrics.memorisation import memorisation
 from .metrics.profiles import profiles
 from .metrics.response import response
 from .metrics.spectra import lines, separations
-from .metrics.verdict import verdict
 from .published import published
 
 SourceOrArrays = Source | tuple[NDArray, NDArray]

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 SECONDS_BETWEEN_SENDS = 15.0
 _METRICS_PER_BATCH, _PARAMS_PER_BATCH = 1000, 100
 _LONGEST_VALUE = 6000
+_HELD_AGAINST = {"halves": "/floor", "baseline": "/baseline", "nominal": "/nominal", "nothing": "/floor"}
 _VALIDATIONS = "maquette.validations"
 
 
@@ -314,7 +315,7 @@ def _log_estimates(client: MlflowClient, run_id: str, evaluation: Evaluation) ->
     figures = {
         f"validation/{name}{part}": value
         for name, one in evaluation.estimates.items()
-        for part, value in (("", one.value), ("/stderr", one.stderr), ("/floor", one.floor))
+        for part, value in (("", one.value), ("/stderr", one.stderr), (_HELD_AGAINST[one.against], one.floor))
         if value == value  # NaN: not measurable
     }
     metrics = [Metric(key, value, now, step) for key, value in figures.items()]

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from ...core.statistics.estimate import Estimate
+from ...core.statistics.estimate import Against, Better, Estimate
+from ...core.statistics.verdict import SIGNIFICANT
+from ..console.numbers import with_error
 from ..files import Record
 from ..run.provenance import Provenance
 
 FILE = "evaluation.json"
-LARGEST_SIGNIFICANCE = 3.0
-"""A metric passes if it lies within so many standard errors of its floor."""
-
 SideName = Literal["reference", "generated", "training"]
 
 
@@ -25,25 +24,53 @@ class EstimateRecord(Record):
 
     value: float | None
     stderr: float | None = Field(description="standard error of the value")
-    floor: float | None = Field(description="the metric between two disjoint halves of the reference")
+    floor: float | None = Field(description="what the metric is held against, by default its noise floor")
     floor_stderr: float | None = Field(default=None, description="standard error of the floor")
     n: int = Field(description="number of samples")
     unit: str
-    better: Literal["lower", "higher", "floor"] = Field(description="which direction is better")
+    better: Better = Field(description="which direction is better")
     definition: str
     remark: str = Field(default="", description="a word or two that belong beside the value")
+    against: Against = Field(
+        default="halves",
+        description="what the floor is: the metric between two disjoint halves of the reference, that of a baseline, a "
+        "nominal value, or nothing",
+    )
+    baseline: str = Field(default="", description="name of the method that it is held against")
+    difference_stderr: float | None = Field(default=None, description="standard error of value - floor, if paired")
     significance: float | None = Field(default=None, description="standard errors beyond the floor; null if infinite")
-    passes: bool | None = Field(default=None, description="whether the value is near its floor; null if not judged")
+    passes: bool | None = Field(default=None, description="whether the value is not worse; null if not judged")
 
     @classmethod
     def of(cls, estimate: Estimate) -> EstimateRecord:
-        """The record of an estimate, judged by `LARGEST_SIGNIFICANCE`."""
+        """The record of an estimate, judged by `verdict.SIGNIFICANT`."""
         significance = estimate.significance()
         return cls(
             **estimate.to_json(),
             significance=significance if math.isfinite(significance) else None,
-            passes=None if math.isnan(significance) else significance <= LARGEST_SIGNIFICANCE,
+            passes=None if math.isnan(significance) else significance <= SIGNIFICANT,
         )
+
+    def held_against(self) -> str:
+        """What the metric is held against, as people read it: with its name, unless it is the floor.
+
+        >>> psnr = Estimate(31.2, 0.1, 30.1, 50, "dB", "higher", "PSNR.", 0.1, against="baseline", baseline="wavelets")
+        >>> EstimateRecord.of(psnr).held_against()
+        '30.10 ± 0.10 dB (wavelets)'
+        """
+        name = {"baseline": self.baseline or "baseline", "nominal": "nominal"}.get(self.against, "")
+        return with_error(self.floor, self.floor_stderr, self.unit, name)
+
+
+def headings(estimates: Iterable[Estimate | EstimateRecord]) -> tuple[str, str]:
+    """Heads of the two columns that say what metrics are held against, and how far they are beyond it.
+
+    >>> headings([Estimate(0.9, 0.01, 0.9, 50, "", "floor", "Coverage.", against="nominal")])
+    ('held against', 'beyond it')
+    """
+    if all(one.against in ("halves", "nothing") for one in estimates):
+        return "floor", "beyond floor"
+    return "held against", "beyond it"
 
 
 class PublishedRecord(Record):

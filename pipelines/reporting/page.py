@@ -18,11 +18,12 @@ from ..files import write_text
 from ..run.folder import Run
 from ..run.loss_curves import LOSSES
 from ..run.record import RunRecord, Session, read_record
-from .evaluation import EvaluationRecord, hashed_rows, read_evaluation
+from .evaluation import EvaluationRecord, hashed_rows, headings, read_evaluation
 from .latency import latency_sentence
 from .reproduce import commands
 
-_ARROWS = {"lower": "↓ lower", "higher": "↑ higher", "floor": "→ floor"}
+_ARROWS = {"lower": "↓ lower", "higher": "↑ higher"}
+_NEAR = {"halves": "floor", "baseline": "baseline", "nominal": "nominal", "nothing": "–"}
 
 
 def write_page(page: Path, evaluated: Path | None, source_run: Run | None) -> None:
@@ -56,6 +57,8 @@ def write_page(page: Path, evaluated: Path | None, source_run: Run | None) -> No
         "domain": evaluation.domain if evaluation else record.domain if record else "",
         "evaluation": evaluation,
         "figures": _figures(evaluated, evaluation) if evaluated and evaluation else [],
+        "headings": headings(evaluation.estimates.values()) if evaluation else (),
+        "kinds": {one.against for one in evaluation.estimates.values()} if evaluation else set(),
         "losses": _data_url(source_run.figures / LOSSES) if source_run else None,
         "config": source_run.config.read_text(encoding="utf-8") if source_run else None,
         "facts": _facts(evaluation, record),
@@ -76,7 +79,7 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters.update(with_error=with_error, number=number, breakable=_breakable)
     environment.filters["sigmas"] = lambda estimate: sigmas(estimate.significance, estimate.passes)
-    environment.filters["arrow"] = lambda word: _ARROWS.get(word, word)
+    environment.filters["arrow"] = lambda one: _ARROWS.get(one.better, f"→ {_NEAR[one.against]}")
     return environment
 
 

@@ -5,19 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ....core.statistics.comparison import Contrast, Figure, Halves, Index, contrast, group_sums
-from ....core.statistics.estimate import Estimate
+from ....core.statistics.estimate import Better, Estimate
 from ....core.statistics.jackknife import jackknife_variance
 from .features import Extractor, Features
 
 Estimates = dict[str, Estimate]
-Better = Literal["lower", "higher", "floor"]
 Values = NDArray[Any]
 Summed = Callable[[Features], Callable[[Index], Values]]
 """Maps features to a function that maps indices of showers to sums over these showers."""
@@ -120,13 +119,3 @@ class Comparison:
         (floor, floor_stderr), (value, stderr) = sides
         text = f"{definition}; the floor is the reference's own value."
         return Estimate(value, stderr, floor, self.halves.n, unit, "floor", text, floor_stderr)
-
-
-def not_measurable(what: str, why: str, unit: str = "", better: Better = "floor") -> Estimate:
-    """A metric that these data cannot determine.
-
-    >>> not_measurable("Depth of the maximum", "fewer than 10 layers").definition
-    'Depth of the maximum; not measurable: fewer than 10 layers.'
-    """
-    nan = math.nan
-    return Estimate(nan, nan, nan, 0, unit, better, f"{what}; not measurable: {why}.", nan)

@@ -8,10 +8,10 @@ from collections.abc import Callable
 import numpy as np
 
 from ....core.statistics.comparison import GROUPS, Contrast, contrast, group_sums
-from ....core.statistics.estimate import Estimate
+from ....core.statistics.estimate import Estimate, not_measurable
 from ....core.statistics.frechet import frechet_distance, frechet_infinity, moment_sums, moments
 from ....core.statistics.mmd import GroupedKernel
-from .comparison import Comparison, Estimates, Values, not_measurable
+from .comparison import Comparison, Estimates, Values
 from .effort import EffortConfig
 from .features import physics_features
 

@@ -9,11 +9,11 @@ import numpy as np
 
 from ....core.data import Source
 from ....core.statistics.comparison import GROUPS, Index
-from ....core.statistics.estimate import Estimate
+from ....core.statistics.estimate import Estimate, not_measurable
 from ....core.statistics.neighbours import nearest_distance
 from ...plugin import Unavailable
 from .classification import Inputs, Side
-from .comparison import Comparison, Estimates, not_measurable
+from .comparison import Comparison, Estimates
 from .effort import EffortConfig
 from .features import BLOCK, evenly_spaced, low_level, read
 

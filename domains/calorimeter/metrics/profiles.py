@@ -9,8 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import least_squares
 from scipy.special import gammainc
 
+from ....core.statistics.estimate import not_measurable
 from ....data_specs.calorimeter.geometry import Geometry, PolarLayer
-from .comparison import Comparison, Estimates, not_measurable
+from .comparison import Comparison, Estimates
 
 MIN_LAYERS = 10
 

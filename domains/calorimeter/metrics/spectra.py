@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from ....core.statistics.comparison import Index
+from ....core.statistics.estimate import not_measurable
 from ....core.statistics.histogram import Binning, separation_power
-from .comparison import Comparison, Estimates, Values, not_measurable
+from .comparison import Comparison, Estimates, Values
 from .features import BINNING_SHOWERS, LINES, Features
 
 

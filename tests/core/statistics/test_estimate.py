@@ -36,3 +36,12 @@ def test_json_has_no_nan() -> None:
     content = Estimate(1.0, 0.1, math.nan, 10, "", "lower", "a figure").to_json()
     assert content["floor"] is content["floor_stderr"] is None
     assert content["value"] == 1.0
+
+
+def test_a_paired_difference_has_its_own_error():
+    one = Estimate(31.0, 3.0, 30.0, 10, "dB", "higher", "x", 3.0, against="baseline", difference_stderr=0.1)
+    assert one.significance() == pytest.approx(-10)
+
+
+def test_a_figure_held_against_nothing_is_not_judged():
+    assert math.isnan(Estimate(9.0, 0.1, 1.0, 10, "s", "lower", "x", 0.1, against="nothing").significance())

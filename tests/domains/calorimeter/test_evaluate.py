@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from maquette.core.errors import ConfigError, SampleError, SpaceError
 from maquette.core.statistics.estimate import Estimate
+from maquette.core.statistics.verdict import verdict
 from maquette.data_specs.calorimeter.geometries import known_geometry
 from maquette.domains.calorimeter.evaluate import evaluate, feature_metrics
 from maquette.domains.calorimeter.metrics.comparison import Comparison
 from maquette.domains.calorimeter.metrics.distances import physics_distances
 from maquette.domains.calorimeter.metrics.effort import EFFORTS
-from maquette.domains.calorimeter.metrics.verdict import verdict
 
 CALOGAN = known_geometry("calogan")
 Sample = tuple[np.ndarray, np.ndarray]

@@ -52,6 +52,27 @@ def test_a_remark_is_beside_the_value_in_every_table(validated):
     assert report(validated).read_text().count("(not comparable)</td>") == 1
 
 
+def test_baselines_and_nominal_values_are_named_in_every_table(validated):
+    psnr = Estimate(31.2, 0.1, 30.1, 50, "dB", "higher", "x.", 0.1, against="baseline", baseline="wavelets")
+    coverage = Estimate(0.88, 0.01, 0.9, 50, "", "floor", "x.", 0.0, against="nominal")
+    evaluation = Evaluation({"psnr": psnr, "coverage": coverage}, {}, [], "v")
+    assert [row[2:] for row in metrics_table(evaluation)] == [
+        ("30.10 ± 0.10 dB (wavelets)", "−7.8 σ"),
+        ("0.900 (nominal)", "2.0 σ"),
+    ]
+    file = validated / "validation" / "evaluation.json"
+    content = json.loads(file.read_text())
+    before = report(validated).read_text()
+    content["estimates"]["radius"] |= {"against": "baseline", "baseline": "wavelets"}
+    file.write_text(json.dumps(content))
+    after = report(validated).read_text()
+    assert "<th>floor</th><th>beyond floor</th>" in before
+    assert "Baseline:" not in before
+    assert "<th>held against</th><th>beyond it</th>" in after
+    assert "(wavelets)</td>" in after
+    assert "Baseline: the same figure of the named method" in after
+
+
 def test_a_digest_says_what_it_is_of(validated):
     page = report(validated).read_text()
     for label in ("training data SHA-256 of content (all rows)", "reference SHA-256 of content (all rows)"):

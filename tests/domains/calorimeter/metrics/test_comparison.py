@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from maquette.domains.calorimeter.metrics.comparison import Comparison, Values, not_measurable
+from maquette.core.statistics.estimate import not_measurable
+from maquette.domains.calorimeter.metrics.comparison import Comparison, Values
 from maquette.domains.calorimeter.metrics.features import Features
 
 Sample = tuple[np.ndarray, np.ndarray]
