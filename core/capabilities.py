@@ -226,6 +226,21 @@ class Velocity(Protocol):
 
 
 @runtime_checkable
+class Steerable(Protocol):
+    """Has options of sampling that can be changed without fitting anew.
+
+    Attributes:
+        sampler: a config of the options in use.
+    """
+
+    sampler: Any
+
+    def with_sampler(self, **overrides: Any) -> Any:
+        """Return a view of the model, sharing its weights, that samples with other options."""
+        ...
+
+
+@runtime_checkable
 class Constraint(Protocol):
     """Lists the legal next choices while a sample is built step by step (valences, grammars)."""
 
@@ -246,6 +261,7 @@ PROTOCOLS = {
     "energy": Energy,
     "denoise": Denoises,
     "velocity": Velocity,
+    "sampler": Steerable,
 }
 """The capabilities that listings and laws know, by name."""
 

@@ -108,8 +108,9 @@ def impute_by_chain(
     for t in range(steps):
         keyed = noise.fold(f"step/{t}")
         free = (given + scale * keyed.normal("around", (layout.features,))).where(mask, state)
-        z = (1 - size.square()).sqrt() * flow.encode(layout.unflatten(free), condition)
-        moved = layout.flatten(flow.decode(z + size * _draw_codes(flow, n, keyed.fold("move")), condition))
+        mean, draw = _draw_codes(flow, n, keyed.fold("move"), condition)
+        away = (1 - size.square()).sqrt() * (flow.encode(layout.unflatten(free), condition) - mean)
+        moved = layout.flatten(flow.decode(mean + away + size * (draw - mean), condition))
         proposed = given.where(mask, moved)
         target = log_p(proposed)
         ratio = target + log_q(moved) + log_p(free) - current - log_q(free) - log_p(moved)
@@ -125,8 +126,13 @@ def impute_by_chain(
     )
 
 
-def _draw_codes(flow: Any, n: int, noise: Noise) -> Tensor:
-    return flow.base.sample(n, noise) if hasattr(flow, "base") else flow.layout.prior(n, noise)
+def _draw_codes(flow: Any, n: int, noise: Noise, condition: Tree | None) -> tuple[Tensor | float, Tensor]:
+    """The mean of the codes, and a draw of them."""
+    if not hasattr(flow, "base"):
+        return 0.0, flow.layout.prior(n, noise)
+    white = flow.base.white(n, noise)
+    context = flow.layout.context(condition, white)
+    return flow.base.mean(context), flow.base.color(white, context)
 
 
 class _ChainStatistics:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -15,27 +16,35 @@ from ..spaces import Tree
 class CodeDistribution(Protocol):
     """The distribution of a model's codes, as far as this module needs it: the model's `base`, else `NormalCodes`."""
 
-    def interpolate(self, a: Tensor, b: Tensor, times: Tensor) -> Tensor:
-        """Codes (T, B, L) on a path from a (B, L) to b (B, L) at times (T,) from 0 to 1."""
+    def interpolate(self, a: Tensor, b: Tensor, times: Tensor, context: Any = None) -> Tensor:
+        """Codes (T, B, L) on a path from a (B, L) to b (B, L) at times (T,) from 0 to 1, given B contexts."""
         ...
 
-    def icdf(self, probabilities: Tensor) -> Tensor:
-        """Quantiles (T,) of one dimension of a code at probabilities (T,)."""
+    def icdf(self, probabilities: Tensor, dim: int = 0, context: Any = None) -> Tensor:
+        """Quantiles (T,) of dimension `dim` of a code at probabilities (T,), given one context."""
         ...
 
 
 class NormalCodes:
     """Independent standard normals.
 
-    >>> NormalCodes.icdf(torch.tensor([0.025, 0.5, 0.975]))
+    >>> NormalCodes().icdf(torch.tensor([0.025, 0.5, 0.975]))
     tensor([-1.9600,  0.0000,  1.9600])
     """
 
-    interpolate, icdf = staticmethod(slerp), staticmethod(torch.special.ndtri)
+    def interpolate(self, a: Tensor, b: Tensor, times: Tensor, context: Any = None) -> Tensor:
+        """Along the great circle."""
+        return slerp(a, b, times)
+
+    def icdf(self, probabilities: Tensor, dim: int = 0, context: Any = None) -> Tensor:
+        return torch.special.ndtri(probabilities)
 
 
-def _codes(model: Any) -> CodeDistribution:
-    return getattr(model, "base", NormalCodes())
+def _codes(model: Any, condition: Tree | None, like: Tensor) -> tuple[CodeDistribution, Any]:
+    """The distribution of a model's codes, and the context that it wants."""
+    if not hasattr(model, "base"):
+        return NormalCodes(), None
+    return model.base, model.layout.context(condition, like)
 
 
 def interpolate(
@@ -68,7 +77,10 @@ def interpolate(
     """
     a, b = model.encode(first, condition), model.encode(second, condition)
     times = torch.linspace(0, 1, steps, dtype=a.dtype, device=a.device)
-    return [model.decode(z, condition) for z in (path or _codes(model).interpolate)(a, b, times)]
+    if path is None:
+        distribution, context = _codes(model, condition, a)
+        path = partial(distribution.interpolate, context=context)
+    return [model.decode(z, condition) for z in path(a, b, times)]
 
 
 def traverse(model: Encodes, z: Tensor, dim: int, values: Tensor, condition: Tree | None = None) -> list[Tree]:
@@ -88,7 +100,7 @@ def traverse(model: Encodes, z: Tensor, dim: int, values: Tensor, condition: Tre
     return found
 
 
-def plane(model: Encodes, z: Tensor, dims: tuple[int, int], side: int) -> Tensor:
+def plane(model: Encodes, z: Tensor, dims: tuple[int, int], side: int, condition: Tree | None = None) -> Tensor:
     """Codes on a plane, at evenly spaced quantiles of their distribution, (side, side, L).
 
     As in Kingma & Welling, arXiv:1312.6114, figure 4: decode them for a picture of what the model has learnt.
@@ -98,6 +110,7 @@ def plane(model: Encodes, z: Tensor, dims: tuple[int, int], side: int) -> Tensor
         z: a code (L,); the others differ from it in two dimensions.
         dims: which two, the first along the first axis.
         side: steps along each.
+        condition: one row, for all codes.
 
     >>> from maquette.core.families.vae.vae import VAEConfig
     >>> from maquette.core.spaces import Vector
@@ -105,7 +118,8 @@ def plane(model: Encodes, z: Tensor, dims: tuple[int, int], side: int) -> Tensor
     torch.Size([5, 5, 3])
     """
     probabilities = (torch.arange(side, dtype=z.dtype, device=z.device) + 0.5) / side
-    quantiles = _codes(model).icdf(probabilities)
+    distribution, context = _codes(model, condition, z[None])
+    first, second = (distribution.icdf(probabilities, dim, context) for dim in dims)
     codes = z.expand(side, side, -1).clone()
-    codes[..., dims[0]], codes[..., dims[1]] = quantiles[:, None], quantiles
+    codes[..., dims[0]], codes[..., dims[1]] = first[:, None], second
     return codes

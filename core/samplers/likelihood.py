@@ -18,6 +18,9 @@ from .ode import Integrator, VectorField, dopri5
 Divergence = Callable[[VectorField, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 """divergence(field, x (B, D), t (B,)) -> (field at x, its divergence (B,), squared norm of its Jacobian (B,))."""
 
+LogDensity = Callable[[Tensor], Tensor]
+"""log_density(z (B, D)) -> (B,), nats."""
+
 _PROBES_AT_ONCE = 32  # backward passes in one batch: few calls at small D, bounded memory at large D
 
 
@@ -78,6 +81,7 @@ def ode_log_prob(
     t0: float = 0.0,
     t1: float = 1.0,
     scale: float = 1.0,
+    base: LogDensity = normal_log_density,
     divergence: Divergence = exact_divergence,
     integrate: Integrator = dopri5,
 ) -> Tensor:
@@ -88,7 +92,8 @@ def ode_log_prob(
         x: samples at time t1.
         t0: time of the noise.
         t1: time of the data.
-        scale: standard deviation of the noise, which is normal.
+        scale: factor on draws of the base that makes the noise.
+        base: log-density (B,) of codes (B, D); standard normal if not given.
         divergence: exact, or an estimate.
         integrate: integrator, from t1 back to t0; `ode.in_log_time(ode.dopri5)` suits noise levels.
 
@@ -105,13 +110,19 @@ def ode_log_prob(
         return torch.cat((v, trace[:, None]), dim=1)
 
     end = integrate(augmented, F.pad(x, (0, 1)), (t1, t0))
-    return normal_log_density(end[:, :-1], scale) + end[:, -1]
+    return base(end[:, :-1] / scale) - x.shape[1] * math.log(scale) + end[:, -1]
 
 
 def log_prob_and_roughness(
-    field: VectorField, x: Tensor, times: Sequence[float], *, divergence: Divergence, integrate: Integrator
+    field: VectorField,
+    x: Tensor,
+    times: Sequence[float],
+    *,
+    base: LogDensity = normal_log_density,
+    divergence: Divergence,
+    integrate: Integrator,
 ) -> tuple[Tensor, Tensor]:
-    """Log-density of x (B, D) under a flow from a standard normal, and the roughness of its path, both (B,).
+    """Log-density of x (B, D) under a flow from a base distribution, and the roughness of its path, both (B,).
 
     Roughness is the time integral of |v|^2 + |dv/dx|^2. Training penalises it, because few fixed steps are exact enough
     only for a smooth field (Finlay et al., arXiv:2002.02798, eqs. 9 and 12).
@@ -120,6 +131,7 @@ def log_prob_and_roughness(
         field: the velocity field.
         x: samples.
         times: fall from 1 (data) to 0 (noise).
+        base: log-density (B,) of codes (B, D); standard normal if not given.
         divergence: exact, or an estimate.
         integrate: any integrator.
 
@@ -136,4 +148,4 @@ def log_prob_and_roughness(
         return torch.cat((v, torch.stack((trace, -v.square().sum(dim=1) - norm), dim=1)), dim=1)
 
     end = integrate(augmented, F.pad(x, (0, 2)), times)
-    return normal_log_density(end[:, :-2]) + end[:, -2], end[:, -1]
+    return base(end[:, :-2]) + end[:, -2], end[:, -1]

@@ -82,12 +82,12 @@ TRAINED_OTHERWISE: dict[str, dict[str, Any]] = {
 """Training options that replace those of `TRAINING` for some families."""
 _RESIDUAL = {"kind": "residual", "width": 96, "depth": 2}
 _AUTOREGRESSIVE = {"kind": "spline", "scheme": "autoregressive", "transforms": 2, "hidden": [48, 48], "bins": 12}
-_FLOW_MATCHING = {"kind": "flow-matching", "network": _RESIDUAL, "steps": 10, "precision": 1e-3}
+_FLOW_MATCHING = {"kind": "flow-matching", "network": _RESIDUAL, "sampler": {"steps": 10}, "precision": 1e-3}
 _MLP = {"kind": "mlp", "hidden": [128, 128]}
 SIZES: dict[str, dict[str, Any]] = {
     "chain": {"first": _AUTOREGRESSIVE, "second": _AUTOREGRESSIVE},
     "distilled": {"teacher": _FLOW_MATCHING},
-    "edm": {"network": _RESIDUAL, "steps": 12},
+    "edm": {"network": _RESIDUAL, "sampler": {"steps": 12}},
     "flow-matching": _FLOW_MATCHING,
     "gan": {
         "generator": _RESIDUAL,

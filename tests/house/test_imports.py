@@ -39,15 +39,16 @@ FOUNDATIONS = {
 """The single files of core, which know none of its folders."""
 
 CORE_MAY_IMPORT = {
+    "core.bases": FOUNDATIONS | {"core.nets", "core.samplers"},
     "core.engine": {f"core.{name}" for name in ("artifact", "config", "data", "errors", "noise", "objective")},
-    "core.families": FOUNDATIONS | {"core.likelihoods", "core.nets", "core.samplers"},
+    "core.families": FOUNDATIONS | {"core.bases", "core.likelihoods", "core.nets", "core.samplers"},
     "core.inference": FOUNDATIONS | {"core.likelihoods", "core.samplers"},
     "core.likelihoods": {f"core.{name}" for name in ("config", "errors", "registry", "spaces")},
     "core.nets": {f"core.{name}" for name in ("config", "errors", "layout", "noise", "registry", "spaces")},
     "core.samplers": {"core.capabilities", "core.errors", "core.noise", "core.spaces"},
     "core.statistics": {"core.config", "core.errors"},
     "core.testing": FOUNDATIONS
-    | {f"core.{name}" for name in ("engine", "families", "inference", "likelihoods", "nets", "samplers")},
+    | {f"core.{name}" for name in ("bases", "engine", "families", "inference", "likelihoods", "nets", "samplers")},
 }
 """Parts of core that a folder of core may import, beside itself."""
 

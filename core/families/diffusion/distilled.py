@@ -11,7 +11,7 @@ distillation, Salimans & Ho, arXiv:2202.00512, halves the steps in several round
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from pydantic import Field
@@ -27,13 +27,15 @@ from ...samplers.ode import euler
 from ...spaces import Space, Tree
 from .. import AnyFamily, FamilyConfig, families
 from ..ode import ODEModel
+from ..sampling import SamplerConfig, changed, share
 
 
 class Distilled(nn.Module):
     """Teacher and student; samples with the student.
 
     >>> from maquette.core.spaces import Vector
-    >>> model: Distilled = DistilledConfig(teacher={"kind": "edm", "steps": 4}, evaluations=2).build(Vector(dim=2))
+    >>> teacher = {"kind": "edm", "sampler": {"steps": 4}}
+    >>> model: Distilled = DistilledConfig(teacher=teacher, evaluations=2).build(Vector(dim=2))
     >>> [len(times) - 1 for times in model.segments()]  # steps of the teacher for each step of the student
     [2, 2]
     """
@@ -41,6 +43,12 @@ class Distilled(nn.Module):
     def __init__(self, config: DistilledConfig, layout: Layout, teacher: ODEModel, student: ODEModel) -> None:
         super().__init__()
         self.config, self.layout, self.teacher, self.student = config, layout, teacher, student
+        student.base = teacher.base  # fitted with the teacher, if it has weights
+        self.sampler: Any = config.sampler
+
+    def with_sampler(self, **overrides: Any) -> Self:
+        """A view of the model, sharing its weights, that samples with other options; raises `ConfigError`."""
+        return share(self, sampler=changed(self.sampler, overrides))
 
     def segments(self) -> list[list[float]]:
         """The teacher's times, cut into one segment per student step; each segment starts where the last one ends."""
@@ -58,8 +66,8 @@ class Distilled(nn.Module):
 
     def sample(self, n: int, condition: Tree | None = None, *, noise: Noise) -> Tree:
         """Draw n samples with the student; reads the noise "prior" (D,)."""
-        z = self.layout.prior(n, noise)
-        return self.layout.unflatten(self.steps(z, self.layout.context(condition, z))[-1])
+        z, context = self.student.draw(n, condition, noise, self.sampler.temperature)
+        return self.layout.unflatten(self.steps(z, context)[-1])
 
     def stages(self) -> list[Stage]:
         """The teacher's stages, then "distill" with one player, "model"."""
@@ -96,8 +104,8 @@ class DistillationObjective(Objective):
 
     def forward(self, batch: Batch, noise: Noise) -> Losses:
         model = self.model
-        z = model.layout.prior(len(batch), noise)
-        context = model.layout.context(batch.condition, z)
+        with torch.no_grad():
+            z, context = model.teacher.draw(len(batch), batch.condition, noise)
         states = model.steps(z, context)
         with torch.no_grad():
             x, targets = model.teacher.start(z), []
@@ -131,6 +139,7 @@ class DistilledConfig(FamilyConfig):
     kind: Literal["distilled"] = "distilled"
     teacher: AnyFamily
     evaluations: int = Field(default=1, ge=1, description="network evaluations per sample")
+    sampler: SamplerConfig = SamplerConfig()
 
     def build(self, space: Space, condition: Space | None = None) -> Distilled:
         teacher, student = (self.teacher.build(space, condition) for _ in range(2))

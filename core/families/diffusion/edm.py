@@ -8,11 +8,12 @@ numbers below are theirs. The density is that of the same ODE: Song et al., arXi
 from __future__ import annotations
 
 from functools import partial
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
 
+from ...bases import NoiseConfig, NormalConfig
 from ...data import Batch
 from ...errors import ConfigError
 from ...layout import Layout
@@ -20,19 +21,20 @@ from ...nets import AnyNetwork, NetworkConfig
 from ...nets.residual import ResidualConfig
 from ...noise import Noise
 from ...objective import Losses, Objective, Player, Stage
-from ...samplers.ode import VectorField, dopri5, heun_to_zero, in_log_time, probability_flow
-from ...samplers.schedules import karras_schedule
+from ...samplers.ode import VectorField, dopri5, in_log_time, probability_flow
 from ...spaces import Space, Tree
 from .. import FamilyConfig, families
+from ..guidance import context_of_batch, laid_out
 from ..ode import ODEModel
+from ..sampling import KarrasSamplerConfig
 
 
 class EDM(ODEModel):
     """Denoiser D(x; sigma) = c_skip x + c_out F(c_in x; c_noise) and its ODE, whose times are noise levels.
 
-    Noise is N(0, sigma_max^2). The sampler takes a last step from sigma_min to 0; `encode`, `decode` and `log_prob` end
-    at sigma_min, because the ODE is not defined at 0: the density is that of data with noise of standard deviation
-    sigma_min.
+    The noise is sigma_max times a draw of the base. The sampler takes a last step from sigma_min to 0; `encode`,
+    `decode` and `log_prob` end at sigma_min, because the ODE is not defined at 0: the density is that of data with
+    noise of standard deviation sigma_min.
 
     >>> import torch
     >>> from maquette.core.spaces import Vector
@@ -47,17 +49,17 @@ class EDM(ODEModel):
         super().__init__(
             layout,
             network,
-            integrator=heun_to_zero,
-            times=karras_schedule(config.steps, config.sigma_min, config.sigma_max, config.rho),
+            sampler=config.sampler,
+            base=config.base.build(layout),
             t0=config.sigma_max,
             t1=config.sigma_min,
             scale=config.sigma_max,
             adaptive_integrator=in_log_time(partial(dopri5, tolerance=config.precision)),
-            likelihood_notes=("normal base", f"data with noise of standard deviation {config.sigma_min:g}"),
+            likelihood_notes=(f"data with noise of standard deviation {config.sigma_min:g}",),
         )
         self.config = config
 
-    def precondition(self, x: Tensor, sigma: Tensor, context: Tensor | None) -> Tensor:
+    def precondition(self, x: Tensor, sigma: Tensor, context: Any) -> Tensor:
         """D(x; sigma) (B, D) for x (B, D), noise levels sigma (B,) and context (B, C), eq. 7."""
         data = self.config.sigma_data
         total = (sigma.square() + data**2).sqrt()[:, None]
@@ -69,7 +71,7 @@ class EDM(ODEModel):
         """E[clean | clean + sigma n = x] (B, D) for x (B, D) and noise levels sigma (B,)."""
         return self.precondition(x, sigma, self.layout.context(condition, x))
 
-    def field(self, context: Tensor | None) -> VectorField:
+    def field(self, context: Any) -> VectorField:
         """dx/dsigma given context (B, C), eqs. 1 and 3."""
         return probability_flow(lambda x, sigma: self.precondition(x, sigma, context))
 
@@ -82,7 +84,7 @@ class EDMObjective(Objective):
     """Weighted denoising error (B,) at log-normal noise levels, eq. 8.
 
     For normal data of standard deviation sigma_data, a network that returns zeros has a mean loss of one. Reads the
-    noise "level" () and "prior" (D,).
+    noise "level" () and "prior" (D,), and "given" () if conditions may be left out.
 
     >>> import torch
     >>> from maquette.core.noise import KeyedNoise
@@ -100,9 +102,10 @@ class EDMObjective(Objective):
     def forward(self, batch: Batch, noise: Noise) -> Losses:
         model, config = self.model, self.model.config
         x = model.layout.flatten(batch.x)
+        context = context_of_batch(model.layout, batch, x, noise, config.drop)
         sigma = (config.log_mean + config.log_std * noise.normal("level")).exp()
-        noisy = x + sigma[:, None] * model.layout.prior(x.shape[0], noise)
-        clean = model.precondition(noisy, sigma, model.layout.context(batch.condition, x))
+        noisy = x + sigma[:, None] * model.base.draw(x.shape[0], noise, context)
+        clean = model.precondition(noisy, sigma, context)
         weight = (sigma.square() + config.sigma_data**2) / (sigma * config.sigma_data).square()
         return Losses(weight * (clean - x).square().mean(dim=1))
 
@@ -141,8 +144,11 @@ class EDMConfig(FamilyConfig):
     sigma_min: float = Field(
         default=0.002, gt=0, description="last noise level before zero; log_prob is the density of data with this noise"
     )
-    rho: float = Field(default=7.0, gt=0, description="a larger one makes finer steps at small noise (eq. 5)")
-    steps: int = Field(default=18, ge=2, description="steps of the sampler; 2 steps - 1 evaluations")
+    base: NoiseConfig = Field(default=NormalConfig(), description="distribution of the noise at level one")
+    drop: float = Field(
+        default=0.0, ge=0, lt=1, description="chance in training that a condition is left out, for guidance; 0.1 or so"
+    )
+    sampler: KarrasSamplerConfig = KarrasSamplerConfig()
     precision: float = Field(
         default=1e-6, gt=0, description="tolerance of the adaptive integrator behind encode, decode and log_prob"
     )
@@ -151,8 +157,9 @@ class EDMConfig(FamilyConfig):
         if self.sigma_min >= self.sigma_max:
             raise ConfigError(f"edm.sigma_min: expected less than sigma_max, {self.sigma_max}, found {self.sigma_min}.")
         network: NetworkConfig = self.network
-        return EDM(self, Layout(space, condition), network.build(space, condition, time=True))
+        layout = laid_out(space, condition, self.drop)
+        return EDM(self, layout, network.build(space, layout.condition, time=True))
 
     @classmethod
     def example(cls) -> EDMConfig:
-        return cls(network=ResidualConfig(width=16, depth=1), steps=4)
+        return cls(network=ResidualConfig(width=16, depth=1), sampler=KarrasSamplerConfig(steps=4))

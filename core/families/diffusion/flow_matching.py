@@ -8,30 +8,32 @@ Lipman et al., arXiv:2210.02747; Liu et al., arXiv:2209.03003; logit-normal time
 from __future__ import annotations
 
 from functools import partial
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from ...bases import BaseConfig, NormalConfig
 from ...data import Batch
 from ...layout import Layout
 from ...nets import AnyNetwork, NetworkConfig
 from ...nets.residual import ResidualConfig
 from ...noise import Noise
 from ...objective import Losses, Objective, Player, Stage
-from ...samplers.ode import INTEGRATORS, Method, VectorField, dopri5
-from ...samplers.schedules import linear_schedule
+from ...samplers.ode import VectorField, dopri5
 from ...spaces import Space
 from .. import FamilyConfig, families
+from ..guidance import context_of_batch, laid_out
 from ..ode import ODEModel
+from ..sampling import GuidedSamplerConfig
 
 
 class FlowMatching(ODEModel):
-    """A velocity field, from a standard normal at t = 0 to data at t = 1, that is learned by regression.
+    """A velocity field, from a base at t = 0 to data at t = 1, that is learned by regression.
 
     >>> from maquette.core.spaces import Vector
-    >>> model: FlowMatching = FlowMatchingConfig(steps=4).build(Vector(dim=2))
+    >>> model: FlowMatching = FlowMatchingConfig(sampler={"steps": 4}).build(Vector(dim=2))
     >>> model.times, model.velocity(torch.ones(1, 2), torch.zeros(1)).tolist()  # zero before training
     ([0.0, 0.25, 0.5, 0.75, 1.0], [[0.0, 0.0]])
     """
@@ -40,24 +42,25 @@ class FlowMatching(ODEModel):
         super().__init__(
             layout,
             network,
-            integrator=INTEGRATORS[config.method],
-            times=linear_schedule(0.0, 1.0, config.steps),
+            sampler=config.sampler,
+            base=config.base.build(layout),
             adaptive_integrator=partial(dopri5, tolerance=config.precision),
         )
         self.config = config
 
-    def field(self, context: Tensor | None) -> VectorField:
+    def field(self, context: Any) -> VectorField:
         return lambda x, t: self.network(x, t, context)
 
     def stages(self) -> list[Stage]:
-        """One stage, "fit", with one player, "model"."""
-        return [Stage("fit", (Player("model", FlowMatchingObjective(self), (self.network,)),))]
+        """One stage, "fit", with one player, "model"; before it a stage "base" for a base that has weights."""
+        player = Player("model", FlowMatchingObjective(self), (self.network,))
+        return self.stages_after_base(Stage("fit", (player,)))
 
 
 class FlowMatchingObjective(Objective):
     """Mean squared error (B,) of the velocity on the line between a sample and its noise.
 
-    Reads the noise "prior" (D,) and "time" ().
+    Reads the noise "prior" (D,) and "time" (), and "given" () if conditions may be left out. The base is held fixed.
 
     >>> from maquette.core.noise import KeyedNoise
     >>> from maquette.core.spaces import Vector
@@ -72,11 +75,14 @@ class FlowMatchingObjective(Objective):
         self.model = model
 
     def forward(self, batch: Batch, noise: Noise) -> Losses:
-        layout = self.model.layout
+        model, layout = self.model, self.model.layout
         x = layout.flatten(batch.x)
-        z, t = layout.prior(x.shape[0], noise), self._times(noise)
+        context = context_of_batch(layout, batch, x, noise, model.config.drop)
+        with torch.no_grad():
+            z = model.base.draw(x.shape[0], noise, context)
+        t = self._times(noise)
         line = torch.lerp(z, x, t[:, None])
-        error = self.model.network(line, t, layout.context(batch.condition, x)) - (x - z)
+        error = model.network(line, t, context) - (x - z)
         return Losses(error.square().mean(dim=1))
 
     def _times(self, noise: Noise) -> Tensor:
@@ -110,16 +116,20 @@ class FlowMatchingConfig(FamilyConfig):
     times: Literal["uniform", "logit-normal"] = Field(
         default="uniform", description="distribution of the training times"
     )
-    method: Method = Field(default="midpoint", description="integrator of the sampler")
-    steps: int = Field(default=10, ge=1, description="steps of the sampler; midpoint and heun evaluate twice per step")
+    base: BaseConfig = Field(default=NormalConfig(), description="distribution of the noise")
+    drop: float = Field(
+        default=0.0, ge=0, lt=1, description="chance in training that a condition is left out, for guidance; 0.1 or so"
+    )
+    sampler: GuidedSamplerConfig = GuidedSamplerConfig()
     precision: float = Field(
         default=1e-6, gt=0, description="tolerance of the adaptive integrator behind encode, decode and log_prob"
     )
 
     def build(self, space: Space, condition: Space | None = None) -> FlowMatching:
         network: NetworkConfig = self.network
-        return FlowMatching(self, Layout(space, condition), network.build(space, condition, time=True))
+        layout = laid_out(space, condition, self.drop)
+        return FlowMatching(self, layout, network.build(space, layout.condition, time=True))
 
     @classmethod
     def example(cls) -> FlowMatchingConfig:
-        return cls(network=ResidualConfig(width=16, depth=1), steps=4)
+        return cls(network=ResidualConfig(width=16, depth=1), sampler=GuidedSamplerConfig(steps=4))

@@ -15,11 +15,11 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from ...bases.uniform import UniformAngles, wrap_angle
 from ...config import Width
 from ...layout import Layout
 from ...spaces import Space, Torus
 from .. import FamilyConfig, families
-from .bases import UniformAngles, wrap_angle
 from .bijection import Bijection, Unconditional, UnivariateBijection
 from .coupling import couplings, mlp_conditioners, single_feature
 from .flow import Flow

@@ -4,9 +4,9 @@ Grathwohl et al., "FFJORD", arXiv:1810.01367. The log-density changes along a pa
 velocity. Training estimates the divergence with one random probe per sample (Hutchinson), or computes it exactly, which
 has less variance and pays off for few features.
 
-Training differentiates through the steps of the sampler. With fixed steps, the loss of a sample does not depend on its
-batch. But the field could then lower the loss by integration errors: with finer steps the density would be another. So
-the loss contains an estimate of the integration error, with a large weight, and a penalty on rough paths (Finlay et
+Training differentiates through the steps of the integrator. With fixed steps, the loss of a sample does not depend on
+its batch. But the field could then lower the loss by integration errors: with finer steps the density would be another.
+So the loss contains an estimate of the integration error, with a large weight, and a penalty on rough paths (Finlay et
 al., arXiv:2002.02798). With dopri5, the steps adapt to the batch as a whole, which then cannot be split.
 `log_prob` always uses dopri5 and the exact divergence.
 """
@@ -14,12 +14,13 @@ al., arXiv:2002.02798). With dopri5, the steps adapt to the batch as a whole, wh
 from __future__ import annotations
 
 from functools import partial
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 
+from ...bases import BaseConfig, NormalConfig
 from ...data import Batch
 from ...layout import Layout
 from ...nets import AnyNetwork, NetworkConfig
@@ -33,6 +34,7 @@ from ...samplers.schedules import linear_schedule
 from ...spaces import Space
 from .. import FamilyConfig, families
 from ..ode import ODEModel
+from ..sampling import ODESamplerConfig
 
 TIME_SCALE = 1 / 16
 """Factor on the time that a network sees: its time features have up to 8 cycles per unit, too many for coarse steps."""
@@ -54,17 +56,20 @@ class Continuous(ODEModel):
         super().__init__(
             layout,
             network,
-            integrator=INTEGRATORS[config.method],
-            times=linear_schedule(0.0, 1.0, config.steps),
+            sampler=config.sampler or ODESamplerConfig(method=config.method, steps=config.steps),
+            base=config.base.build(layout),
             adaptive_integrator=partial(dopri5, tolerance=config.precision),
         )
         self.config = config
 
-    def field(self, context: Tensor | None) -> VectorField:
+    def field(self, context: Any) -> VectorField:
         return lambda x, t: self.network(x, TIME_SCALE * t, context)
 
+    def _trained(self) -> tuple[nn.Module, ...]:
+        return (self.network, self.base) if any(True for _ in self.base.parameters()) else (self.network,)
+
     def stages(self) -> list[Stage]:
-        return [Stage("fit", (Player("model", ContinuousObjective(self), (self.network,)),))]
+        return [Stage("fit", (Player("model", ContinuousObjective(self), self._trained()),))]
 
 
 class ContinuousObjective(Objective):
@@ -91,13 +96,15 @@ class ContinuousObjective(Objective):
     def forward(self, batch: Batch, noise: Noise) -> Losses:
         model, layout = self.model, self.model.layout
         x = layout.flatten(batch.x)
+        context = layout.context(batch.condition, x)
         exact = model.config.trace == "exact"
         integrate = partial(
             log_prob_and_roughness,
-            model.field(layout.context(batch.condition, x)),
+            model.field(context),
             x,
+            base=partial(model.base.log_prob, context=context),
             divergence=exact_divergence if exact else hutchinson(noise.normal("probe", (layout.features,))),
-            integrate=model.integrator,
+            integrate=INTEGRATORS[model.config.method],
         )
         log_prob, roughness = integrate(linear_schedule(1.0, 0.0, model.config.steps))
         error = torch.zeros_like(log_prob)
@@ -132,12 +139,14 @@ class ContinuousConfig(FamilyConfig):
         default="hutchinson",
         description="divergence in training: estimated by one probe per sample, or exact, a backward pass per feature",
     )
-    method: Method = Field(
-        default="rk4", description="integrator of training and of the sampler; with dopri5 a batch cannot be split"
-    )
+    method: Method = Field(default="rk4", description="integrator of training; with dopri5 a batch cannot be split")
     steps: int = Field(
         default=8, ge=2, description="steps of the integrator; rk4 evaluates the network four times per step"
     )
+    sampler: ODESamplerConfig | None = Field(
+        default=None, description="other steps for the sampler; by default it takes those of training"
+    )
+    base: BaseConfig = Field(default=NormalConfig(), description="distribution of the noise")
     roughness: float = Field(
         default=0.01,
         ge=0,

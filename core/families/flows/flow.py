@@ -9,13 +9,13 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from ...bases import Base, BaseConfig, Normal, NormalConfig
 from ...data import Batch
 from ...layout import Layout
 from ...noise import Noise
 from ...objective import Losses, Objective, Player, Stage
 from ...spaces import Tree
 from .. import FamilyConfig
-from .bases import Base, BaseConfig, Normal, NormalConfig
 from .bijection import Bijection, InverseTransform, LazyTransform
 
 
@@ -65,7 +65,7 @@ class Flow(nn.Module):
     def log_prob_flat(self, x: Tensor, context: Tensor | None) -> Tensor:
         """`log_prob` of flat samples (B, D) given context (B, C)."""
         z, ladj = self(x, context)
-        return self.base.log_prob(z) + ladj
+        return self.base.log_prob(z, context) + ladj
 
     def log_prob(self, x: Tree, condition: Tree | None = None) -> Tensor:
         """Exact log-density, shape (B,), nats."""
@@ -83,7 +83,9 @@ class Flow(nn.Module):
 
     def sample(self, n: int, condition: Tree | None = None, *, noise: Noise) -> Tree:
         """Draw n samples; reads the noise "prior" (D,)."""
-        return self.decode(self.base.sample(n, noise), condition)
+        white = self.base.white(n, noise)
+        context = self.layout.context(condition, white)
+        return self.layout.unflatten(self.inverse(self.base.color(white, context), context))
 
     def stages(self) -> list[Stage]:
         return [Stage("fit", (Player("model", FlowObjective(self), (self,)),))]

@@ -254,8 +254,9 @@ class ResidualFlow(Flow):
             (each.normal("probe", (self.layout.features,)), self._weights(each.uniform("roulette")))
             for each in of_steps
         ]
-        z, ladj = self(flat, self.layout.context(condition, flat), draws)
-        return self.base.log_prob(z) + ladj
+        context = self.layout.context(condition, flat)
+        z, ladj = self(flat, context, draws)
+        return self.base.log_prob(z, context) + ladj
 
     def stages(self) -> list[Stage]:
         return [Stage("fit", (Player("model", ResidualFlowObjective(self), (self,)),))]

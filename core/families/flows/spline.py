@@ -17,13 +17,14 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
+from ...bases import NormalConfig
+from ...bases.uniform import Uniform
 from ...config import Width
 from ...errors import ConfigError
 from ...layout import Layout
 from ...spaces import Interval, Real, Space
 from .. import families
 from .autoregressive import autoregressions
-from .bases import NormalConfig, Uniform
 from .bijection import RescaleTransform, Unconditional, UnivariateBijection
 from .coupling import couplings, mlp_conditioners
 from .flow import Flow, FlowConfig

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -56,7 +57,7 @@ def check_log_det(config: FamilyConfig, space: Space, condition: Space | None) -
     flat = flatten(space, batch.x).requires_grad_()
     x = unflatten(space, flat)
     z = model.encode(x, batch.condition)
-    base = model.base.log_prob(z) if hasattr(model, "base") else normal_log_density(z)
+    base = _base_density(model, z, batch.condition)
     with torch.no_grad():
         found, tolerance = model.log_prob(x, batch.condition), tolerance_of(config, "log-det")
     rows = torch.eye(z.shape[1], dtype=z.dtype).unsqueeze(1).expand(-1, *z.shape)
@@ -66,6 +67,12 @@ def check_log_det(config: FamilyConfig, space: Space, condition: Space | None) -
     differences = _differences(lambda flat, c: model.encode(unflatten(space, flat), c), flat, batch.condition, step)
     expected = base + torch.linalg.slogdet(differences).logabsdet
     assert_near(found, expected, max(tolerance, 1e-6), "log-determinant by differences")
+
+
+def _base_density(model: Any, z: Tensor, condition: Tree | None) -> Tensor:
+    if not hasattr(model, "base"):
+        return normal_log_density(z)
+    return model.base.log_prob(z, model.layout.context(condition, z))
 
 
 @torch.no_grad()

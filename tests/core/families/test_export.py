@@ -26,8 +26,8 @@ PATCHES = PatchTransformerConfig(width=8, depth=1, heads=2, patch=(2, 2))
 FLOW = SplineConfig(transforms=2, hidden=(16,), bins=4)
 MODELS = {
     "spline": FLOW,
-    "flow-matching": FlowMatchingConfig(network=PATCHES, method="euler", steps=2),
-    "edm": EDMConfig(network=PATCHES, steps=2),
+    "flow-matching": FlowMatchingConfig(network=PATCHES, sampler={"method": "euler", "steps": 2}),
+    "edm": EDMConfig(network=PATCHES, sampler={"steps": 2}),
     "distilled": DistilledConfig(teacher=FlowMatchingConfig(network=PATCHES)),
     "gan": GANConfig(generator=STREAMS, critic=STREAMS, spectral_norm=True),
     "chain": ChainConfig(first=FLOW, second=VAEConfig.example(), split=("e",)),

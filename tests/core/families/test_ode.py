@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 from maquette.core.families.ode import ODEModel
+from maquette.core.families.sampling import ODESamplerConfig
 from maquette.core.layout import Layout
-from maquette.core.samplers.ode import dopri5, rk4
-from maquette.core.samplers.schedules import linear_schedule
+from maquette.core.samplers.ode import dopri5
 from maquette.core.spaces import Vector
 from maquette.core.testing.bench import keyed
 from torch import nn
@@ -17,8 +17,8 @@ class Growth(ODEModel):
     """dx/dt = x from N(0, 3^2) at t = 1 to data at t = 2: data are N(0, (3 e)^2)."""
 
     def __init__(self):
-        options = {"t0": 1.0, "t1": 2.0, "scale": 3.0, "times": linear_schedule(1, 2, 50)}
-        super().__init__(Layout(Vector(dim=2)), nn.Identity(), integrator=rk4, adaptive_integrator=dopri5, **options)
+        options = {"t0": 1.0, "t1": 2.0, "scale": 3.0, "sampler": ODESamplerConfig(method="rk4", steps=50)}
+        super().__init__(Layout(Vector(dim=2)), nn.Identity(), adaptive_integrator=dopri5, **options)
 
     def field(self, context):
         return lambda x, t: x
@@ -28,7 +28,7 @@ def test_a_model_without_a_field_cannot_be_built():
     class Still(ODEModel):
         pass
 
-    options = {"times": [0.0, 1.0], "integrator": rk4, "adaptive_integrator": dopri5}
+    options = {"sampler": ODESamplerConfig(), "adaptive_integrator": dopri5}
     with pytest.raises(TypeError, match=r"abstract method.* field"):
         Still(Layout(Vector(dim=2)), nn.Identity(), **options)
 

@@ -41,8 +41,16 @@ class Coloured(Affine):
 
     class base:
         @staticmethod
-        def sample(n, noise):
-            return 2 * noise.normal("prior", (3,))
+        def white(n, noise):
+            return noise.normal("prior", (3,))
+
+        @staticmethod
+        def color(white, context):
+            return 2 * white
+
+        @staticmethod
+        def mean(context):
+            return 0.0
 
     def encode(self, x, condition=None):
         return 2 * super().encode(x, condition)

@@ -16,8 +16,8 @@ from maquette.core.spaces import Vector
 from maquette.core.testing.bench import draw, keyed, shaken
 
 TEACHERS = {
-    "flow-matching": FlowMatchingConfig(network=MLPConfig(hidden=(32, 32)), steps=6),
-    "edm": EDMConfig(network=MLPConfig(hidden=(32, 32)), steps=6),
+    "flow-matching": FlowMatchingConfig(network=MLPConfig(hidden=(32, 32)), sampler={"steps": 6}),
+    "edm": EDMConfig(network=MLPConfig(hidden=(32, 32)), sampler={"steps": 6}),
 }
 
 

@@ -16,7 +16,7 @@ SMALL = ResidualConfig(width=16, depth=1)
 
 
 def test_levels_fall_from_the_largest_to_zero():
-    levels = EDMConfig(steps=18).build(Vector(dim=1)).times
+    levels = EDMConfig(sampler={"steps": 18}).build(Vector(dim=1)).times
     assert len(levels) == 19
     assert levels[0] == pytest.approx(80)
     assert levels[-2:] == [pytest.approx(0.002), 0.0]
@@ -60,7 +60,7 @@ def test_training_levels_relative_to_the_data_are_those_of_the_paper():
 
 
 def test_samples_of_normal_data_with_a_network_of_zeros():
-    model = EDMConfig(network=SMALL, sigma_data=0.5, steps=40).build(Vector(dim=1)).double()
+    model = EDMConfig(network=SMALL, sigma_data=0.5, sampler={"steps": 40}).build(Vector(dim=1)).double()
     x, z = model.sample(50, noise=keyed(50)), keyed(50).normal("prior", (1,))
     torch.testing.assert_close(x, 0.5 * z, rtol=0.01, atol=1e-3)
 
@@ -68,7 +68,9 @@ def test_samples_of_normal_data_with_a_network_of_zeros():
 @pytest.fixture
 def gaussian(function):
     """EDM with the exact denoiser of data N(c, diag(SCALE)^2) given a condition c (B, 2), and precision 1e-8."""
-    model = EDMConfig(network=SMALL, steps=100, precision=1e-8).build(Vector(dim=2), Vector(dim=2)).double()
+    model = (
+        EDMConfig(network=SMALL, sampler={"steps": 100}, precision=1e-8).build(Vector(dim=2), Vector(dim=2)).double()
+    )
 
     def exact(x, time, context):
         """What makes D(x; sigma) = c + s^2 / (s^2 + sigma^2) (x - c), by the paper's eq. 7 with sigma_data = 1."""

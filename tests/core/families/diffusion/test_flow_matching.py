@@ -20,7 +20,7 @@ def best_velocity(scale):
 
 @pytest.mark.parametrize("method", ["euler", "midpoint", "heun", "rk4", "dopri5"])
 def test_the_conditional_mean_as_velocity_samples_the_data(method, function):
-    model = shaken(FlowMatchingConfig(network=SMALL, method=method, steps=100), Vector(dim=1), None)
+    model = shaken(FlowMatchingConfig(network=SMALL, sampler={"method": method, "steps": 100}), Vector(dim=1), None)
     model.network = function(best_velocity(0.3))
     x = model.sample(50, noise=keyed(50))
     z = keyed(50).normal("prior", (1,))

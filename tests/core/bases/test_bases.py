@@ -4,10 +4,11 @@ import math
 
 import pytest
 import torch
+from maquette.core.bases import RandomField, RandomFieldConfig
+from maquette.core.bases.uniform import Uniform, UniformAngles
 from maquette.core.config import parse
 from maquette.core.errors import ConfigError
 from maquette.core.families.flows.autoregressive import AutoregressiveFlowConfig
-from maquette.core.families.flows.bases import RandomField, RandomFieldConfig, Uniform, UniformAngles
 from maquette.core.families.flows.spline import SplineConfig
 from maquette.core.layout import Layout
 from maquette.core.spaces import Field, Interval, Torus, Vector
@@ -46,7 +47,7 @@ def test_density_is_that_of_the_dense_covariance(grid):
 def test_samples_have_the_spectrum_and_log_prob_matches_them():
     grid, n = (4, 6), 20_000
     base = SPECTRUM.build(Layout(field(grid, channels=2))).double()
-    z = base.sample(n, keyed(n)).unflatten(1, (2, *grid))
+    z = base.draw(n, keyed(n)).unflatten(1, (2, *grid))
     modes = torch.fft.fftn(z, dim=(2, 3), norm="ortho").abs().square()
     mean, error = modes.mean(0), modes.std(0) / math.sqrt(n)
     assert ((mean - base.variances) / error).abs().max() < 5
@@ -137,7 +138,7 @@ def test_angles_are_interpolated_along_the_shorter_arc():
 
 def test_interpolated_fields_are_about_as_likely_as_the_ends():
     base = SPECTRUM.build(Layout(field((4, 6))))
-    a, b = base.sample(2, keyed(2)).double().chunk(2)
+    a, b = base.draw(2, keyed(2)).double().chunk(2)
     b = b * (base.filter(a, -0.5).norm() / base.filter(b, -0.5).norm())  # white noises of one length
     walk = base.interpolate(a, b, torch.linspace(0, 1, 5).double())
     torch.testing.assert_close(walk[[0, 4]], torch.stack((a, b)))
@@ -148,7 +149,7 @@ def test_quantiles_are_those_of_each_feature():
     probabilities = torch.tensor([0.1, 0.5, 0.8], dtype=torch.float64)
     angles = UniformAngles(Layout(Vector(dim=1, support=Torus()), supports=(Torus,)))
     for base, n in ((SPECTRUM.build(Layout(field((4, 6)))), 4000), (angles, 40_000)):
-        z = base.sample(n, keyed(n)).flatten()
+        z = base.draw(n, keyed(n)).flatten()
         for probability, value in zip(probabilities, base.icdf(probabilities), strict=True):
             assert abs((z < value).double().mean() - probability) < 0.01
 
