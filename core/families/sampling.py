@@ -29,7 +29,11 @@ from ..samplers.schedules import karras_schedule, linear_schedule
 
 
 class SamplerConfig(Config):
-    """Base of the configs of sampling."""
+    """Base of the configs of sampling.
+
+    >>> SamplerConfig(temperature=0.9)
+    SamplerConfig(temperature=0.9)
+    """
 
     temperature: float = Field(
         default=1.0, gt=0, allow_inf_nan=False, description="factor on the deviation of the noise from its mean"
