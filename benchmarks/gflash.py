@@ -14,7 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from maquette.core.data import Batch
 from maquette.data_specs.calorimeter.geometry import CartesianLayer, Geometry, Medium, PolarLayer
+from maquette.domains.calorimeter.batches import deposits, incident_energy
 from maquette.domains.calorimeter.dataset import ShowerDataset
 from maquette.domains.calorimeter.metrics.profiles import containment_radius, shower_maximum
 from maquette.domains.calorimeter.simulator.gflash import Gflash, GflashConfig
@@ -36,6 +38,11 @@ def speed() -> None:
         rates.append((5000 / (time.perf_counter() - clock), 5000 / (time.process_time() - cpu)))
     wall, busy = np.median(rates, axis=0)
     print(f"W/Si, 1-10 GeV, 6480 voxels: {wall:,.0f} showers/s ({busy:,.0f} per second of one busy core)")
+
+
+def simulated(batch: Batch) -> tuple[Tensor, Tensor]:
+    """Deposits (B, voxels) and incident energies (B,), MeV."""
+    return deposits(batch.x), incident_energy(batch.condition)[:, 0]
 
 
 def figures(showers: Tensor, energies: Tensor, edges: np.ndarray, rings: np.ndarray) -> dict[str, float]:
@@ -61,10 +68,8 @@ def against_transport(data: Path | None) -> None:
         assert medium is not None
         edges = np.arange(46) * 3.4 / medium.radiation_length
         rings = np.arange(10) * 4.65 / medium.moliere_radius
-        showers, condition = simulator.simulate(range(SHOWERS), seed=1)
-        print(
-            f"  {energy:4.1f} GeV", _row(figures(showers.view(-1, 45, 16, 9), condition["energy"][:, 0], edges, rings))
-        )
+        showers, incident = simulated(simulator.simulate(range(SHOWERS), seed=1))
+        print(f"  {energy:4.1f} GeV", _row(figures(showers.view(-1, 45, 16, 9), incident, edges, rings)))
         if truth is not None:
             incident = truth.condition["energy"][:, 0]
             near = (incident - 1000 * energy).abs() < 1000 * width
@@ -84,7 +89,9 @@ def lead_tungstate() -> None:
     geometry = Geometry("block", tuple(PolarLayer(i, edges, 1) for i in range(60)), medium=medium)
     for particle, offset in (("e", -0.5), ("gamma", 0.5)):
         for energy in (0.5, 1.0, 2.0, 5.0, 10.0, 50.0):
-            showers, _ = Gflash(geometry, calorimeter, particle, (energy, energy)).simulate(range(3000), seed=1)
+            showers, _ = simulated(
+                Gflash(geometry, calorimeter, particle, (energy, energy)).simulate(range(3000), seed=1)
+            )
             shape = showers.view(-1, 60, 100).double().mean(0)
             depth = shower_maximum(shape.sum(1), np.arange(61) / 2)
             expected = math.log(1000 * energy / PUBLISHED_CRITICAL_ENERGY) + offset
@@ -102,8 +109,10 @@ def containment() -> None:
         block = Geometry("block", (CartesianLayer(0, side, side),), medium=medium, z_edges=z)
         fractions = []
         for energy in (0.5, 1.0, 2.0, 5.0, 10.0):
-            showers, condition = Gflash(block, calorimeter, "e", (energy, energy)).simulate(range(3000), seed=1)
-            fractions.append(f"{energy:g}: {showers.double().sum() / condition['energy'].double().sum():.4f}")
+            showers, incident = simulated(
+                Gflash(block, calorimeter, "e", (energy, energy)).simulate(range(3000), seed=1)
+            )
+            fractions.append(f"{energy:g}: {showers.double().sum() / incident.double().sum():.4f}")
         print(f"  {name:17s}", "  ".join(fractions))
 
 

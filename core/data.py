@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, overload
 
 import torch
 from torch import Tensor
@@ -18,12 +18,22 @@ from torch import Tensor
 from .spaces import Tree, batch_size
 
 
-def map_tree(function: Callable[[Tensor], Tensor], value: Tree) -> Tree:
-    """Apply a function to the tensor, or to each of the named tensors.
+@overload
+def map_tree(function: Callable[[Tensor], Tensor], value: Tree) -> Tree: ...
+@overload
+def map_tree(function: Callable[[Tensor], Tensor], value: None) -> None: ...
+@overload
+def map_tree(function: Callable[[Tensor], Tensor], value: Tree | None) -> Tree | None: ...
+def map_tree(function: Callable[[Tensor], Tensor], value: Tree | None) -> Tree | None:
+    """Apply a function to the tensor, or to each of the named tensors; None, no condition, stays None.
 
     >>> map_tree(torch.neg, {"x": torch.tensor([1.0])})
     {'x': tensor([-1.])}
+    >>> map_tree(torch.neg, None) is None
+    True
     """
+    if value is None:
+        return None
     if isinstance(value, Tensor):
         return function(value)
     return {name: function(part) for name, part in value.items()}
@@ -47,8 +57,15 @@ class Batch:
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Batch:
         """Apply a function to every data tensor, not to the index."""
-        condition = None if self.condition is None else map_tree(function, self.condition)
-        return replace(self, x=map_tree(function, self.x), condition=condition)
+        return replace(self, x=map_tree(function, self.x), condition=map_tree(function, self.condition))
+
+    def take(self, rows: slice | Tensor) -> Batch:
+        """The samples at some positions of the batch, with their conditions and indices.
+
+        >>> Batch(x=torch.tensor([[2.0], [3.0]]), condition=None, index=torch.tensor([7, 9])).take(slice(1, None))
+        Batch(x=tensor([[3.]]), condition=None, index=tensor([9]))
+        """
+        return replace(self.map(lambda tensor: tensor[rows]), index=self.index[rows])
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Batch:
         """Move to a device; floating tensors also to `dtype`."""

@@ -112,9 +112,9 @@ class Codec(nn.Module, ABC):
         """`encode_with_volume` without the volume."""
         return self.encode_with_volume(batch, noise)[0]
 
-    @abstractmethod
     def encode_condition(self, condition: Tree) -> Tree:
-        """Physical condition to a value of `self.condition`."""
+        """Physical condition to a value of `self.condition`; by default it is one already."""
+        return condition
 
     def accept(self, condition: Tree, *, where: str = "condition.", first: int = 0) -> Tree:
         """Those of the given physical conditions that the model needs.
@@ -130,12 +130,12 @@ class Codec(nn.Module, ABC):
         return condition
 
     @abstractmethod
-    def decode(self, y: Tree, condition: Tree) -> Tree:
-        """Value of `space` and *physical* condition to physical samples."""
+    def decode(self, y: Tree, condition: Tree | None) -> Tree:
+        """Value of `space` and *physical* condition, None without conditions, to physical samples."""
 
-    @abstractmethod
-    def draw_condition(self, noise: Noise) -> Tree:
-        """Physical conditions drawn from the distribution of training."""
+    def draw_condition(self, noise: Noise) -> Tree | None:
+        """Physical conditions drawn from the distribution of training; by default there are none."""
+        return None
 
     def error_scale(self, x: Tree, condition: Tree | None) -> Tensor:
         """The size (B,) to which errors in a physical sample are compared; by default its largest absolute value."""
@@ -208,11 +208,17 @@ class Generator(nn.Module):
         self.augmentation = config.augmentation(codec)
 
     def sample(self, n: int, condition: Tree | None = None, *, noise: Noise) -> Tree:
-        """Draw `n` physical samples given physical conditions (by default drawn from those of training)."""
+        """Draw `n` physical samples given physical conditions (by default drawn from those of training, if any)."""
         if condition is None:
             condition = self.codec.draw_condition(noise.fold("condition"))
-        encoded = self.codec.encode_condition(condition)
+        encoded = None if condition is None else self.codec.encode_condition(condition)
         return self.codec.decode(self.family.sample(n, encoded, noise=noise.fold("family")), condition)
+
+    def accept(self, condition: Tree, *, where: str = "condition.", first: int = 0) -> Tree:
+        """`Codec.accept`; raises `ConfigError` also where the model has no conditions."""
+        if self.codec.condition is None:
+            raise ConfigError(f"{where.rstrip('.: ')}: conditions were given, but this model has none.")
+        return self.codec.accept(condition, where=where, first=first)
 
     def _prepare(self, batch: Batch, noise: Noise) -> Batch:
         if self.augmentation is not None:

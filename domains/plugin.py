@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..core.config import Config
-from ..core.data import Source
+from ..core.data import Batch, Source
 from ..core.spaces import Tree
 from ..core.statistics.estimate import Estimate
 from .generator import Generator, GeneratorConfig
@@ -50,7 +50,9 @@ class Writer(Protocol):
 
     written: int
 
-    def append(self, x: Tree, condition: Tree) -> None: ...
+    def append(self, batch: Batch) -> None:
+        """Append samples with their conditions, if they have any; raises `DataError` for invalid ones."""
+        ...
 
     def close(self) -> None: ...
 
@@ -61,8 +63,8 @@ class SimulatorConfig(Config):
     >>> from maquette.domains.calorimeter.simulator.gflash import GflashConfig
     >>> issubclass(GflashConfig, SimulatorConfig)
     True
-    >>> samples, condition = GflashConfig(energy=(5.0, 5.0)).build().simulate(range(2), seed=0)
-    >>> condition["energy"].tolist()  # MeV
+    >>> showers = GflashConfig(energy=(5.0, 5.0)).build().simulate(range(2), seed=0)
+    >>> showers.condition["energy"].tolist()  # MeV
     [[5000.0], [5000.0]]
     """
 
@@ -72,15 +74,15 @@ class SimulatorConfig(Config):
 
 
 class Simulator(Protocol):
-    """Simulates physical samples and their conditions."""
+    """Simulates physical samples, and their conditions if they have any."""
 
     @property
     def description(self) -> Mapping[str, Any]:
         """Describes the simulated data as a `Dataset` does; given to `Domain.writer`."""
         ...
 
-    def simulate(self, index: Any, seed: int) -> tuple[Tree, Tree]:
-        """Return (samples, conditions) for the given global indices."""
+    def simulate(self, index: Any, seed: int) -> Batch:
+        """Return the samples of the given global indices; each depends on its index and the seed alone."""
         ...
 
 

@@ -14,6 +14,7 @@ from .console.screen import Screen, Silent
 from .files import writable
 from .fit import fit
 from .generate import generate
+from .load import load
 from .report import report
 from .reporting.evaluation import FILE, read_evaluation
 from .run.config import first_difference, read_config, resolve
@@ -61,7 +62,8 @@ def demo(domain: str, *, out: str | Path = "demo", seed: int = 0, screen: Screen
     fit(domain, data=data, out=run.folder, recipe=recipe, overrides=words, resume=True, screen=screen)
 
     generated, held_out = folder / f"generated{data.suffix}", DataSide(data, f"{kept}:{rows}")
-    generate(run.folder, seed=seed ^ 1, out=generated, conditions_from=held_out, screen=screen)
+    conditions = held_out if load(run.folder).conditional else None
+    generate(run.folder, n=rows - kept, seed=seed ^ 1, out=generated, conditions_from=conditions, screen=screen)
     validation = run.folder / "validation"
     wanted = {
         "reference": source.rows(kept, rows).digest,

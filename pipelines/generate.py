@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..core.data import map_tree
+from ..core.data import Batch, map_tree
 from ..core.errors import ConfigError
 from ..core.spaces import Tree
 from .arguments import DataSide, check_seed
 from .console.screen import Screen, Silent
 from .load import Model, load
-from .reporting.reproduce import FROM_ROWS, FROM_TRAINING, GENERATED
+from .reporting.reproduce import FROM_ROWS, FROM_TRAINING, GENERATED, WITHOUT
 from .run.folder import MODEL_SHA256
 from .streaming import Generated, Target, stream
 
@@ -43,7 +43,7 @@ def generate(
         out: the file; an unfinished one of the same command is continued.
         conditions_from: a data file, or a `DataSide` with some of its rows; sample i gets the condition of row i.
         conditions: a physical condition that all samples share, as words: `{"energy": "50000"}`. Without conditions
-            they are drawn from the distribution seen in training.
+            they are drawn from the distribution seen in training, if the model has any.
         batch_size: samples drawn at once; 1,000 on a CPU and 10,000 on a GPU if not given.
         device: "auto", "cpu", "cuda" or "cuda:NUMBER".
         screen: where progress and results are shown; nowhere if not given.
@@ -55,6 +55,8 @@ def generate(
     if conditions and conditions_from:
         raise ConfigError("conditions come either from a file or from condition.NAME=VALUE, not from both.")
     model = load(run, device)
+    if (conditions or conditions_from) and not model.conditional:
+        raise ConfigError("conditions were given, but this model has none; give --n N alone.")
     given: _FromFile | _Shared | None = None
     if conditions_from:
         given = _FromFile(model, DataSide.of(conditions_from))
@@ -67,7 +69,7 @@ def generate(
     if n is None:
         raise ConfigError("how many samples? Give --n N, or --conditions-from FILE for one per row.")
 
-    def draw(index: Tensor) -> tuple[Tree, Tree]:
+    def draw(index: Tensor) -> Batch:
         return model.draw(index, seed, given(index) if given else None)
 
     description = model.generator.description
@@ -83,7 +85,7 @@ def _attributes(model: Model, seed: int, given: _FromFile | _Shared | None) -> d
         "made_by": GENERATED,
         "config_hash": str(model.config.get("config_hash", "")),
         MODEL_SHA256: model.digest,
-        "conditions": given.origin if given else FROM_TRAINING,
+        "conditions": given.origin if given else FROM_TRAINING if model.conditional else WITHOUT,
         "seed": seed,
     }
 
@@ -92,7 +94,7 @@ class _FromFile:
     """Conditions read from a data file, row i for sample i."""
 
     def __init__(self, model: Model, side: DataSide) -> None:
-        self.side, self.codec = side, model.generator.codec
+        self.side, self.generator = side, model.generator
         self.data = side.select(model.domain.open(side.path, {}, model.generator.description))
         self.origin = FROM_ROWS + self.data.digest
 
@@ -108,7 +110,7 @@ class _FromFile:
         batch = self.data.fetch(index)
         if batch.condition is None:
             raise ConfigError(f"{self.side.file}: holds no conditions, which --conditions-from should name.")
-        return self.codec.accept(batch.condition, where=f"{self.side.file}: ", first=int(batch.index[0]))
+        return self.generator.accept(batch.condition, where=f"{self.side.file}: ", first=int(batch.index[0]))
 
 
 class _Shared:

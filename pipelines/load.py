@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..core import artifact
-from ..core.data import map_tree
+from ..core.data import Batch, map_tree
 from ..core.errors import ArtifactError, ConfigError
 from ..core.noise import KeyedNoise
 from ..core.spaces import Tree
@@ -42,6 +42,11 @@ class Model:
     def __repr__(self) -> str:
         return f"Model(domain={self.domain.name!r}, folder={str(self.folder)!r}, device={str(self.device)!r})"
 
+    @property
+    def conditional(self) -> bool:
+        """Whether samples have conditions."""
+        return self.generator.codec.condition is not None
+
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the weights on disk."""
@@ -54,7 +59,8 @@ class Model:
 
         Args:
             n: how many.
-            condition: n physical conditions; drawn from the distribution seen in training if not given.
+            condition: n physical conditions; drawn from the distribution seen in training if not given. A model
+                without conditions takes none.
             seed: the same seed gives the same samples.
             batch_size: how many are drawn at once.
             first: index of the first sample, to continue where an earlier call ended.
@@ -71,26 +77,26 @@ class Model:
         if condition is not None and length_of(condition) != n:
             raise ConfigError(f"expected one condition per sample ({n}), found {length_of(condition)}.")
         if condition is not None:
-            condition = self.generator.codec.accept(condition)
+            condition = self.generator.accept(condition)
         parts = []
         for start in range(0, n, batch_size):
             stop = min(start + batch_size, n)
             index = torch.arange(first + start, first + stop)
-            piece = None if condition is None else map_tree(lambda t, a=start, b=stop: t[a:b], condition)
-            parts.append(self.draw(index, seed, piece)[0])
+            piece = map_tree(lambda t, a=start, b=stop: t[a:b], condition)
+            parts.append(self.draw(index, seed, piece).x)
         if isinstance(parts[0], Tensor):
             return torch.cat(parts)
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     @torch.no_grad()
-    def draw(self, index: Tensor, seed: int, condition: Tree | None = None) -> tuple[Tree, Tree]:
-        """The samples of some global indices, int64 of shape (B,): (samples, conditions), physical and on the CPU."""
+    def draw(self, index: Tensor, seed: int, condition: Tree | None = None) -> Batch:
+        """The samples of some global indices, int64 of shape (B,), physical and on the CPU, with their conditions."""
         noise = KeyedNoise(seed, index.to(self.device), stream="generate")
         if condition is None:
             condition = self.generator.codec.draw_condition(noise.fold("condition"))
         condition = map_tree(lambda tensor: tensor.to(self.device), condition)
         x = self.generator.sample(len(index), condition, noise=noise)
-        return map_tree(Tensor.cpu, x), map_tree(Tensor.cpu, condition)
+        return Batch(x, condition, index).to("cpu")
 
 
 def load(run: str | Path, device: str = "cpu") -> Model:

@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from ..core.config import override, parse
-from ..core.spaces import Tree
+from ..core.data import Batch
 from ..domains import domains
 from .arguments import check_seed
 from .console.screen import Screen, Silent
@@ -50,7 +50,7 @@ def simulate(
     config = parse(plugin.simulator, override({}, list(overrides)), where="simulator")
     simulator = config.build()
 
-    def draw(index: Tensor) -> tuple[Tree, Tree]:
+    def draw(index: Tensor) -> Batch:
         return simulator.simulate(index, seed)
 
     attributes = {"made_by": "maquette simulate", "simulator": config.model_dump_json(), "seed": seed}

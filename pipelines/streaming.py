@@ -18,9 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..core.data import map_tree
+from ..core.data import Batch
 from ..core.engine.world import World, process_group
-from ..core.spaces import Tree
 from ..data_specs.errors import DataError
 from ..domains.plugin import Dataset, Domain, Writer
 from .arguments import check_counts
@@ -30,8 +29,8 @@ from .console.screen import Screen
 # A rank waits for the slowest one, which may work for hours; one that dies breaks the connection at once.
 _TIMEOUT = timedelta(days=2)
 
-Draw = Callable[[Tensor], tuple[Tree, Tree]]
-"""Global indices, int64 of shape (B,), to (samples, conditions)."""
+Draw = Callable[[Tensor], Batch]
+"""Global indices, int64 of shape (B,), to their samples and conditions."""
 
 
 @dataclass(frozen=True)
@@ -155,10 +154,10 @@ def _write(draw: Draw, samples: range, target: Target, batch_size: int, screen: 
     try:
         for start in range(first, samples.stop, batch_size):
             clock = time.perf_counter()
-            x, condition = draw(torch.arange(start, min(start + batch_size, samples.stop)))
+            batch = draw(torch.arange(start, min(start + batch_size, samples.stop)))
             drawn = time.perf_counter()
             already = max(0, begun - start)  # a killed run had written this much of the batch
-            writer.append(*(map_tree(lambda t, a=already: t[a:], value) for value in (x, condition)))
+            writer.append(batch.take(slice(already, None)))
             sampling, writing = sampling + drawn - clock, writing + time.perf_counter() - drawn
             done = min(start + batch_size, samples.stop)
             rate = (done - begun) / (sampling + writing)
@@ -183,12 +182,9 @@ def _join(n: int, target: Target, size: int, batch_size: int, screen: Screen) ->
     def part(rank: int) -> tuple[Dataset, int]:
         return target.domain.open(_part(target.file, worlds[rank]), {}), _split(n, batch_size, worlds[rank]).start
 
-    def read(index: Tensor) -> tuple[Tree, Tree]:
+    def read(index: Tensor) -> Batch:
         source, start = part(int(torch.searchsorted(stops, index[0], right=True)))
-        batch = source.fetch(index - start)
-        if batch.condition is None:
-            raise DataError(f"{target.file}: a part of it has no conditions; remove FILE.part-* and try again.")
-        return batch.x, batch.condition
+        return replace(source.fetch(index - start), index=index)
 
     _write(read, range(n), target, batch_size, screen, "joining parts")  # parts hold whole batches
     for world in worlds:

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from ...core.data import Batch
-from ...core.spaces import Tree
 from ...data_specs.calorimeter.conditions import DTYPES
 from ...data_specs.calorimeter.geometry import Geometry
 from ...data_specs.calorimeter.geometry_json import geometry_from_json, geometry_to_json
@@ -150,7 +149,7 @@ class ShowerFileWriter:
     >>> batch = data.fetch(torch.arange(10))
     >>> with TemporaryDirectory() as folder:
     ...     writer = ShowerFileWriter(f"{folder}/ten.h5", data.description, {"made_by": "an example"}, n=10)
-    ...     writer.append(batch.x, batch.condition)
+    ...     writer.append(batch)
     ...     writer.close()
     ...     print(ShowerDataset(f"{folder}/ten.h5"))
     ShowerDataset(ten.h5, geometry=calogan, rows 0 .. 9, conditions=energy)
@@ -166,10 +165,10 @@ class ShowerFileWriter:
     def written(self) -> int:
         return self._writer.written
 
-    def append(self, x: Tree, condition: Tree) -> None:
+    def append(self, batch: Batch) -> None:
         """Append showers (B, voxels) MeV and their conditions by name; raises `DataError` for invalid ones."""
-        conditions = {name: _array(values) for name, values in named_conditions(condition).items()}
-        self._writer.append(_array(deposits(x)), conditions)
+        conditions = {name: _array(values) for name, values in named_conditions(batch.condition).items()}
+        self._writer.append(_array(deposits(batch.x)), conditions)
 
     def close(self) -> None:
         """Finish the file if all showers were appended; else keep the complete blocks for a later writer."""

@@ -66,8 +66,8 @@ def evaluate(
 
     >>> from maquette.domains.calorimeter.simulator.gflash import GflashConfig
     >>> simulator = GflashConfig().build()
-    >>> x, condition = simulator.simulate(range(160), seed=0)
-    >>> showers, energies = x.numpy(), condition["energy"].numpy()
+    >>> simulated = simulator.simulate(range(160), seed=0)
+    >>> showers, energies = simulated.x.numpy(), simulated.condition["energy"].numpy()
     >>> one, other = (showers[:80], energies[:80]), (showers[80:], energies[80:])
     >>> found = evaluate(one, other, simulator.geometry, effort="smoke", device="cpu")
     >>> found.verdict
@@ -158,7 +158,8 @@ def feature_metrics(c: Comparison) -> Estimates:
 
     >>> from maquette.domains.calorimeter.simulator.gflash import GflashConfig
     >>> simulator = GflashConfig().build()
-    >>> source = TensorSource(*simulator.simulate(range(160), seed=0))
+    >>> showers = simulator.simulate(range(160), seed=0)
+    >>> source = TensorSource(showers.x, showers.condition)
     >>> extractor = Extractor.fit(simulator.geometry, source)
     >>> one, other = (extractor.stream(Subset(source, rows), 80)[0] for rows in torch.arange(160).split(80))
     >>> comparison = Comparison(one, other, halves(80, 80, np.random.default_rng(0)), extractor, seed=0)

@@ -72,7 +72,7 @@ class Example:
     """One batch of the Python sampler, which a file is compared with.
 
     Attributes:
-        condition: physical conditions.
+        condition: physical conditions; None if samples have none.
         noise: the random tensors that the sampler read, by name.
         distributions: of each noise.
         x: the samples.
@@ -83,7 +83,7 @@ class Example:
     ([(2, 1), (2, 3)], 1)
     """
 
-    condition: Tree
+    condition: Tree | None
     noise: dict[str, Tensor]
     distributions: tuple[str, ...]
     x: Tree
@@ -110,9 +110,10 @@ class Sampling(nn.Module):
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         inputs = dict(zip((*self.conditions, *self.noise), tensors, strict=True))
         tape = TapeNoise({name: inputs[name] for name in self.noise})
-        condition = {name: inputs[name] for name in self.conditions}
-        unnamed = self.conditions == [CONDITION]
-        x = self.generator.sample(tensors[0].shape[0], condition[CONDITION] if unnamed else condition, noise=tape)
+        condition: Tree | None = {name: inputs[name] for name in self.conditions} or None
+        if self.conditions == [CONDITION]:
+            condition = inputs[CONDITION]
+        x = self.generator.sample(tensors[0].shape[0], condition, noise=tape)
         return tuple(named(x, "").values())
 
 

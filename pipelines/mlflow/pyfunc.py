@@ -70,7 +70,7 @@ def conditions(model: Model, table: pandas.DataFrame) -> Tree | None:
     """
     if not len(table.columns):
         return None
-    drawn = model.generator.codec.draw_condition(KeyedNoise(0, torch.arange(len(table))))
+    drawn = model.generator.codec.draw_condition(KeyedNoise(0, torch.arange(len(table)))) or {}
     if isinstance(drawn, torch.Tensor):
         return torch.tensor(table.to_numpy(), dtype=drawn.dtype).reshape(drawn.shape)
     for column in table.columns:

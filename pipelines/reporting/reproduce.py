@@ -14,6 +14,7 @@ from .evaluation import EvaluationRecord, InputsRecord, hashed_rows
 GENERATED = "maquette generate"
 """Attribute `made_by` of the files that `generate` writes."""
 FROM_TRAINING = "drawn from the distribution seen in training"
+WITHOUT = "none"
 FROM_ROWS = "rows of a file with SHA-256 "
 """Their attribute `conditions` is or begins with one of these; else it is NAME=VALUE, NAME=VALUE."""
 
@@ -67,7 +68,7 @@ def _generate(inputs: InputsRecord, source_run: Run) -> str:
 
 def _conditions(attribute: str, inputs: InputsRecord) -> Iterator[str]:
     """The options of `generate` for the conditions of a file, given its attribute `conditions`."""
-    if attribute == FROM_TRAINING:
+    if attribute in (FROM_TRAINING, WITHOUT):
         return
     if not attribute.startswith(FROM_ROWS):
         yield from (f"condition.{pair}" for pair in re.split(r", (?=\w+=)", attribute))

@@ -11,7 +11,7 @@ from maquette.core.spaces import Tree, Vector
 from maquette.domains.generator import BoundedGenerator, Codec, CodecConfig, Generator, GeneratorConfig
 from torch import Tensor, nn
 
-OWED = ("fit", "encode_with_volume", "encode_condition", "decode", "draw_condition")
+OWED = ("fit", "encode_with_volume", "decode")
 
 
 class Doubling(Codec):

@@ -12,11 +12,12 @@ import pytest
 from typer.testing import CliRunner, Result
 
 HERE = Path(__file__).parent
-_spec = importlib.util.spec_from_file_location("toy", HERE / "toy.py")
-assert _spec
-assert _spec.loader
-sys.modules["toy"] = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(sys.modules["toy"])
+for _name in ("toy", "cloud"):
+    _spec = importlib.util.spec_from_file_location(_name, HERE / f"{_name}.py")
+    assert _spec
+    assert _spec.loader
+    sys.modules[_name] = importlib.util.module_from_spec(_spec)
+    _spec.loader.exec_module(sys.modules[_name])
 
 from maquette.pipelines.cli import app  # noqa: E402 - the toy registers itself first
 from maquette.pipelines.fit import fit  # noqa: E402
@@ -31,6 +32,14 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """900 points."""
     file = tmp_path_factory.mktemp("data") / "points.h5"
     simulate("toy", n=900, seed=3, out=file)
+    return file
+
+
+@pytest.fixture(scope="session")
+def cloud_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """900 points without conditions."""
+    file = tmp_path_factory.mktemp("cloud") / "points.h5"
+    simulate("cloud", n=900, seed=3, out=file)
     return file
 
 

@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 HERE = Path(__file__).parent
 sys.path += [str(HERE), str(HERE.parent / "core" / "engine")]
 
-import toy  # noqa: E402, F401 - registers itself
+import cloud  # noqa: E402, F401 - the toys register themselves
 from engine_kills import MOMENTS, arm, die  # noqa: E402
 
 
@@ -70,9 +70,9 @@ FITS = [
 DRAWS = [("before a block is there", 2), ("within the assembly", 3), ("before a block is there", 1)]
 
 
-def fitting(data: str) -> Callable[[str], object]:
-    often = ["training.checkpoint.every=3", "training.log_every=1", "data.validation=100"]
-    return lambda out: fit("toy", data=data, out=out, resume=True, overrides=often)
+def fitting(domain: str, data: str, *words: str) -> Callable[[str], object]:
+    often = ["training.checkpoint.every=3", "training.log_every=1", "data.validation=100", *words]
+    return lambda out: fit(domain, data=data, out=out, resume=True, overrides=often)
 
 
 def drawing(run: str) -> Callable[[str], object]:
@@ -80,21 +80,25 @@ def drawing(run: str) -> Callable[[str], object]:
     return lambda out: generate(run, n=5000, seed=3, out=f"{out}.h5", batch_size=900)
 
 
-def main(attempt: Callable[[str], object], moments: Sequence[tuple[str, int]]) -> None:
-    attempt("whole")
+CLOUDS = [("before a step", 5), ("within the tensors", 1), ("before the renaming", 1)]
+
+
+def main(attempt: Callable[[str], object], moments: Sequence[tuple[str, int]], prefix: str = "") -> None:
+    attempt(f"{prefix}whole")
     for moment, count in moments:
         child = os.fork()
         if child == 0:
             arm(moment, count)
-            attempt("killed")
+            attempt(f"{prefix}killed")
             os._exit(0)  # the moment never came
         _, status = os.waitpid(child, 0)
         print(os.WTERMSIG(status) if os.WIFSIGNALED(status) else -os.WEXITSTATUS(status), flush=True)
-    attempt("killed")
+    attempt(f"{prefix}killed")
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    data, model = sys.argv[1:]
-    main(fitting(data), FITS)
+    data, model, cloud_data = sys.argv[1:]
+    main(fitting("toy", data), FITS)
     main(drawing(model), DRAWS)
+    main(fitting("cloud", cloud_data, "tracking=none"), CLOUDS, "cloud-")

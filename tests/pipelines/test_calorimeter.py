@@ -75,7 +75,7 @@ def test_another_geometry_of_as_many_voxels_is_refused(tmp_path):
     sample = CALORIMETER.open(SAMPLE, {})
     batch, mine = sample.fetch(torch.arange(60)), tmp_path / "mine.h5"
     writer = CALORIMETER.writer(mine, {"geometry": geometry_to_json(other)}, {}, 60)
-    writer.append(batch.x, batch.condition)
+    writer.append(batch)
     writer.close()
     assert CALORIMETER.open(mine, {}).geometry.n_voxels == sample.geometry.n_voxels
     words = {"reference": SAMPLE, "out": tmp_path / "v", "track": False}

@@ -17,7 +17,7 @@ from maquette.pipelines.mlflow.store import connect
 
 
 @pytest.fixture(scope="module")
-def killed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[int]]:
+def killed(data: Path, cloud_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[int]]:
     """The folder in which killed.py worked, and the signals that ended its attempts."""
     folder = tmp_path_factory.mktemp("killed")
     showers = ShowerDataset(sample_path()).rows(0, 500)
@@ -26,7 +26,7 @@ def killed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
     torch.manual_seed(1)
     generator = ShowerGeneratorConfig.model_validate({"family": family}).build(showers.description, showers)
     generator.save(folder / "model", domain="calorimeter")
-    command = [sys.executable, str(Path(__file__).with_name("killed.py")), str(data), "model"]
+    command = [sys.executable, str(Path(__file__).with_name("killed.py")), str(data), "model", str(cloud_data)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}"}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -57,6 +57,15 @@ def test_a_fit_killed_twenty_times_leaves_no_trace_and_each_step_once_in_mlflow(
 def test_showers_whose_making_was_killed_are_the_same_file(killed: tuple[Path, list[int]]) -> None:
     """Within a block, while the file is put together, and before it gets its name."""
     folder, endings = killed
-    assert endings[20:] == [signal.SIGKILL] * 3
+    assert endings[20:23] == [signal.SIGKILL] * 3
     assert (folder / "killed.h5").read_bytes() == (folder / "whole.h5").read_bytes()
     assert not (folder / "killed.h5.partial").exists()
+
+
+def test_a_killed_fit_without_conditions_ends_with_the_same_model(killed: tuple[Path, list[int]]) -> None:
+    folder, endings = killed
+    assert endings[23:] == [signal.SIGKILL] * 3
+    one, other = (
+        (folder / name / "model" / "weights.safetensors").read_bytes() for name in ("cloud-whole", "cloud-killed")
+    )
+    assert one == other

@@ -16,7 +16,7 @@ SCRIPT = """
 import os
 import sys
 sys.path.insert(0, {here!r})
-import toy
+import cloud
 from maquette.core.engine.world import process_group
 from maquette.data_specs.errors import DataError
 from maquette.pipelines.cli import app
@@ -39,9 +39,11 @@ with process_group():
 """
 
 
-def test_two_processes_do_what_one_does(fitted, data, folder):
+def test_two_processes_do_what_one_does(fitted, data, cloud_data, folder):
     words = ["fit", "toy", "--data", str(data), "--out", "run", "--no-tracking", "data.validation=100"]
     draw = ["generate", "run", "--n", "300", "--seed", "7", "--out", "x.h5", "--batch-size", "64"]
+    cloud = ["fit", "cloud", "--data", str(cloud_data), "--out", "cloud", "--no-tracking"]
+    cloud_draw = ["generate", "cloud", "--n", "300", "--seed", "7", "--out", "cloud.h5", "--batch-size", "64"]
     generate(fitted, n=300, seed=7, out="complete.h5", batch_size=64)
     shutil.copy("complete.h5", "begun.h5.partial")
     with h5py.File("begun.h5.partial", "a") as stream:
@@ -50,7 +52,9 @@ def test_two_processes_do_what_one_does(fitted, data, folder):
     before = (folder / "complete.h5").read_bytes()
 
     here = str(Path(__file__).parent)
-    (folder / "both.py").write_text(SCRIPT.format(here=here, commands=[words, draw], fitted=str(fitted)))
+    (folder / "both.py").write_text(
+        SCRIPT.format(here=here, commands=[words, draw, cloud, cloud_draw], fitted=str(fitted))
+    )
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "both.py"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(launch, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
@@ -61,6 +65,8 @@ def test_two_processes_do_what_one_does(fitted, data, folder):
         np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-4, atol=1e-5)
     generate(folder / "run", n=300, seed=7, out="one.h5", batch_size=64)
     same_samples("x.h5", "one.h5")
+    generate(folder / "cloud", n=300, seed=7, out="cloud-one.h5", batch_size=64)
+    same_samples("cloud.h5", "cloud-one.h5", ("x",))
 
     # a complete file is left alone, another command's refused by both, and of a begun one only the rest is drawn
     printed = [line for line in done.stdout.splitlines() if line.startswith(("drew", "refused"))]
@@ -70,7 +76,8 @@ def test_two_processes_do_what_one_does(fitted, data, folder):
     assert not list(folder.glob("*.part*"))
 
 
-def same_samples(first, second):
+def same_samples(first, second, names=("x", "angle")):
     with h5py.File(first) as one, h5py.File(second) as two:
-        for name in ("x", "angle"):
+        assert set(one) == set(names)
+        for name in names:
             assert one[name][:] == pytest.approx(two[name][:], abs=1e-5)

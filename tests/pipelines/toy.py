@@ -21,7 +21,7 @@ from maquette.core.errors import ConfigError
 from maquette.core.families import FamilyConfig, families
 from maquette.core.noise import KeyedNoise, Noise
 from maquette.core.objective import Losses, Objective, Player, Stage
-from maquette.core.spaces import Space, Tree, Vector
+from maquette.core.spaces import Space, Tree, Vector, named
 from maquette.core.statistics.estimate import Estimate
 from maquette.data_specs.errors import DataError
 from maquette.domains import domains
@@ -36,8 +36,16 @@ HERE = Path(__file__).parent
 # --- a family: a Gaussian whose mean is linear in the condition ---------------------------------------
 
 
+class Mean(nn.Linear):
+    """A c + b of conditions c; without any, c is one."""
+
+    def forward(self, condition: Tree | None, like: Tensor) -> Tensor:  # type: ignore[override]
+        assert not isinstance(condition, dict)
+        return super().forward(torch.ones_like(like[:, :1]) if condition is None else condition)
+
+
 class _Score(Objective):
-    def __init__(self, net: nn.Linear) -> None:
+    def __init__(self, net: Mean) -> None:
         super().__init__()
         self.net = net
 
@@ -45,16 +53,17 @@ class _Score(Objective):
         assert isinstance(batch.x, Tensor)
         if delay := os.environ.get("TOY_SECONDS_PER_STEP"):
             time.sleep(float(delay))
-        return Losses((batch.x - self.net(batch.condition)).square().sum(1))
+        return Losses((batch.x - self.net(batch.condition, batch.x)).square().sum(1))
 
 
 class Line(nn.Module):
     def __init__(self, dim: int, condition: int, width: float) -> None:
         super().__init__()
-        self.net, self.width = nn.Linear(condition, dim), width
+        self.net, self.width = Mean(condition, dim), width
 
     def sample(self, n: int, condition: Tree | None = None, *, noise: Noise) -> Tree:
-        return self.net(condition) + self.width * noise.normal("x", (self.net.out_features,))
+        z = noise.normal("x", (self.net.out_features,))
+        return self.net(condition, z) + self.width * z
 
     def stages(self) -> Sequence[Stage]:
         return [Stage("line", (Player("line", _Score(self.net), (self.net,)),))]
@@ -71,8 +80,8 @@ class LineConfig(FamilyConfig):
 
     def build(self, space: Space, condition: Space | None = None) -> Line:
         assert isinstance(space, Vector)
-        assert isinstance(condition, Vector)
-        return Line(space.dim, condition.dim, self.width)
+        assert condition is None or isinstance(condition, Vector)
+        return Line(space.dim, condition.dim if condition else 1, self.width)
 
 
 # --- a codec: (cos, sin) of the angle as the encoded condition ------------------------------------------
@@ -97,7 +106,7 @@ class ToyCodec(Codec):
         angle = condition["angle"]  # type: ignore[index]
         return torch.cat((angle.cos(), angle.sin()), dim=1)
 
-    def decode(self, y: Tree, condition: Tree) -> Tree:
+    def decode(self, y: Tree, condition: Tree | None) -> Tree:
         return y * self.unit  # type: ignore[operator]
 
     def draw_condition(self, noise: Noise) -> Tree:
@@ -119,42 +128,50 @@ class ToyGeneratorConfig(GeneratorConfig):
 
 
 class ToyData:
-    """HDF5 with `x` (n, 2) and `angle` (n, 1)."""
+    """HDF5 with `x` (n, 2) and a dataset for each condition."""
 
-    description: Mapping[str, Any] = {"conditions": ["angle"]}
+    def __init__(
+        self, x: Tensor, condition: Mapping[str, Tensor], first: int = 0, origin: Mapping[str, str] | None = None
+    ) -> None:
+        self.x, self.condition, self.first, self.origin = x, condition, first, origin or {}
 
-    def __init__(self, x: Tensor, angle: Tensor, first: int = 0, origin: Mapping[str, str] | None = None) -> None:
-        self.x, self.angle, self.first, self.origin = x, angle, first, origin or {}
+    @property
+    def description(self) -> Mapping[str, Any]:
+        return {"conditions": {name: part.shape[1] for name, part in self.condition.items()}}
 
     @property
     def digest(self) -> str:
         import hashlib
 
-        return hashlib.sha256(self.x.numpy().tobytes() + self.angle.numpy().tobytes()).hexdigest()
+        return hashlib.sha256(
+            b"".join(part.numpy().tobytes() for part in (self.x, *self.condition.values()))
+        ).hexdigest()
 
     def __len__(self) -> int:
         return len(self.x)
 
     def fetch(self, index: Tensor) -> Batch:
-        return Batch(self.x[index], {"angle": self.angle[index]}, index + self.first)
+        condition = {name: part[index] for name, part in self.condition.items()}
+        return Batch(self.x[index], condition or None, index + self.first)
 
     def summary(self) -> Sequence[tuple[str, str]]:
         return [("points", str(len(self))), ("largest radius", f"{self.x.norm(dim=1).max():.3f} m")]
 
     def rows(self, start: int, stop: int) -> ToyData:
-        return ToyData(self.x[start:stop], self.angle[start:stop], self.first + start, self.origin)
+        condition = {name: part[start:stop] for name, part in self.condition.items()}
+        return ToyData(self.x[start:stop], condition, self.first + start, self.origin)
 
 
 class ToyWriter:
     """Grows `FILE.partial`, flushed at each append; renamed when all points are there."""
 
-    def __init__(self, file: Path, attributes: Mapping[str, Any], n: int) -> None:
+    def __init__(self, file: Path, description: Mapping[str, Any], attributes: Mapping[str, Any], n: int) -> None:
         self.final, self.n = file, n
         self.partial = file.with_name(file.name + ".partial")
         self.done = file.exists()
         self.stream = h5py.File(file if self.done else self.partial, "r" if self.done else "a")
         if "x" not in self.stream:
-            for name, width in (("x", 2), ("angle", 1)):
+            for name, width in {"x": 2, **description["conditions"]}.items():
                 self.stream.create_dataset(name, (0, width), np.float32, maxshape=(None, width), chunks=(64, width))
             self.stream.attrs.update(attributes)
         if dict(self.stream.attrs) != dict(attributes):
@@ -164,12 +181,13 @@ class ToyWriter:
     def written(self) -> int:
         return len(self.stream["x"])  # type: ignore[arg-type]
 
-    def append(self, x: Tree, condition: Tree) -> None:
-        for name, value in (("angle", condition["angle"]), ("x", x)):  # type: ignore[index]
+    def append(self, batch: Batch) -> None:
+        stop = self.written + len(batch)
+        for name, value in {**named(batch.condition), "x": batch.x}.items():
             data = self.stream[name]
             assert isinstance(data, h5py.Dataset)
-            data.resize(self.written + len(value), axis=0)
-            data[-len(value) :] = value.numpy()  # type: ignore[union-attr]
+            data.resize(stop, axis=0)
+            data[-len(batch) :] = value.numpy()  # type: ignore[union-attr]
         self.stream.flush()
 
     def close(self) -> None:
@@ -187,15 +205,16 @@ class ToySimulatorConfig(SimulatorConfig):
 
 
 class ToySimulator:
-    description = ToyData.description
+    description: Mapping[str, Any] = {"conditions": {"angle": 1}}
 
     def __init__(self, radius: float) -> None:
         self.radius = radius
 
-    def simulate(self, index: Tensor, seed: int) -> tuple[Tree, Tree]:
+    def simulate(self, index: Tensor, seed: int) -> Batch:
         noise = KeyedNoise(seed, index, stream="simulate")
         angle = 2 * math.pi * noise.uniform("angle", (1,))
-        return self.radius * torch.cat((angle.cos(), angle.sin()), 1) + 0.1 * noise.normal("x", (2,)), {"angle": angle}
+        x = self.radius * torch.cat((angle.cos(), angle.sin()), 1) + 0.1 * noise.normal("x", (2,))
+        return Batch(x, {"angle": angle}, index)
 
 
 # --- the plug-in ---------------------------------------------------------------------------------------
@@ -204,11 +223,11 @@ class ToySimulator:
 class Toy:
     name = "toy"
     summary = "points on a circle"
-    generator = ToyGeneratorConfig
-    simulator = ToySimulatorConfig
+    generator: type[GeneratorConfig] = ToyGeneratorConfig
+    simulator: type[SimulatorConfig] = ToySimulatorConfig
 
     def recipes(self) -> Mapping[str, Path]:
-        return {file.stem: file for file in (HERE / "recipes").glob("*.yaml")}
+        return {file.stem: file for file in (HERE / "recipes" / self.name).glob("*.yaml")}
 
     def sample_path(self) -> Path:
         return Path(os.environ["TOY_SAMPLE"])
@@ -219,8 +238,8 @@ class Toy:
         try:
             with h5py.File(file, "r") as stream:
                 origin = {name: str(value) for name, value in stream.attrs.items()}
-                x, angle = (torch.from_numpy(stream[name][:]) for name in ("x", "angle"))  # type: ignore[index]
-                return ToyData(x, angle, origin=origin)
+                parts = {name: torch.from_numpy(data[:]) for name, data in stream.items()}  # type: ignore[index]
+                return ToyData(parts.pop("x"), parts, origin=origin)
         except (OSError, KeyError) as error:
             raise DataError(f"{file}: expected a toy file ({error}).") from None
 
@@ -235,7 +254,7 @@ class Toy:
         return data.summary()
 
     def writer(self, file: Path, description: Mapping[str, Any], attributes: Mapping[str, Any], n: int) -> ToyWriter:
-        return ToyWriter(file, attributes, n)
+        return ToyWriter(file, description, attributes, n)
 
     def parse_condition(self, values: Mapping[str, str], n: int, generator: Generator) -> Tree:
         if set(values) != {"angle"}:

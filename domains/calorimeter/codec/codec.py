@@ -203,7 +203,7 @@ class ShowerCodec(Codec):
 
     # --- tensor to physical -------------------------------------------------------------------------
 
-    def decode(self, y: Tree, condition: Tree) -> Tensor:
+    def decode(self, y: Tree, condition: Tree | None) -> Tensor:
         """`layers` and fields, and the physical condition, to showers (B, voxels) MeV."""
         if isinstance(y, Tensor):
             raise SpaceError("Expected encoded showers by name, as `encode` returns them; found one tensor.")

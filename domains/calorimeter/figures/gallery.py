@@ -33,7 +33,8 @@ class Gallery:
     >>> from maquette.core.data import TensorSource
     >>> from maquette.domains.calorimeter.simulator.gflash import GflashConfig
     >>> simulator = GflashConfig(geometry="ds2").build()
-    >>> source = TensorSource(*simulator.simulate(range(40), seed=0))
+    >>> showers = simulator.simulate(range(40), seed=0)
+    >>> source = TensorSource(showers.x, showers.condition)
     >>> extractor = Extractor.fit(simulator.geometry, source)
     >>> features, mean = extractor.stream(source, 40)
     >>> rows, _ = matched(features.incident, features.incident)

@@ -36,8 +36,8 @@ class Comparison:
     >>> from maquette.core.statistics.comparison import halves
     >>> from maquette.domains.calorimeter.simulator.gflash import GflashConfig
     >>> simulator = GflashConfig().build()
-    >>> x, condition = simulator.simulate(range(200), seed=0)
-    >>> source = TensorSource(x, condition)
+    >>> showers = simulator.simulate(range(200), seed=0)
+    >>> source = TensorSource(showers.x, showers.condition)
     >>> extractor = Extractor.fit(simulator.geometry, source)
     >>> features, _ = extractor.stream(source, 200)
     >>> c = Comparison(features, features, halves(200, 200, np.random.default_rng(0)), extractor, seed=0)

@@ -42,7 +42,8 @@ def physics_distances(
     >>> from maquette.domains.calorimeter.metrics.features import Extractor
     >>> from maquette.domains.calorimeter.simulator.gflash import GflashConfig
     >>> simulator = GflashConfig().build()
-    >>> source = TensorSource(*simulator.simulate(range(80), seed=0))
+    >>> showers = simulator.simulate(range(80), seed=0)
+    >>> source = TensorSource(showers.x, showers.condition)
     >>> extractor = Extractor.fit(simulator.geometry, source)
     >>> features, _ = extractor.stream(source, 80)
     >>> comparison = Comparison(features, features, halves(80, 80, np.random.default_rng(0)), extractor, seed=0)

@@ -24,6 +24,7 @@ import torch
 from pydantic import Field, field_validator
 from torch import Tensor
 
+from ....core.data import Batch
 from ....core.errors import ConfigError
 from ....core.noise import KeyedNoise
 from ....data_specs.calorimeter.geometry import Geometry, Medium, PolarLayer
@@ -106,8 +107,8 @@ class Gflash:
     >>> simulator = GflashConfig(geometry="calogan").build()
     >>> simulator
     Gflash(calogan, Pb/liquid Ar, particle=e, energy=1 .. 10 GeV, sampled=False)
-    >>> showers, condition = simulator.simulate(range(3), seed=0)
-    >>> showers.shape, condition["energy"].shape
+    >>> showers = simulator.simulate(range(3), seed=0)
+    >>> showers.x.shape, showers.condition["energy"].shape
     (torch.Size([3, 504]), torch.Size([3, 1]))
     """
 
@@ -131,8 +132,8 @@ class Gflash:
         engine = f"parametrised: GFLASH (hep-ex/0001020), {self.particle} in {self.calorimeter.material.name}{plates}"
         return {"geometry": geometry_to_json(self.geometry), "conditions": ["energy"], "engine": engine}
 
-    def simulate(self, index: Tensor | Sequence[int], seed: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return (showers (B, voxels) float32 MeV, {"energy": (B, 1) float32 MeV}) of the given global indices.
+    def simulate(self, index: Tensor | Sequence[int], seed: int) -> Batch:
+        """Return showers (B, voxels) float32 MeV, and {"energy": (B, 1) float32 MeV}, of the given global indices.
 
         A shower depends on its index and the seed only, not on the others of the batch.
         """
@@ -146,7 +147,7 @@ class Gflash:
                 self._deposit(showers, rows, energy[rows], noise.at(index=index[rows]))
         if self.geometry.threshold:
             torch.threshold_(showers, self.geometry.threshold, 0.0)
-        return showers, {"energy": 1000 * energy}
+        return Batch(showers, {"energy": 1000 * energy}, index)
 
     def _groups(self, energy: Tensor) -> Iterator[Tensor]:
         """Batch indices in groups of similar energy, so of a similar number of spots; a group fits the cache."""

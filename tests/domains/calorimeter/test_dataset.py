@@ -73,8 +73,7 @@ def test_what_is_written_is_fetched(file: Path, tmp_path: Path) -> None:
     writer = ShowerFileWriter(tmp_path / "copy.h5", data.description, {"source": "copy"}, len(data))
     while writer.written < len(data):
         batch = data.fetch(torch.arange(writer.written, min(writer.written + 50, len(data))))
-        assert batch.condition is not None
-        writer.append(batch.x, batch.condition)
+        writer.append(batch)
     writer.close()
     assert ShowerDataset(tmp_path / "copy.h5").digest == data.digest
 

@@ -7,18 +7,26 @@ import numpy as np
 import pytest
 import torch
 from maquette.core.config import parse
+from maquette.core.data import Batch
 from maquette.core.errors import ConfigError
 from maquette.core.noise import KeyedNoise
 from maquette.data_specs.calorimeter.geometry import CartesianLayer, Geometry, Medium, PolarLayer
 from maquette.data_specs.calorimeter.geometry_json import geometry_from_json
+from maquette.domains.calorimeter.batches import deposits, named_conditions
 from maquette.domains.calorimeter.dataset import ShowerDataset, ShowerFileWriter
 from maquette.domains.calorimeter.metrics.profiles import containment_radius, depths, shower_maximum
 from maquette.domains.calorimeter.simulator.gflash import Gflash, GflashConfig, gamma_variates
 from maquette.domains.calorimeter.simulator.media import CALORIMETERS
 from maquette.domains.calorimeter.simulator.parametrisation import LOWEST_ALPHA, Parametrisation
 from scipy import stats
+from torch import Tensor
 
 CRITICAL_ENERGY = 9.64  # MeV, lead tungstate (Particle Data Group)
+
+
+def simulated(batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+    """Showers and conditions by name."""
+    return deposits(batch.x), named_conditions(batch.condition)
 
 
 def cylinder(name: str, rings: int = 50, radius: float = 5, depth: float = 30) -> Geometry:
@@ -68,7 +76,7 @@ def test_profiles_without_a_maximum_are_drawn_again() -> None:
 def test_lead_tungstate_has_the_known_maximum_and_radius(particle: str, offset: float, energy: float) -> None:
     geometry = cylinder("lead-tungstate")
     simulator = Gflash(geometry, CALORIMETERS["lead-tungstate"], particle, (energy, energy))  # type: ignore[arg-type]
-    showers = simulator.simulate(range(1500), seed=1)[0].view(1500, 60, 50).mean(0)
+    showers = simulated(simulator.simulate(range(1500), seed=1))[0].view(1500, 60, 50).mean(0)
     edges = depths(geometry)
     assert edges is not None
     expected = math.log(1000 * energy / CRITICAL_ENERGY) + offset
@@ -83,7 +91,7 @@ def test_a_block_that_is_large_enough_holds_the_energy(name: str) -> None:
     layer = CartesianLayer(0, (-side, 0.0, side), (-side, 0.0, side))
     medium = Medium(material.radiation_length, material.moliere_radius)
     block = Geometry(name, (layer,), medium=medium, z_edges=z)
-    showers, condition = Gflash(block, CALORIMETERS[name], "e", (1.0, 10.0)).simulate(range(1500), seed=1)
+    showers, condition = simulated(Gflash(block, CALORIMETERS[name], "e", (1.0, 10.0)).simulate(range(1500), seed=1))
     assert (showers.sum() / condition["energy"].sum()).item() > 0.99
     assert (showers.sum(1) <= condition["energy"][:, 0] * 1.0001).all()
     quarters = showers.mean(0) / showers.mean(0).sum()
@@ -104,7 +112,7 @@ def test_tungsten_silicon_agrees_with_full_transport(transport: ShowerDataset, e
     incident = whole.condition["energy"][:, 0]
     near = (incident - 1000 * energy).abs() < 1000 * width
     simulator = GflashConfig(geometry="ds2", energy=(energy - width, energy + width)).build()
-    showers, condition = simulator.simulate(range(2500), seed=1)
+    showers, condition = simulated(simulator.simulate(range(2500), seed=1))
     edges = depths(simulator.geometry)
     assert edges is not None
 
@@ -127,7 +135,7 @@ def test_lead_argon_shares_its_energy_among_layers_as_full_transport(
     real = ShowerDataset(data_folder / "calorimeter" / f"geant4_calogan_{file}_train.h5").rows(0, 6000)
     batch = real.fetch(torch.arange(6000))
     assert isinstance(batch.x, torch.Tensor)
-    showers, _ = parse(GflashConfig, {"particle": particle}).build().simulate(range(6000), seed=1)
+    showers, _ = simulated(parse(GflashConfig, {"particle": particle}).build().simulate(range(6000), seed=1))
     parts = real.geometry.slices[:2]
     theirs = torch.stack([batch.x[:, part].sum() for part in parts]) / batch.x.sum()
     ours = torch.stack([showers[:, part].sum() for part in parts]) / showers.sum()
@@ -136,15 +144,15 @@ def test_lead_argon_shares_its_energy_among_layers_as_full_transport(
 
 def test_a_shower_depends_on_its_index_and_the_seed_alone() -> None:
     simulator = GflashConfig(geometry="ds2").build()
-    showers, condition = simulator.simulate(range(300), seed=5)
-    some, their_condition = simulator.simulate(torch.tensor([299, 7, 120]), seed=5)
+    showers, condition = simulated(simulator.simulate(range(300), seed=5))
+    some, their_condition = simulated(simulator.simulate(torch.tensor([299, 7, 120]), seed=5))
     torch.testing.assert_close(some, showers[[299, 7, 120]], rtol=1e-5, atol=1e-3)
     torch.testing.assert_close(their_condition["energy"], condition["energy"][[299, 7, 120]], rtol=0, atol=0)
-    assert not torch.equal(simulator.simulate(range(300), seed=6)[0], showers)
+    assert not torch.equal(simulated(simulator.simulate(range(300), seed=6))[0], showers)
 
 
 def test_energies_are_log_uniform_and_the_readout_threshold_holds() -> None:
-    showers, condition = GflashConfig(geometry="ds2", energy=(1, 100)).build().simulate(range(500), seed=5)
+    showers, condition = simulated(GflashConfig(geometry="ds2", energy=(1, 100)).build().simulate(range(500), seed=5))
     share = torch.log(condition["energy"][:, 0] / 1000) / math.log(100)
     assert stats.kstest(share.numpy(), "uniform").pvalue > 1e-3
     assert showers[showers > 0].min() >= 15.15e-3
@@ -153,7 +161,7 @@ def test_energies_are_log_uniform_and_the_readout_threshold_holds() -> None:
 def test_showers_meet_the_data_spec(tmp_path: Path) -> None:
     simulator = GflashConfig(particle="gamma").build()
     writer = ShowerFileWriter(tmp_path / "a.h5", simulator.description, {"seed": 1}, 200)
-    writer.append(*simulator.simulate(range(200), seed=1))
+    writer.append(simulator.simulate(range(200), seed=1))
     writer.close()
     data = ShowerDataset(tmp_path / "a.h5")
     assert geometry_from_json(simulator.description["geometry"]) == data.geometry
@@ -181,6 +189,6 @@ def test_what_cannot_be_simulated_is_refused(options: dict[str, object], words: 
 
 def test_any_geometry_can_be_filled() -> None:
     options = {"geometry": "ds1-photons", "calorimeter": "lead-argon", "layer_depth": 30}
-    showers, condition = parse(GflashConfig, options).build().simulate(range(100), seed=1)
+    showers, condition = simulated(parse(GflashConfig, options).build().simulate(range(100), seed=1))
     assert showers.shape == (100, 368)
     assert 0.02 < (showers.sum() / condition["energy"].sum()).item() < 1
