@@ -66,11 +66,12 @@ from torch import Tensor, nn
 from ..core import artifact
 from ..core.capabilities import capabilities
 from ..core.config import Config, kind_of, parse
-from ..core.data import Batch, Source
+from ..core.data import Batch, Source, map_tree
 from ..core.errors import ConfigError
 from ..core.families import AnyFamily
 from ..core.noise import Noise
 from ..core.objective import Stage, Trainable, transform_batches
+from ..core.precision import all_digits, at_least_single
 from ..core.spaces import Space, Tree, batch_size
 
 Augmentation = Callable[[Batch, Noise], Batch]
@@ -211,8 +212,11 @@ class Generator(nn.Module):
         """Draw `n` physical samples given physical conditions (by default drawn from those of training, if any)."""
         if condition is None:
             condition = self.codec.draw_condition(noise.fold("condition"))
-        encoded = None if condition is None else self.codec.encode_condition(condition)
-        return self.codec.decode(self.family.sample(n, encoded, noise=noise.fold("family")), condition)
+        with all_digits():  # units and tables need them, whatever the networks compute in
+            encoded = None if condition is None else self.codec.encode_condition(condition)
+        x = self.family.sample(n, encoded, noise=noise.fold("family"))
+        with all_digits():
+            return self.codec.decode(map_tree(at_least_single, x), condition)
 
     def accept(self, condition: Tree, *, where: str = "condition.", first: int = 0) -> Tree:
         """`Codec.accept`; raises `ConfigError` also where the model has no conditions."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from typer.core import TyperGroup
@@ -17,6 +17,7 @@ from .arguments import LARGEST_SEED, DataSide
 from .console.errors import BAD_INPUT, FAILED, INTERRUPTED, exit_on_error
 
 if TYPE_CHECKING:
+    from ..core.precision import Precision
     from .console.screen import Lines, Silent, Terminal
     from .streaming import Generated
 
@@ -155,6 +156,7 @@ def generate(
     conditions_rows: Annotated[str | None, typer.Option(help="START:STOP of that file")] = None,
     batch_size: BatchSize = None,
     device: Device = "auto",
+    precision: Annotated[str, typer.Option(help="of the networks' products: float32, tf32 or bfloat16")] = "float32",
 ) -> None:
     """Draw samples from a run's model; without conditions they are drawn from the distribution seen in training."""
     from .generate import condition_words
@@ -170,6 +172,7 @@ def generate(
             conditions=condition_words(conditions or []),
             batch_size=batch_size,
             device=device,
+            precision=cast("Precision", precision),
             screen=screen,
         )
         _print_made(screen, done)

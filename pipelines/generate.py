@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..core.data import Batch, map_tree
 from ..core.errors import ConfigError
+from ..core.precision import Precision
 from ..core.spaces import Tree
 from .arguments import DataSide, check_seed
 from .console.screen import Screen, Silent
@@ -32,6 +33,7 @@ def generate(
     conditions: Mapping[str, str] | None = None,
     batch_size: int | None = None,
     device: str = "auto",
+    precision: Precision = "float32",
     screen: Screen | None = None,
 ) -> Generated:
     """Draw samples and write them to a file of the domain's data spec.
@@ -46,6 +48,8 @@ def generate(
             they are drawn from the distribution seen in training, if the model has any.
         batch_size: samples drawn at once; 1,000 on a CPU and 10,000 on a GPU if not given.
         device: "auto", "cpu", "cuda" or "cuda:NUMBER".
+        precision: of the networks' products: "float32", "tf32" (float32 on a CPU) or "bfloat16"; the file
+            records it.
         screen: where progress and results are shown; nowhere if not given.
 
     Raises:
@@ -54,7 +58,7 @@ def generate(
     screen, seed = screen or Silent(), check_seed(seed)
     if conditions and conditions_from:
         raise ConfigError("conditions come either from a file or from condition.NAME=VALUE, not from both.")
-    model = load(run, device)
+    model = load(run, device, precision=precision)
     if (conditions or conditions_from) and not model.conditional:
         raise ConfigError("conditions were given, but this model has none; give --n N alone.")
     given: _FromFile | _Shared | None = None
@@ -87,6 +91,7 @@ def _attributes(model: Model, seed: int, given: _FromFile | _Shared | None) -> d
         MODEL_SHA256: model.digest,
         "conditions": given.origin if given else FROM_TRAINING if model.conditional else WITHOUT,
         "seed": seed,
+        "precision": model.precision,
     }
 
 

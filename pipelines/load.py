@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from ..core import artifact
 from ..core.data import Batch, map_tree
 from ..core.errors import ArtifactError, ConfigError
 from ..core.noise import KeyedNoise
+from ..core.precision import Precision, computing
 from ..core.spaces import Tree
 from ..core.spaces import batch_size as length_of
 from ..domains import domains
@@ -32,10 +33,19 @@ class Model:
         domain: its plug-in.
         device: where samples are drawn.
         folder: the artefact's.
+        precision: of the products of its networks.
         config: the artefact's `config.json`, which lies beside the weights.
     """
 
-    def __init__(self, generator: Generator, domain: Domain, device: torch.device, folder: Path) -> None:
+    def __init__(
+        self,
+        generator: Generator,
+        domain: Domain,
+        device: torch.device,
+        folder: Path,
+        precision: Precision = "float32",
+    ) -> None:
+        self.precision: Precision = precision
         self.generator, self.domain, self.device, self.folder = generator.to(device), domain, device, folder
         self.config: dict[str, Any] = artifact.read_config(folder / artifact.CONFIG)
 
@@ -95,21 +105,26 @@ class Model:
         if condition is None:
             condition = self.generator.codec.draw_condition(noise.fold("condition"))
         condition = map_tree(lambda tensor: tensor.to(self.device), condition)
-        x = self.generator.sample(len(index), condition, noise=noise)
+        with computing(self.precision, self.device):
+            x = self.generator.sample(len(index), condition, noise=noise)
         return Batch(x, condition, index).to("cpu")
 
 
-def load(run: str | Path, device: str = "cpu") -> Model:
+def load(run: str | Path, device: str = "cpu", *, precision: Precision = "float32") -> Model:
     """Read a fitted model from a run's folder, or from the folder of an artefact itself.
 
     Args:
         run: the folder.
         device: "cpu", "cuda", "cuda:1" or "auto".
+        precision: of the products of networks when samples are drawn: "float32", "tf32" (on a GPU) or "bfloat16".
+            Weights stay in float32.
 
     Raises:
         ArtifactError: not a run or artefact, or a damaged one; pickles are never read.
-        ConfigError: a domain that is not installed, or a device that is not there.
+        ConfigError: a domain that is not installed, a device that is not there, or an unknown precision.
     """
+    if precision not in get_args(Precision):
+        raise ConfigError(f'precision: expected one of {", ".join(get_args(Precision))}, found "{precision}".')
     folder = Path(run)
     if not (folder / artifact.CONFIG).is_file():
         folder = existing_run(folder).model
@@ -122,4 +137,4 @@ def load(run: str | Path, device: str = "cpu") -> Model:
         raise ArtifactError(f"{folder}: the artefact does not say which domain it belongs to; fit again.")
     domain = domains.get(content["domain"])
     generator = load_generator(folder, domain.generator)
-    return Model(generator, domain, resolve_device(device), folder)
+    return Model(generator, domain, resolve_device(device), folder, precision)

@@ -19,6 +19,7 @@ from torch import Tensor
 from ..data import Source
 from ..errors import Interrupted, TrainingError
 from ..noise import KeyedNoise
+from ..precision import tensor_float_32
 from .batch_order import BatchOrder
 from .checkpoint import FOLDER, Checkpoints
 from .clock import Clock
@@ -95,7 +96,8 @@ def fit(
     >>> outcome
     Outcome(steps={'fit': 3}, minutes=...)
     """
-    with process_group(device) as world, peers_alive(), Signals() as signals:
+    tf32 = tensor_float_32(device, plan.training.parallel.precision == "tf32")
+    with tf32, process_group(device) as world, peers_alive(), Signals() as signals:
         fitting = _Fit(plan, source, Path(folder), seed, torch.device(device), evaluator, listeners, world, signals)
         return fitting.run(resume)
 

@@ -55,11 +55,14 @@ class ParallelConfig(Config):
 
     kind: Literal["ddp", "fsdp"] = "ddp"
     compile: bool = Field(default=False, description="compile networks in place (not those with double backward)")
-    precision: Literal["float32", "bfloat16", "float64"] = "float32"
+    precision: Literal["float32", "tf32", "bfloat16", "float64"] = Field(
+        default="float32",
+        description="of products; tf32 and bfloat16 keep float32 weights; a CPU has no tf32",
+    )
 
     @property
     def dtype(self) -> torch.dtype:
-        """The dtype of weights, data and noise: float32 under bfloat16, which only autocast operations use."""
+        """The dtype of weights, data and noise: float32 under tf32 and bfloat16, which only products use."""
         return torch.float64 if self.precision == "float64" else torch.float32
 
 

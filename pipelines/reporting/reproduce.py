@@ -62,6 +62,8 @@ def _generate(inputs: InputsRecord, source_run: Run) -> str:
     side = inputs.generated
     file = Path(side.file)
     words = ["generate", str(source_run.folder), "--n", str(side.file_rows), "--seed", str(side.origin["seed"])]
+    precision = side.origin.get("precision", "float32")
+    words += [] if precision == "float32" else ["--precision", str(precision)]
     words += [*_conditions(side.origin["conditions"], inputs), "--out", str(file.with_stem(f"{file.stem}-again"))]
     return _line(*words)
 

@@ -33,14 +33,16 @@ FOUNDATIONS = {
     "core.objective",
     "core.operators",
     "core.philox",
+    "core.precision",
     "core.registry",
     "core.spaces",
 }
 """The single files of core, which know none of its folders."""
 
+_ENGINE_KNOWS = ("artifact", "config", "data", "errors", "noise", "objective", "precision")
 CORE_MAY_IMPORT = {
     "core.bases": FOUNDATIONS | {"core.nets", "core.samplers"},
-    "core.engine": {f"core.{name}" for name in ("artifact", "config", "data", "errors", "noise", "objective")},
+    "core.engine": {f"core.{name}" for name in _ENGINE_KNOWS},
     "core.families": FOUNDATIONS | {"core.bases", "core.likelihoods", "core.nets", "core.samplers"},
     "core.inference": FOUNDATIONS | {"core.likelihoods", "core.samplers"},
     "core.likelihoods": {f"core.{name}" for name in ("config", "errors", "registry", "spaces")},

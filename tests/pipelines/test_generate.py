@@ -201,3 +201,22 @@ def test_simulate_has_options(maquette, folder):
     result = maquette("simulate", "toy", "--n", 50, "--out", "y.h5", "radios=5")
     assert result.exit_code == 2
     assert 'Did you mean "radius"?' in result.stderr
+
+
+def test_a_lower_precision_moves_samples_little_and_is_recorded(maquette, fitted, folder):
+    weights = fitted / "model" / "weights.safetensors"
+    before = weights.read_bytes()
+    exact = load(fitted).sample(200, seed=7)
+    assert torch.equal(load(fitted, precision="tf32").sample(200, seed=7), exact)  # a CPU has no such products
+    near = load(fitted, precision="bfloat16").sample(200, seed=7)
+    assert near.dtype == torch.float32
+    assert 0 < (near - exact).abs().mean() < 0.05 * exact.std()
+    for precision in ("float32", "bfloat16"):
+        generate(fitted, n=200, seed=7, out=f"{precision}.h5", precision=precision)
+    with h5py.File("float32.h5") as whole, h5py.File("bfloat16.h5") as half:
+        assert (whole.attrs["precision"], half.attrs["precision"]) == ("float32", "bfloat16")
+        np.testing.assert_array_equal(half["x"][:], near.numpy())
+    assert weights.read_bytes() == before
+    result = maquette("generate", fitted, "--n", 5, "--out", "x.h5", "--precision", "half")
+    assert result.exit_code == 2
+    assert 'precision: expected one of float32, tf32, bfloat16, found "half"' in result.stderr
