@@ -14,11 +14,13 @@ from ...core.errors import SampleError, SpaceError
 from ...core.statistics.comparison import Index, halves
 from ...core.statistics.verdict import verdict
 from ...data_specs.calorimeter.geometry import Geometry
+from ..judging.classification import Side, classify
+from ..judging.comparison import Estimates
 from ..plugin import Evaluation, Progress, Unavailable
 from .figures.figures import figures
 from .figures.gallery import Gallery, matched
-from .metrics.classification import Side, classifier_tests, classify
-from .metrics.comparison import Comparison, Estimates
+from .metrics.classification import classifier_tests
+from .metrics.comparison import Comparison
 from .metrics.distances import physics_distances
 from .metrics.effort import EffortConfig, effort_named
 from .metrics.features import Extractor, evenly_spaced, high_level, low_level, read
@@ -106,7 +108,7 @@ def _evaluate(
         for side, source in sources.items()
     }
     features = {side: columns for side, (columns, _) in found.items()}
-    comparison = Comparison(features["reference"], features["generated"], parts, extractor, seed)
+    comparison = Comparison(features["reference"], features["generated"], parts, seed, extractor)
 
     def low(side: Side, rows: Index) -> NDArray[np.float32]:
         return low_level(*read(sources[side], rows, geometry.effective_threshold))
@@ -116,10 +118,11 @@ def _evaluate(
     estimates, curves = classify(
         classifier_tests(low, lambda side, rows: matrices[side][rows], geometry.n_voxels, sizes, device),
         parts,
-        sizes,
+        cross_validate_below=sizes.cross_validate_below,
         seed=seed,
         progress=progress,
         world=world,
+        things="showers",
     )
     progress("spectra", 0, 1)
     estimates |= feature_metrics(comparison)
@@ -162,7 +165,7 @@ def feature_metrics(c: Comparison) -> Estimates:
     >>> source = TensorSource(showers.x, showers.condition)
     >>> extractor = Extractor.fit(simulator.geometry, source)
     >>> one, other = (extractor.stream(Subset(source, rows), 80)[0] for rows in torch.arange(160).split(80))
-    >>> comparison = Comparison(one, other, halves(80, 80, np.random.default_rng(0)), extractor, seed=0)
+    >>> comparison = Comparison(one, other, halves(80, 80, np.random.default_rng(0)), seed=0, extractor=extractor)
     >>> estimates = feature_metrics(comparison)
     >>> [len(metrics(comparison)) for metrics in (separations, response, profiles, lines)], len(estimates)
     ([11, 5, 2, 2], 20)

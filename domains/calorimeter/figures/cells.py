@@ -14,8 +14,9 @@ from matplotlib.ticker import FixedLocator, NullFormatter, StrMethodFormatter
 from numpy.typing import NDArray
 
 from ....data_specs.calorimeter.geometry import PolarLayer
-from .drawing import draw_layer, styled
+from ...figures.style import styled
 from .gallery import EXAMPLES, SIDES, Gallery
+from .layers import draw_layer
 
 RELEVANT = 1e-3
 """Fraction of its layer's largest mean deposit above which a cell's ratio is drawn; below, it is mostly noise."""

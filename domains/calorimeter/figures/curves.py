@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from ....core.statistics.auc import roc_curve
 from ....core.statistics.histogram import BULK
+from ...figures.curves import Curve, density, draw_pair, with_ratio
+from ...figures.style import GENERATED, REFERENCE, THIRD, styled
 from ..metrics.response import energy_edges
-from .drawing import GENERATED, REFERENCE, THIRD, Curve, density, draw_pair, styled, with_ratio
 from .gallery import Array, Gallery
 
 BINS = 40

@@ -11,7 +11,8 @@ from ....core.statistics.comparison import GROUPS, Contrast, contrast, group_sum
 from ....core.statistics.estimate import Estimate, not_measurable
 from ....core.statistics.frechet import frechet_distance, frechet_infinity, moment_sums, moments
 from ....core.statistics.mmd import GroupedKernel
-from .comparison import Comparison, Estimates, Values
+from ...judging.comparison import Estimates, Values
+from .comparison import Comparison
 from .effort import EffortConfig
 from .features import physics_features
 
@@ -46,7 +47,8 @@ def physics_distances(
     >>> source = TensorSource(showers.x, showers.condition)
     >>> extractor = Extractor.fit(simulator.geometry, source)
     >>> features, _ = extractor.stream(source, 80)
-    >>> comparison = Comparison(features, features, halves(80, 80, np.random.default_rng(0)), extractor, seed=0)
+    >>> parts = halves(80, 80, np.random.default_rng(0))
+    >>> comparison = Comparison(features, features, parts, seed=0, extractor=extractor)
     >>> estimates = physics_distances(comparison, effort_named("smoke"))
     >>> [(name, one.significance() < 3, one.remark) for name, one in estimates.items()]
     [('fpd', True, 'not comparable'), ('kpd', True, 'not comparable')]

@@ -11,7 +11,8 @@ from scipy.special import gammainc
 
 from ....core.statistics.estimate import not_measurable
 from ....data_specs.calorimeter.geometry import Geometry, PolarLayer
-from .comparison import Comparison, Estimates
+from ...judging.comparison import Estimates
+from .comparison import Comparison
 
 MIN_LAYERS = 10
 

@@ -12,7 +12,8 @@ from ....core.statistics.bootstrap import bootstrap_stderr
 from ....core.statistics.comparison import Index
 from ....core.statistics.estimate import Estimate
 from ....core.statistics.wasserstein import wasserstein_distance
-from .comparison import Comparison, Estimates, Values
+from ...judging.comparison import Estimates, Values
+from .comparison import Comparison
 from .features import Features
 
 ENERGY_BINS = 8

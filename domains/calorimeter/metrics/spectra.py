@@ -9,7 +9,8 @@ import numpy as np
 from ....core.statistics.comparison import Index
 from ....core.statistics.estimate import not_measurable
 from ....core.statistics.histogram import Binning, separation_power
-from .comparison import Comparison, Estimates, Values
+from ...judging.comparison import Estimates, Values
+from .comparison import Comparison
 from .features import BINNING_SHOWERS, LINES, Features
 
 

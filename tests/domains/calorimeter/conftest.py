@@ -42,6 +42,6 @@ def compare(source_of: Callable[[Sample], TensorSource]) -> Callable[..., Compar
         sources = [source_of(sample) for sample in (reference, generated)]
         extractor = Extractor.fit(geometry or known_geometry("calogan"), sources[0])
         r, g = (extractor.stream(source, len(source))[0] for source in sources)
-        return Comparison(r, g, halves(len(r), len(g), np.random.default_rng(seed)), extractor, seed)
+        return Comparison(r, g, halves(len(r), len(g), np.random.default_rng(seed)), seed, extractor)
 
     return compare

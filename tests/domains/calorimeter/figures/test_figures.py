@@ -12,9 +12,9 @@ from maquette.core.data import TensorSource
 from maquette.core.statistics.two_sample import TwoSample
 from maquette.data_specs.calorimeter.geometries import known_geometry
 from maquette.data_specs.calorimeter.geometry import CartesianLayer, Geometry, PolarLayer
-from maquette.domains.calorimeter.figures.drawing import Curve, density, draw_layer
 from maquette.domains.calorimeter.figures.figures import figures
 from maquette.domains.calorimeter.figures.gallery import EXAMPLES, Gallery, matched
+from maquette.domains.calorimeter.figures.layers import draw_layer
 from maquette.domains.calorimeter.metrics.features import Extractor
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
@@ -126,21 +126,6 @@ def test_dead_showers_can_be_drawn() -> None:
     found = figures(gallery(known_geometry("calogan"), dead=True))
     for name in ("average_showers", "shapes", "resolution", "examples"):
         drawn(found[name])
-
-
-def test_densities_integrate_to_one_and_ratios_carry_both_errors() -> None:
-    edges = np.linspace(0, 1, 11)
-    curve = density(np.random.default_rng(0).random(1000), edges)
-    assert (curve.value * np.diff(edges)).sum() == pytest.approx(1)
-    assert curve.error[0] == pytest.approx(np.sqrt(curve.value[0] * 0.1 * 1000) / 100)
-    ratio = Curve(np.array([2.0, 0.0, 1.0]), np.array([0.2, 0.1, 0.1])).over(
-        Curve(np.array([1.0, 1.0, 0.0]), np.array([0.1, 0.1, 0.1]))
-    )
-    assert ratio.value[0] == 2
-    assert ratio.error[0] == pytest.approx(2 * np.hypot(0.1, 0.1))
-    assert ratio.value[1] == 0
-    assert ratio.error[1] == pytest.approx(0.1)
-    assert np.isnan(ratio.value[2])
 
 
 def test_cells_are_drawn_where_they_are() -> None:

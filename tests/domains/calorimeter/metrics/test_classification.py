@@ -7,8 +7,9 @@ import numpy as np
 from maquette.core.statistics.classifier import NetworkLearner
 from maquette.core.statistics.comparison import halves
 from maquette.core.statistics.trees import TreeLearner
-from maquette.domains.calorimeter.metrics.classification import classifier_tests, classify
+from maquette.domains.calorimeter.metrics.classification import classifier_tests
 from maquette.domains.calorimeter.metrics.effort import EFFORTS
+from maquette.domains.judging.classification import classify
 
 
 def test_classifiers_are_the_prescribed_ones() -> None:
@@ -30,7 +31,7 @@ def test_classifiers_are_the_prescribed_ones() -> None:
         kinds["low"], inputs=rows, learner=NetworkLearner(hidden=3, layers=1, epochs=2, batch_size=10, lr=0.5)
     )
     parts = halves(100, 100, np.random.default_rng(0))
-    found, _ = classify({"low": kind}, parts, EFFORTS["full"], seed=0, progress=lambda *_: None)
+    found, _ = classify({"low": kind}, parts, cross_validate_below=5000, seed=0, things="showers")
     said = found["auc_low"].definition
     assert (
         "a network with 1 hidden layers of 3, Adam 0.5, batch 10, 2 epochs on the voxels / E_incident and log10" in said

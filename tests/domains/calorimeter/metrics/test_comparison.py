@@ -5,8 +5,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from maquette.core.statistics.estimate import not_measurable
-from maquette.domains.calorimeter.metrics.comparison import Comparison, Values
+from maquette.domains.calorimeter.metrics.comparison import Comparison
 from maquette.domains.calorimeter.metrics.features import Features
+from maquette.domains.judging.comparison import Values
 
 Sample = tuple[np.ndarray, np.ndarray]
 

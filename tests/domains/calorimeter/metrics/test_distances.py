@@ -53,7 +53,7 @@ def test_distances_use_every_feature_that_is_not_constant(
 def kernel_distance(r: list, g: list, effort: EffortConfig, seed: int = 0) -> Estimate:
     n, none = len(r[0]), cast(Any, None)
     parts = Halves((np.arange(n), np.arange(n)), tuple(np.arange(n) for _ in g))
-    return distances._kernel(Comparison(none, none, parts, none, seed), effort, r, g)
+    return distances._kernel(Comparison(none, none, parts, seed, none), effort, r, g)
 
 
 def test_kernel_batches_are_those_of_the_source(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,55 +1,20 @@
-"""Drawing of histograms with ratio panels, and of layers of cells."""
+"""Quantities per bin with their errors, and panels of two of them with their ratio."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ParamSpec
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.collections import QuadMesh
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 from numpy.typing import ArrayLike, NDArray
 
-from ....data_specs.calorimeter.geometry import Layer, PolarLayer
+from .style import GENERATED, REFERENCE
 
-P = ParamSpec("P")
-REFERENCE, GENERATED, THIRD = "#4d4d4d", "#d55e00", "#0072b2"
-"""Grey, vermilion and blue of Okabe & Ito: distinguishable with every kind of colour vision, and in print."""
 RATIO = (0.5, 1.5)
-STYLE: dict[Any, Any] = {
-    "font.size": 9,
-    "axes.titlesize": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "legend.frameon": False,
-    "legend.fontsize": 8,
-    "xtick.direction": "in",
-    "ytick.direction": "in",
-    "figure.dpi": 110,
-}
-
-
-def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
-    """Draw in the package's style, without changing matplotlib's global settings.
-
-    >>> @styled
-    ... def empty() -> Figure:
-    ...     return Figure()
-    >>> empty().dpi  # that of `STYLE`
-    110.0
-    """
-
-    def wrapped(*args: P.args, **kwargs: P.kwargs) -> Figure:
-        with mpl.rc_context(STYLE):
-            return draw(*args, **kwargs)
-
-    wrapped.__name__, wrapped.__doc__ = draw.__name__, draw.__doc__
-    return wrapped
+"""Limits of a ratio panel; points beyond them are marked at its edge."""
 
 
 @dataclass(frozen=True)
@@ -145,29 +110,3 @@ def _draw_ratio(axes: Axes, edges: NDArray[np.float64], ratio: Curve) -> None:
             axes.plot(middle[beyond], np.full(beyond.sum(), at), marker, ms=3, color=GENERATED, clip_on=False)
     axes.set_ylim(low, high)
     axes.set_ylabel("gen. / ref.")
-
-
-def draw_layer(axes: Axes, layer: Layer, values: NDArray, norm: Normalize, cmap: Any) -> QuadMesh:
-    """Cells of one layer: an image in x and y, or a disc in a polar panel.
-
-    >>> from matplotlib.colors import LogNorm
-    >>> layer = PolarLayer(id=0, r_edges=(0.0, 10.0, 20.0), n_alpha=4)
-    >>> axes = Figure().add_subplot(projection="polar")
-    >>> mesh = draw_layer(axes, layer, np.arange(1.0, 9.0), LogNorm(1, 8), "viridis")
-    >>> round(axes.get_rmax()), mesh.get_array().shape  # mm; sectors are drawn as many straight pieces
-    (20, (2, 64))
-    """
-    grid = np.ma.masked_invalid(np.asarray(values, dtype=np.float64).reshape(layer.grid))
-    if isinstance(layer, PolarLayer):
-        repeat = -(-64 // layer.n_alpha)  # sectors are drawn as straight pieces; enough of them look round
-        angles = np.linspace(0, 2 * np.pi, layer.n_alpha * repeat + 1)
-        mesh = axes.pcolormesh(
-            angles, np.asarray(layer.r_edges), np.ma.repeat(grid, repeat, axis=0).T, norm=norm, cmap=cmap
-        )
-        axes.set_xticks([])
-        axes.set_yticks([])
-    else:
-        mesh = axes.pcolormesh(layer.x_edges, layer.y_edges, grid.T, norm=norm, cmap=cmap)
-        axes.set_aspect("equal")
-    mesh.set_rasterized(True)
-    return mesh
