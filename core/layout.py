@@ -1,14 +1,15 @@
-"""Samples and conditions as vectors of features: `(B, features)` and `(B, context_features)`.
+"""Samples as vectors of features `(B, features)`, and conditions as context.
 
 Families and networks for vectors know nothing of grids or names. Only this module flattens values of a space for them,
-and turns what they return into values of the space again.
+and turns what they return into values of the space again. A condition that is a field on the grid of the samples stays
+a field, because as features it would lose its neighbourhoods; all other conditions become features.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import ItemsView
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from .config import kind_of
+from .context import Context
 from .errors import ConfigError, SpaceError
 from .noise import Noise, require_batch_size
 from .spaces import (
@@ -23,6 +25,7 @@ from .spaces import (
     Field,
     Interval,
     Levels,
+    Product,
     Real,
     Sequence,
     Simple,
@@ -59,8 +62,8 @@ class Layout:
 
     Args:
         space: a vector, field or sequence of fixed length, or a product of such.
-        condition: the same. In the context, integer levels become one-hot vectors, angles a cosine and a sine. None for
-            a model without condition.
+        condition: the same. In the context, integer levels become one-hot vectors, angles a cosine and a sine, of which
+            fields on the grid of the samples have a channel each. None for a model without condition.
         supports: supports that a sample may have.
 
     Raises:
@@ -70,8 +73,8 @@ class Layout:
     >>> layout.features, layout.context_features
     (6, 3)
     >>> layout.context(torch.tensor([[2], [0]]), like=torch.zeros(2, 6))
-    tensor([[0., 0., 1.],
-            [1., 0., 0.]])
+    Context(vector=tensor([[0., 0., 1.],
+            [1., 0., 0.]]), fields=None)
     """
 
     space: Space
@@ -82,7 +85,7 @@ class Layout:
         for name, part in parts(self.space):
             if not _laid_out(part, self.supports):
                 raise ConfigError(_refusal("samples", name, part, self.supports))
-        for name, part in parts(self.condition) if self.condition is not None else ():
+        for name, part in _condition_parts(self.condition):
             if not _laid_out(part, CONDITIONS):
                 raise ConfigError(_refusal("conditions", name, part, CONDITIONS))
 
@@ -92,11 +95,50 @@ class Layout:
         return size(self.space)
 
     @cached_property
+    def grid(self) -> tuple[int, ...]:
+        """The grid that all fields of a sample share; () if there are none, or several grids."""
+        grids = {part.grid for _, part in parts(self.space) if isinstance(part, Field)}
+        return grids.pop() if len(grids) == 1 else ()
+
+    @cached_property
+    def field_conditions(self) -> dict[str, Field]:
+        """The conditions that are fields on the grid of the samples, by name ("" for the only one)."""
+        return {
+            name: part
+            for name, part in _condition_parts(self.condition)
+            if isinstance(part, Field) and part.grid and part.grid == self.grid
+        }
+
+    @cached_property
+    def vector_features(self) -> int:
+        """C, features of the context; 0 for none."""
+        others = [part for name, part in _condition_parts(self.condition) if name not in self.field_conditions]
+        return sum(size(part) * _embed_dim(support_of(part)) for part in others)
+
+    @cached_property
+    def field_channels(self) -> int:
+        """K, channels of the context's fields; 0 for none."""
+        return sum(part.channels * _embed_dim(support_of(part)) for part in self.field_conditions.values())
+
+    @cached_property
     def context_features(self) -> int:
-        """C, features of the context; 0 without a condition."""
-        if self.condition is None:
-            return 0
-        return sum(size(part) * _embed_dim(support_of(part)) for _, part in parts(self.condition))
+        """C, features of the context for a network that takes no fields; 0 without a condition.
+
+        Raises:
+            ConfigError: there are fields among the conditions.
+
+        >>> field = Field(channels=1, grid=(8, 8))
+        >>> Layout(field, field).context_features
+        Traceback (most recent call last):
+        maquette.core.errors.ConfigError: condition: it is a field on the grid of the samples, which this model does ...
+        """
+        for name in self.field_conditions:
+            where = f'condition "{name}"' if name else "condition"
+            raise ConfigError(
+                f"{where}: it is a field on the grid of the samples, which this model does not take; choose a family "
+                "that has a network for fields, or encode it as a vector first."
+            )
+        return self.vector_features
 
     @cached_property
     def support(self) -> Support:
@@ -120,8 +162,8 @@ class Layout:
         """Inverse of `flatten`."""
         return unflatten(self.space, flat)
 
-    def context(self, condition: Tree | None, like: Tensor) -> Tensor | None:
-        """Conditions as `(B, context_features)` in the dtype of `like` (B, ...), None for a model without condition.
+    def context(self, condition: Tree | None, like: Tensor) -> Context:
+        """Conditions as context in the dtype of `like` (B, ...); empty for a model without condition.
 
         Raises:
             SpaceError: a condition for a model without one, none for a model with one, or not one row per sample.
@@ -129,7 +171,7 @@ class Layout:
         if self.condition is None:
             if condition is not None:
                 raise SpaceError("condition: the model was built without one; leave it out.")
-            return None
+            return Context()
         if condition is None:
             raise SpaceError("condition: the model was built with one; give one row per sample.")
         check(self.condition, condition, what="condition")
@@ -138,8 +180,37 @@ class Layout:
                 f"condition: expected {like.shape[0]} rows, one per sample, found {batch_size(condition)}."
             )
         values = condition if isinstance(condition, dict) else {"": condition}
-        embedded = [_embed(part, values[name]).to(like.dtype) for name, part in parts(self.condition)]
-        return torch.cat(embedded, dim=1)
+        vectors, fields = [], []
+        for name, part in parts(self.condition):
+            embedded = _embed(part, values[name]).to(like.dtype)
+            if name in self.field_conditions:
+                fields.append(embedded.movedim(-1, 2).flatten(1, 2))
+            else:
+                vectors.append(embedded.flatten(1))
+        return Context(*(torch.cat(each, dim=1) if each else None for each in (vectors, fields)))
+
+    def at(self, space: Space) -> Layout:
+        """The layout of samples of another grid; conditions on the grid of the samples move to the new one.
+
+        >>> small, large = Field(channels=1, grid=(8, 8)), Field(channels=1, grid=(16, 12))
+        >>> Layout(small, small).at(large).condition.grid
+        (16, 12)
+
+        Raises:
+            ConfigError: the spaces differ in more than the sides of their grids.
+        """
+        _require_alike(self.space, space)
+        moved = replace(self, space=space)
+        resized = {
+            name: part.model_copy(update={"grid": moved.grid}) if isinstance(part, Field) else part
+            for name, part in self.field_conditions.items()
+        }
+        if not resized:
+            return moved
+        assert self.condition is not None
+        if isinstance(self.condition, Product):
+            return replace(moved, condition=Product(parts={**self.condition.parts, **resized}))
+        return replace(moved, condition=resized[""])
 
     def prior(self, n: int, noise: Noise, distribution: Literal["normal", "uniform"] = "normal") -> Tensor:
         """Standard normal draws `(n, features)`, or uniform ones in (0, 1); reads the noise "prior".
@@ -169,6 +240,10 @@ def _laid_out(part: Simple, supports: tuple[type[Support], ...]) -> bool:
     return fixed and isinstance(support_of(part), supports)
 
 
+def _condition_parts(condition: Space | None) -> list[tuple[str, Simple]]:
+    return [] if condition is None else list(parts(condition))
+
+
 def _embed_dim(support: Support) -> int:
     """Context features per scalar of a condition."""
     match support:
@@ -181,17 +256,29 @@ def _embed_dim(support: Support) -> int:
 
 
 def _embed(part: Simple, value: Tensor) -> Tensor:
-    """Context features (B, F) of one part of a condition.
+    """The scalars of one part of a condition as context features, (*value.shape, F).
 
     Levels become one-hot vectors, angles their cosine and sine; other scalars stay as they are.
     """
     match support_of(part):
         case Levels(count=count):
-            value = value.unsqueeze(-1) == torch.arange(count, device=value.device)
+            return value.unsqueeze(-1) == torch.arange(count, device=value.device)
         case Torus(period=period):
             angle = value * (2 * math.pi / period)
-            value = torch.stack((angle.cos(), angle.sin()), dim=-1)
-    return value.flatten(1)
+            return torch.stack((angle.cos(), angle.sin()), dim=-1)
+        case _:
+            return value.unsqueeze(-1)
+
+
+def _require_alike(space: Space, other: Space) -> None:
+    """Raise `ConfigError` unless two spaces differ at most in the sides of their grids."""
+
+    def without_sides(part: Simple) -> Simple:
+        return part.model_copy(update={"grid": (1,) * len(part.grid)}) if isinstance(part, Field) else part
+
+    mine, theirs = ({name: without_sides(part) for name, part in parts(each)} for each in (space, other))
+    if mine != theirs:
+        raise ConfigError(f"at: expected {space!r} with other sides of its grids, found {other!r}.")
 
 
 def _refusal(what: str, name: str, part: Simple, supports: tuple[type[Support], ...]) -> str:

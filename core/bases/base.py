@@ -37,7 +37,7 @@ class Base(nn.Module, ABC):
 
     @abstractmethod
     def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
-        """Log-density of codes (B, D) given the context of B conditions, shape (B,), nats."""
+        """Log-density of codes (B, D) given the features (B, C) of B conditions, shape (B,), nats."""
 
     def white(self, n: int, noise: Noise) -> Tensor:
         """Independent draws (n, D) that `color` turns into codes; reads the noise "prior" (D,)."""
@@ -45,11 +45,11 @@ class Base(nn.Module, ABC):
 
     @abstractmethod
     def color(self, white: Tensor, context: Tensor | None = None) -> Tensor:
-        """Codes (B, D) made of independent draws (B, D) given the context of B conditions."""
+        """Codes (B, D) made of independent draws (B, D) given the features (B, C) of B conditions."""
 
     @final
     def draw(self, n: int, noise: Noise, context: Tensor | None = None) -> Tensor:
-        """Draw n codes (n, D) given the context of n conditions; reads the noise "prior" (D,)."""
+        """Draw n codes (n, D) given the features (n, C) of n conditions; reads the noise "prior" (D,)."""
         return self.color(self.white(n, noise), context)
 
     @abstractmethod
@@ -58,7 +58,7 @@ class Base(nn.Module, ABC):
 
     @abstractmethod
     def icdf(self, probabilities: Tensor, dim: int = 0, context: Tensor | None = None) -> Tensor:
-        """Quantiles (T,) of feature `dim` at probabilities (T,), given the context of one condition."""
+        """Quantiles (T,) of feature `dim` at probabilities (T,), given the features (1, C) of one condition."""
 
     def mean(self, context: Tensor | None = None) -> Tensor | float:
         """The mean of the codes, (B, D), or one number for all."""

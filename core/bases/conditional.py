@@ -42,13 +42,13 @@ class ConditionalNormal(Base):
 
     def __init__(self, layout: Layout, hidden: tuple[int, ...]) -> None:
         super().__init__(layout)
-        if not layout.context_features:
+        if not layout.vector_features:
             raise ConfigError("conditional-normal: the model has no condition to follow; take the base normal.")
-        self.network = MLP(layout.context_features, hidden, 2 * layout.features)
+        self.network = MLP(layout.vector_features, hidden, 2 * layout.features)
         zero_init(self.network[-1])
 
     def moments(self, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Means and log-scales, both (B, D), given the context of B conditions."""
+        """Means and log-scales, both (B, D), given the features (B, C) of B conditions."""
         assert context is not None
         mean, raw = self.network(context).chunk(2, dim=1)
         return mean, LOG_SCALE * torch.tanh(raw / LOG_SCALE)

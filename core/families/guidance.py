@@ -7,11 +7,11 @@ part "given" of the condition says so: every network that takes conditions can l
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..context import Context
 from ..data import Batch
 from ..errors import ConfigError
 from ..layout import Layout
@@ -41,13 +41,13 @@ class OptionalLayout(Layout):
 
     >>> layout = OptionalLayout(Vector(dim=2), with_given(Vector(dim=1)))
     >>> x, c = torch.zeros(3, 2), torch.ones(3, 1)
-    >>> layout.context(c, x, given=torch.tensor([True, True, False])).tolist()
+    >>> layout.context(c, x, given=torch.tensor([True, True, False])).vector.tolist()
     [[1.0, 1.0], [1.0, 1.0], [0.0, 0.0]]
-    >>> torch.equal(layout.context(None, x), torch.zeros(3, 2))
+    >>> torch.equal(layout.context(None, x).vector, torch.zeros(3, 2))
     True
     """
 
-    def context(self, condition: Tree | None, like: Tensor, given: Tensor | None = None) -> Any:
+    def context(self, condition: Tree | None, like: Tensor, given: Tensor | None = None) -> Context:
         """The context of conditions, or of none; `given` (B,) is false where a condition is to be left out."""
         assert isinstance(self.condition, Product)
         parts = {name: part for name, part in self.condition.parts.items() if name != GIVEN}
@@ -83,13 +83,13 @@ def laid_out(space: Space, condition: Space | None, drop: float) -> Layout:
     return OptionalLayout(space, with_given(condition)) if drop else Layout(space, condition)
 
 
-def context_of_batch(layout: Layout, batch: Batch, like: Tensor, noise: Noise, drop: float) -> Any:
+def context_of_batch(layout: Layout, batch: Batch, like: Tensor, noise: Noise, drop: float) -> Context:
     """The context of a batch in training, some conditions left out; reads the noise "given" () if `drop` is above 0.
 
     >>> from maquette.core.noise import KeyedNoise
     >>> layout, index = laid_out(Vector(dim=2), Vector(dim=1), 0.25), torch.arange(1000)
     >>> batch = Batch(torch.zeros(1000, 2), torch.ones(1000, 1), index)
-    >>> given = context_of_batch(layout, batch, batch.x, KeyedNoise(0, index), 0.25)[:, 1].mean()
+    >>> given = context_of_batch(layout, batch, batch.x, KeyedNoise(0, index), 0.25).vector[:, 1].mean()
     >>> bool((given - 0.75).abs() < 0.05)
     True
     """

@@ -10,6 +10,7 @@ from typing import Any, Self, final
 from torch import Tensor, nn
 
 from ..bases import Base, Normal
+from ..context import Context
 from ..data import Batch
 from ..errors import ConfigError
 from ..layout import Layout
@@ -32,7 +33,7 @@ class ODEModel(nn.Module, ABC):
 
     Args:
         layout: flattens samples and embeds conditions.
-        network: a backbone, x (B, D), t (B,) and context (B, C) to (B, D).
+        network: a backbone, x (B, D), t (B,) and context to (B, D).
         sampler: options of `sample`.
         adaptive_integrator: of `encode`, `decode` and `log_prob`.
         t0: time of the noise.
@@ -85,7 +86,7 @@ class ODEModel(nn.Module, ABC):
         self.sampler: Any = self._accepted(sampler)
 
     @abstractmethod
-    def field(self, context: Any) -> VectorField:
+    def field(self, context: Context) -> VectorField:
         """The vector field given the context of B conditions."""
 
     @final
@@ -116,7 +117,7 @@ class ODEModel(nn.Module, ABC):
         return z if self.scale == 1 else self.scale * z
 
     @final
-    def guided(self, context: Any) -> VectorField:
+    def guided(self, context: Context) -> VectorField:
         """The field that the sampler follows: (1 + w) v(x | c) - w v(x), with the sampler's guidance w.
 
         Ho & Salimans, arXiv:2207.12598, eq. 6. With w = 0 it is `field` itself.
@@ -132,16 +133,18 @@ class ODEModel(nn.Module, ABC):
         return mixed
 
     @final
-    def integrate(self, x: Tensor, times: Sequence[float], context: Any, callback: Callback | None = None) -> Tensor:
+    def integrate(
+        self, x: Tensor, times: Sequence[float], context: Context, callback: Callback | None = None
+    ) -> Tensor:
         """Take the steps between `times`, all or some of the sampler's, from states x (B, D)."""
         return self.sampler.integrator(self.guided(context), x, times, callback=callback)
 
     @final
-    def draw(self, n: int, condition: Tree | None, noise: Noise, temperature: float = 1.0) -> tuple[Tensor, Any]:
+    def draw(self, n: int, condition: Tree | None, noise: Noise, temperature: float = 1.0) -> tuple[Tensor, Context]:
         """Codes (n, D), and the context of n conditions; reads the noise "prior" (D,)."""
         white = self.base.white(n, noise)
         context = self.layout.context(condition, white)
-        return self.base.color(white if temperature == 1 else temperature * white, context), context
+        return self.base.color(white if temperature == 1 else temperature * white, context.vector), context
 
     @final
     def sample(self, n: int, condition: Tree | None = None, *, noise: Noise, callback: Callback | None = None) -> Tree:
@@ -173,7 +176,7 @@ class ODEModel(nn.Module, ABC):
             t0=self.t0,
             t1=self.t1,
             scale=self.scale,
-            base=partial(self.base.log_prob, context=context),
+            base=partial(self.base.log_prob, context=context.vector),
             integrate=self.adaptive_integrator,
         )
 
@@ -211,4 +214,4 @@ class BaseObjective(Objective):
     def forward(self, batch: Batch, noise: Noise) -> Losses:
         layout = self.model.layout
         x = layout.flatten(batch.x)
-        return Losses(-self.model.base.log_prob(x, layout.context(batch.condition, x)) / layout.features)
+        return Losses(-self.model.base.log_prob(x, layout.context(batch.condition, x).vector) / layout.features)

@@ -131,7 +131,7 @@ def _draw_codes(flow: Any, n: int, noise: Noise, condition: Tree | None) -> tupl
     if not hasattr(flow, "base"):
         return 0.0, flow.layout.prior(n, noise)
     white = flow.base.white(n, noise)
-    context = flow.layout.context(condition, white)
+    context = flow.layout.context(condition, white).vector
     return flow.base.mean(context), flow.base.color(white, context)
 
 

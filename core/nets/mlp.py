@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ..config import Width
-from ..layout import Layout
+from ..context import NO_CONTEXT, Context
 from ..spaces import Space
 from . import NetworkConfig, networks
 from .embeddings import TimeEmbedding
@@ -39,7 +39,7 @@ class MLPBackbone(nn.Module):
     """An MLP of a sample concatenated with its context and the embedding of its time; starts as the zero function.
 
     >>> net = MLPBackbone(features=3, context_features=2, hidden=(8,), time=True)
-    >>> net(torch.ones(4, 3), torch.zeros(4), torch.ones(4, 2)).shape
+    >>> net(torch.ones(4, 3), torch.zeros(4), Context(torch.ones(4, 2))).shape
     torch.Size([4, 3])
     """
 
@@ -50,9 +50,9 @@ class MLPBackbone(nn.Module):
         self.net = MLP(inputs, hidden, features)
         zero_init(self.net[-1])
 
-    def forward(self, x: Tensor, time: Tensor | None = None, context: Tensor | None = None) -> Tensor:
-        """x (B, D), time (B,) and context (B, C) to (B, D)."""
-        inputs = [x] if context is None else [x, context]
+    def forward(self, x: Tensor, time: Tensor | None = None, context: Context = NO_CONTEXT) -> Tensor:
+        """x (B, D), time (B,) and context to (B, D)."""
+        inputs = [x] if context.vector is None else [x, context.vector]
         if self.time is not None and time is not None:
             inputs.append(self.time(time))
         return self.net(torch.cat(inputs, dim=1))
@@ -73,5 +73,5 @@ class MLPConfig(NetworkConfig):
     hidden: tuple[Width, ...] = Field(default=(256, 256), description="widths of the hidden layers")
 
     def build(self, space: Space, condition: Space | None = None, *, time: bool = False) -> MLPBackbone:
-        layout = Layout(space, condition)
+        layout = self.layout(space, condition)
         return MLPBackbone(layout.features, layout.context_features, self.hidden, time=time)

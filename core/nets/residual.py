@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..layout import Layout
+from ..context import NO_CONTEXT, Context
 from ..spaces import Space
 from . import NetworkConfig, networks
 from .embeddings import Conditioner, Modulation
@@ -49,7 +49,7 @@ class ResidualMLP(nn.Module):
 
     >>> import torch
     >>> network = ResidualMLP(3, 2, context_features=1, width=8, depth=1, expansion=2.0, time=False)
-    >>> network(torch.zeros(4, 3), None, torch.zeros(4, 1)).shape
+    >>> network(torch.zeros(4, 3), None, Context(torch.zeros(4, 1))).shape
     torch.Size([4, 2])
     """
 
@@ -72,9 +72,9 @@ class ResidualMLP(nn.Module):
         self.blocks = nn.ModuleList(_Block(width, expansion) for _ in range(depth))
         self.out_proj = zero_init(nn.Linear(width, out_features))
 
-    def forward(self, x: Tensor, time: Tensor | None = None, context: Tensor | None = None) -> Tensor:
-        """x (B, in_features), time (B,) and context (B, C) to (B, out_features)."""
-        shift, scale, *modulation = self.modulation(self.conditioner(x, time, context))
+    def forward(self, x: Tensor, time: Tensor | None = None, context: Context = NO_CONTEXT) -> Tensor:
+        """x (B, in_features), time (B,) and context to (B, out_features)."""
+        shift, scale, *modulation = self.modulation(self.conditioner(x, time, context.vector))
         hidden = self.in_proj(x)
         for i, block in enumerate(self.blocks):
             hidden = block(hidden, *modulation[3 * i : 3 * i + 3])
@@ -88,7 +88,7 @@ class ResidualConfig(NetworkConfig):
     >>> import torch
     >>> from maquette.core.spaces import Vector
     >>> net = ResidualConfig(width=16).build(Vector(dim=2), Vector(dim=1), time=True)
-    >>> net(torch.zeros(3, 2), torch.zeros(3), torch.zeros(3, 1)).shape
+    >>> net(torch.zeros(3, 2), torch.zeros(3), Context(torch.zeros(3, 1))).shape
     torch.Size([3, 2])
     """
 
@@ -100,7 +100,7 @@ class ResidualConfig(NetworkConfig):
     expansion: float = Field(default=2.0, gt=0, description="inner width of a block over `width`")
 
     def build(self, space: Space, condition: Space | None = None, *, time: bool = False) -> ResidualMLP:
-        layout = Layout(space, condition)
+        layout = self.layout(space, condition)
         return ResidualMLP(
             layout.features,
             layout.features,

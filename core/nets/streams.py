@@ -14,8 +14,9 @@ from pydantic import Field as Described
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..context import NO_CONTEXT, Context
 from ..errors import ConfigError
-from ..layout import Layout, parts
+from ..layout import parts
 from ..spaces import Field, Space, Vector, size
 from . import NetworkConfig, networks
 from .conv import CONVOLUTIONS, Convolution
@@ -133,9 +134,9 @@ class Streams(nn.Module):
         )
         self.vectors = nn.ModuleList(zero_init(nn.Linear(config.width, part.dim)) for part in vectors)
 
-    def forward(self, x: Tensor, time: Tensor | None = None, context: Tensor | None = None) -> Tensor:
-        """x (B, D), time (B,) and context (B, C) to (B, D)."""
-        features = self.conditioner(x, time, context) + F.silu(self.global_proj(x))
+    def forward(self, x: Tensor, time: Tensor | None = None, context: Context = NO_CONTEXT) -> Tensor:
+        """x (B, D), time (B,) and context to (B, D)."""
+        features = self.conditioner(x, time, context.vector) + F.silu(self.global_proj(x))
         features = F.silu(self.global_mlp(features))
         streams, vectors = iter(self.streams), iter(self.vectors)
         previous, flat = None, []
@@ -166,7 +167,7 @@ class StreamsConfig(NetworkConfig):
     width: int = Described(default=128, ge=1, description="features that all streams share")
 
     def build(self, space: Space, condition: Space | None = None, *, time: bool = False) -> Streams:
-        layout = Layout(space, condition)
+        layout = self.layout(space, condition)
         axes = sorted({len(part.grid) for _, part in parts(space) if isinstance(part, Field)})
         if len(axes) != 1 or axes[0] not in CONVOLUTIONS:
             raise ConfigError(f"streams: expected fields of one, two or three axes, all alike, found axes {axes}.")

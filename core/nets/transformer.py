@@ -16,8 +16,9 @@ from pydantic import Field as Described
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..context import NO_CONTEXT, Context
 from ..errors import ConfigError, did_you_mean
-from ..layout import Layout, parts
+from ..layout import parts
 from ..spaces import Field, Space, Vector
 from . import NetworkConfig, networks
 from .attention import Attention, require_heads
@@ -172,7 +173,7 @@ class PatchTransformer(nn.Module):
 
     >>> indices = [patch_indices(Field(channels=1, grid=(4, 4)), (2, 2), 0)]
     >>> network = PatchTransformer(indices, 3, PatchTransformerConfig(width=8, depth=1, heads=2), time=True)
-    >>> network(torch.zeros(5, 16), torch.zeros(5), torch.zeros(5, 3)).shape
+    >>> network(torch.zeros(5, 16), torch.zeros(5), Context(torch.zeros(5, 3))).shape
     torch.Size([5, 16])
     """
 
@@ -187,9 +188,9 @@ class PatchTransformer(nn.Module):
         self.modulation = Modulation(width, width, 6 * config.depth + 2)
         self.blocks = nn.ModuleList(_Block(width, config.heads, config.expansion) for _ in range(config.depth))
 
-    def forward(self, x: Tensor, time: Tensor | None = None, context: Tensor | None = None) -> Tensor:
-        """x (B, D), time (B,) and context (B, C) to (B, D)."""
-        shift, scale, *modulation = self.modulation(self.conditioner(x, time, context))
+    def forward(self, x: Tensor, time: Tensor | None = None, context: Context = NO_CONTEXT) -> Tensor:
+        """x (B, D), time (B,) and context to (B, D)."""
+        shift, scale, *modulation = self.modulation(self.conditioner(x, time, context.vector))
         tokens = self.patches.embed(x) + self.positions
         for i, block in enumerate(self.blocks):
             tokens = block(tokens, tuple(modulation[6 * i : 6 * i + 6]))
@@ -219,7 +220,7 @@ class PatchTransformerConfig(NetworkConfig):
 
     def build(self, space: Space, condition: Space | None = None, *, time: bool = False) -> PatchTransformer:
         require_heads("transformer", self.width, self.heads)
-        layout = Layout(space, condition)
+        layout = self.layout(space, condition)
         named = dict(parts(space))
         for name in self.patch if isinstance(self.patch, dict) else ():
             if name not in named:

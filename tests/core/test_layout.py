@@ -5,7 +5,7 @@ import torch
 from maquette.core.errors import ConfigError, SpaceError
 from maquette.core.layout import Layout
 from maquette.core.noise import KeyedNoise
-from maquette.core.spaces import Binary, Graph, Interval, Levels, Product, Sequence, Simplex, Torus, Vector
+from maquette.core.spaces import Binary, Field, Graph, Interval, Levels, Product, Sequence, Simplex, Torus, Vector
 
 MIXED = Product(parts={"kind": Vector(dim=2, support=Levels(count=3)), "on": Vector(dim=1, support=Binary())})
 
@@ -14,7 +14,7 @@ def test_integer_levels_become_one_hot_vectors():
     layout = Layout(Vector(dim=1), MIXED)
     assert layout.context_features == 7
     condition = {"kind": torch.tensor([[0, 2]]), "on": torch.tensor([[1.0]])}
-    context = layout.context(condition, torch.zeros(1, 1, dtype=torch.float64))
+    context = layout.context(condition, torch.zeros(1, 1, dtype=torch.float64)).vector
     assert context.tolist() == [[1, 0, 0, 0, 0, 1, 1]]
     assert context.dtype == torch.float64
 
@@ -22,7 +22,7 @@ def test_integer_levels_become_one_hot_vectors():
 def test_angles_become_points_on_a_circle_whatever_their_turns():
     layout = Layout(Vector(dim=1), Vector(dim=2, support=Torus(period=4.0)))
     turned = torch.tensor([[0.0, 1.0], [4.0, -7.0]], dtype=torch.float64)
-    context = layout.context(turned, torch.zeros(2, 1, dtype=torch.float64))
+    context = layout.context(turned, torch.zeros(2, 1, dtype=torch.float64)).vector
     assert layout.context_features == 4
     torch.testing.assert_close(context, torch.tensor(2 * [[1.0, 0, 0, 1]], dtype=torch.float64), rtol=0, atol=1e-12)
 
@@ -70,3 +70,42 @@ def test_conditions_must_fit_the_model(condition, given, sentence):
 def test_noise_must_have_the_batch_size_of_the_samples():
     with pytest.raises(SpaceError, match="expected a batch size of 3, one per sample, found 2"):
         Layout(Vector(dim=1)).prior(3, KeyedNoise(0, torch.arange(2)))
+
+
+IMAGE = Field(channels=2, grid=(2, 3))
+BESIDE = Product(
+    parts={
+        "theta": Vector(dim=2),
+        "phase": Field(channels=1, grid=(2, 3), support=Levels(count=3)),
+        "angle": Field(channels=1, grid=(2, 3), support=Torus(period=4.0)),
+        "coarse": Field(channels=1, grid=(1, 2)),
+    }
+)
+
+
+def test_fields_on_the_grid_of_the_samples_stay_fields():
+    layout = Layout(IMAGE, BESIDE)
+    phase, angle = torch.tensor([[[[0, 1, 2], [2, 2, 0]]]]), torch.tensor([[[[0.0, 1, 2], [3, 0, 1]]]])
+    given = {"theta": torch.ones(1, 2), "phase": phase, "angle": angle, "coarse": torch.zeros(1, 1, 1, 2)}
+    vector, fields = layout.context(given, torch.zeros(1, 12))
+    assert (layout.vector_features, layout.field_channels) == (4, 5)
+    assert vector.tolist() == [[1, 1, 0, 0]], "a field on another grid has no cells in common with the samples"
+    assert fields.shape == (1, 5, 2, 3)
+    assert torch.equal(fields[:, :3].argmax(1), phase[:, 0]), "each level has a channel, cell by cell"
+    assert torch.equal(fields[:, :3].sum(1), torch.ones(1, 2, 3))
+    turn = torch.atan2(fields[:, 4], fields[:, 3]) % (2 * torch.pi) / (2 * torch.pi) * 4
+    torch.testing.assert_close(turn, angle[:, 0])
+
+
+def test_a_field_as_condition_is_not_flattened_silently():
+    with pytest.raises(ConfigError, match='condition "phase": it is a field on the grid of the samples'):
+        _ = Layout(IMAGE, BESIDE).context_features
+    assert Layout(Vector(dim=2), IMAGE).context_features == 12, "samples without a grid take fields as features"
+
+
+def test_a_layout_moves_to_another_grid_with_its_field_conditions():
+    moved = Layout(IMAGE, BESIDE).at(Field(channels=2, grid=(4, 6)))
+    assert moved.condition.parts["phase"].grid == moved.condition.parts["angle"].grid == (4, 6)
+    assert moved.condition.parts["coarse"].grid == (1, 2)
+    with pytest.raises(ConfigError, match="with other sides of its grids, found"):
+        Layout(IMAGE).at(Field(channels=3, grid=(4, 6)))

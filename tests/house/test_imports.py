@@ -26,6 +26,7 @@ FOUNDATIONS = {
     "core.artifact",
     "core.capabilities",
     "core.config",
+    "core.context",
     "core.data",
     "core.errors",
     "core.layout",
@@ -46,7 +47,7 @@ CORE_MAY_IMPORT = {
     "core.families": FOUNDATIONS | {"core.bases", "core.likelihoods", "core.nets", "core.samplers"},
     "core.inference": FOUNDATIONS | {"core.likelihoods", "core.samplers"},
     "core.likelihoods": {f"core.{name}" for name in ("config", "errors", "registry", "spaces")},
-    "core.nets": {f"core.{name}" for name in ("config", "errors", "layout", "noise", "registry", "spaces")},
+    "core.nets": {f"core.{name}" for name in ("config", "context", "errors", "layout", "noise", "registry", "spaces")},
     "core.samplers": {"core.capabilities", "core.errors", "core.noise", "core.spaces"},
     "core.statistics": {"core.config", "core.errors"},
     "core.testing": FOUNDATIONS

@@ -94,7 +94,7 @@ class Autoregressive(nn.Module):
 
     def context(self, x: Tensor, condition: Tree | None) -> Tensor | None:
         """Context (B, C) in the dtype of the network, for flat samples x (B, D)."""
-        return self.layout.context(condition, cast_like(x, self.network))
+        return self.layout.context(condition, cast_like(x, self.network)).vector
 
     def conditionals(self, x: Tree, condition: Tree | None = None) -> Tensor:
         """Parameters (B, D, P) of each feature's conditional given those before it, in the order of the layout."""
@@ -111,7 +111,7 @@ class Autoregressive(nn.Module):
         """Draw n samples; reads the uniform noise "numbers" (D, U), in the order of the layout."""
         require_batch_size(noise, n)
         uniforms = noise.uniform("numbers", (self.layout.features, self.likelihood.uniforms))
-        return self.layout.unflatten(self.draw(self.layout.context(condition, uniforms), uniforms))
+        return self.layout.unflatten(self.draw(self.layout.context(condition, uniforms).vector, uniforms))
 
     def draw(self, context: Tensor | None, uniforms: Tensor) -> Tensor:
         """Flat samples (B, D) from context (B, C) and uniform numbers (B, D, U), in the order of the layout."""
@@ -121,7 +121,7 @@ class Autoregressive(nn.Module):
     def steps(self, n: int, condition: Tree | None = None) -> Step:
         """Begin to draw n samples feature by feature, in `order`; see `capabilities.Stepwise`."""
         like = next(self.parameters()).new_zeros(n, self.layout.features)
-        return self._begin(self.layout.context(condition, like), like)
+        return self._begin(self.layout.context(condition, like).vector, like)
 
     def _begin(self, context: Tensor | None, like: Tensor) -> Step:
         embed = self.likelihood.embed

@@ -145,7 +145,8 @@ class OrderAgnosticObjective(Objective):
         order = noise.uniform("order", (model.layout.features,)).argsort(1)
         flat = model.layout.flatten(batch.x)
         inputs = model.likelihood.embed(flat, cast_like(flat, model.network))
-        parameters = at_least_float32(model.network(inputs, model.layout.context(batch.condition, inputs), order))
+        context = model.layout.context(batch.condition, inputs).vector
+        parameters = at_least_float32(model.network(inputs, context, order))
         return Losses(-model.likelihood.log_prob(parameters, flat).mean(1))
 
 

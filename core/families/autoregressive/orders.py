@@ -88,7 +88,7 @@ class OrderEnsemble(nn.Module):
         """Draw n samples; reads the uniform noise "member" () and "numbers" (D, U), in the order of the layout."""
         require_batch_size(noise, n)
         uniforms = noise.uniform("numbers", (self.layout.features, self.likelihood.uniforms))
-        context = self.layout.context(condition, uniforms)
+        context = self.layout.context(condition, uniforms).vector
         assigned = self.assign(noise)
         drawn = [
             member.draw(None if context is None else context[samples], uniforms[samples])

@@ -18,6 +18,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ...config import kind_of
+from ...context import Context
 from ...data import Batch
 from ...errors import ConfigError
 from ...layout import Layout
@@ -56,7 +57,7 @@ class Distilled(nn.Module):
         knots = [round(i * (len(times) - 1) / evaluations) for i in range(evaluations + 1)]
         return [times[low : high + 1] for low, high in pairwise(knots)]
 
-    def steps(self, z: Tensor, context: Tensor | None) -> list[Tensor]:
+    def steps(self, z: Tensor, context: Context) -> list[Tensor]:
         """States (B, D) after each of the student's steps from standard normal noise z (B, D)."""
         x, field, states = self.student.start(z), self.student.field(context), []
         for times in self.segments():

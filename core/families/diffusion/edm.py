@@ -8,12 +8,13 @@ numbers below are theirs. The density is that of the same ODE: Song et al., arXi
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
 
 from ...bases import NoiseConfig, NormalConfig
+from ...context import Context
 from ...data import Batch
 from ...errors import ConfigError
 from ...layout import Layout
@@ -59,8 +60,8 @@ class EDM(ODEModel):
         )
         self.config = config
 
-    def precondition(self, x: Tensor, sigma: Tensor, context: Any) -> Tensor:
-        """D(x; sigma) (B, D) for x (B, D), noise levels sigma (B,) and context (B, C), eq. 7."""
+    def precondition(self, x: Tensor, sigma: Tensor, context: Context) -> Tensor:
+        """D(x; sigma) (B, D) for x (B, D), noise levels sigma (B,) and context, eq. 7."""
         data = self.config.sigma_data
         total = (sigma.square() + data**2).sqrt()[:, None]
         noise_level = sigma[:, None]
@@ -71,8 +72,8 @@ class EDM(ODEModel):
         """E[clean | clean + sigma n = x] (B, D) for x (B, D) and noise levels sigma (B,)."""
         return self.precondition(x, sigma, self.layout.context(condition, x))
 
-    def field(self, context: Any) -> VectorField:
-        """dx/dsigma given context (B, C), eqs. 1 and 3."""
+    def field(self, context: Context) -> VectorField:
+        """dx/dsigma given context, eqs. 1 and 3."""
         return probability_flow(lambda x, sigma: self.precondition(x, sigma, context))
 
     def stages(self) -> list[Stage]:
@@ -104,7 +105,7 @@ class EDMObjective(Objective):
         x = model.layout.flatten(batch.x)
         context = context_of_batch(model.layout, batch, x, noise, config.drop)
         sigma = (config.log_mean + config.log_std * noise.normal("level")).exp()
-        noisy = x + sigma[:, None] * model.base.draw(x.shape[0], noise, context)
+        noisy = x + sigma[:, None] * model.base.draw(x.shape[0], noise, context.vector)
         clean = model.precondition(noisy, sigma, context)
         weight = (sigma.square() + config.sigma_data**2) / (sigma * config.sigma_data).square()
         return Losses(weight * (clean - x).square().mean(dim=1))

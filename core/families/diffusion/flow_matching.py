@@ -8,13 +8,14 @@ Lipman et al., arXiv:2210.02747; Liu et al., arXiv:2209.03003; logit-normal time
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from ...bases import BaseConfig, NormalConfig
+from ...context import Context
 from ...data import Batch
 from ...layout import Layout
 from ...nets import AnyNetwork, NetworkConfig
@@ -48,7 +49,7 @@ class FlowMatching(ODEModel):
         )
         self.config = config
 
-    def field(self, context: Any) -> VectorField:
+    def field(self, context: Context) -> VectorField:
         return lambda x, t: self.network(x, t, context)
 
     def stages(self) -> list[Stage]:
@@ -79,7 +80,7 @@ class FlowMatchingObjective(Objective):
         x = layout.flatten(batch.x)
         context = context_of_batch(layout, batch, x, noise, model.config.drop)
         with torch.no_grad():
-            z = model.base.draw(x.shape[0], noise, context)
+            z = model.base.draw(x.shape[0], noise, context.vector)
         t = self._times(noise)
         line = torch.lerp(z, x, t[:, None])
         error = model.network(line, t, context) - (x - z)

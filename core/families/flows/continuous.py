@@ -14,13 +14,14 @@ al., arXiv:2002.02798). With dopri5, the steps adapt to the batch as a whole, wh
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import nn
 
 from ...bases import BaseConfig, NormalConfig
+from ...context import Context
 from ...data import Batch
 from ...layout import Layout
 from ...nets import AnyNetwork, NetworkConfig
@@ -62,7 +63,7 @@ class Continuous(ODEModel):
         )
         self.config = config
 
-    def field(self, context: Any) -> VectorField:
+    def field(self, context: Context) -> VectorField:
         return lambda x, t: self.network(x, TIME_SCALE * t, context)
 
     def _trained(self) -> tuple[nn.Module, ...]:
@@ -102,7 +103,7 @@ class ContinuousObjective(Objective):
             log_prob_and_roughness,
             model.field(context),
             x,
-            base=partial(model.base.log_prob, context=context),
+            base=partial(model.base.log_prob, context=context.vector),
             divergence=exact_divergence if exact else hutchinson(noise.normal("probe", (layout.features,))),
             integrate=INTEGRATORS[model.config.method],
         )

@@ -162,7 +162,7 @@ class Dequantised(nn.Module):
     def log_bound(self, x: Tree, condition: Tree | None = None, *, noise: Noise) -> Tensor:
         """Lower bound on the log-probability from one draw of u, (B,), nats; reads the noise "dequantise" (D,)."""
         flat = self.layout.flatten(x).to(next(self.parameters()).dtype)
-        return self(flat, self.layout.context(condition, flat), noise)
+        return self(flat, self.layout.context(condition, flat).vector, noise)
 
     def sample(self, n: int, condition: Tree | None = None, *, noise: Noise) -> Tree:
         """Draw n samples; reads the noise that the flow reads."""

@@ -70,21 +70,21 @@ class Flow(nn.Module):
     def log_prob(self, x: Tree, condition: Tree | None = None) -> Tensor:
         """Exact log-density, shape (B,), nats."""
         flat = self.layout.flatten(x)
-        return self.log_prob_flat(flat, self.layout.context(condition, flat))
+        return self.log_prob_flat(flat, self.layout.context(condition, flat).vector)
 
     def encode(self, x: Tree, condition: Tree | None = None) -> Tensor:
         """The code (B, D) of x."""
         flat = self.layout.flatten(x)
-        return self(flat, self.layout.context(condition, flat))[0]
+        return self(flat, self.layout.context(condition, flat).vector)[0]
 
     def decode(self, z: Tensor, condition: Tree | None = None) -> Tree:
         """The sample whose code is z (B, D)."""
-        return self.layout.unflatten(self.inverse(z, self.layout.context(condition, z)))
+        return self.layout.unflatten(self.inverse(z, self.layout.context(condition, z).vector))
 
     def sample(self, n: int, condition: Tree | None = None, *, noise: Noise) -> Tree:
         """Draw n samples; reads the noise "prior" (D,)."""
         white = self.base.white(n, noise)
-        context = self.layout.context(condition, white)
+        context = self.layout.context(condition, white).vector
         return self.layout.unflatten(self.inverse(self.base.color(white, context), context))
 
     def stages(self) -> list[Stage]:
@@ -109,7 +109,7 @@ class FlowObjective(Objective):
     def forward(self, batch: Batch, noise: Noise) -> Losses:
         layout = self.flow.layout
         flat = layout.flatten(batch.x)
-        return Losses(-self.flow.log_prob_flat(flat, layout.context(batch.condition, flat)) / layout.features)
+        return Losses(-self.flow.log_prob_flat(flat, layout.context(batch.condition, flat).vector) / layout.features)
 
 
 class LazyInverse(LazyTransform):

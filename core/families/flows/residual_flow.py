@@ -220,7 +220,7 @@ class ResidualFlow(Flow):
     def forward(
         self, x: Tensor, context: Tensor | None, draws: Sequence[tuple[Tensor, Tensor]] | None = None
     ) -> tuple[Tensor, Tensor]:
-        """x (B, D) and context (B, C) to (codes (B, D), log-determinant (B,)).
+        """x (B, D) and context to (codes (B, D), log-determinant (B,)).
 
         Args:
             x: flattened samples.
@@ -254,7 +254,7 @@ class ResidualFlow(Flow):
             (each.normal("probe", (self.layout.features,)), self._weights(each.uniform("roulette")))
             for each in of_steps
         ]
-        context = self.layout.context(condition, flat)
+        context = self.layout.context(condition, flat).vector
         z, ladj = self(flat, context, draws)
         return self.base.log_prob(z, context) + ladj
 

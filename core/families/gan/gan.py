@@ -12,6 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from ...context import Context
 from ...data import Batch
 from ...layout import Layout
 from ...nets import AnyNetwork, NetworkConfig
@@ -28,14 +29,14 @@ class Critic(nn.Module):
     """Scores samples: a backbone and a linear layer.
 
     Args:
-        backbone: x (B, D), no time and context (B, C) to features (B, width).
+        backbone: x (B, D), no time and context to features (B, width).
         width: features of the backbone.
         minibatch_std: whether the linear layer also sees the standard deviation over the batch, averaged over the
             features of x (after Karras et al., arXiv:1710.10196, section 3, who take it of hidden features).
 
     >>> from maquette.core.spaces import Vector
     >>> critic = Critic(ResidualConfig(width=8).build(Vector(dim=2)), 2, minibatch_std=True)
-    >>> critic(torch.zeros(5, 2), None).shape
+    >>> critic(torch.zeros(5, 2), Context()).shape
     torch.Size([5])
     """
 
@@ -44,8 +45,8 @@ class Critic(nn.Module):
         self.backbone, self.minibatch_std = backbone, minibatch_std
         self.out_proj = nn.Linear(width + minibatch_std, 1)
 
-    def forward(self, x: Tensor, context: Tensor | None) -> Tensor:
-        """Samples (B, D) and context (B, C) to scores (B,), higher for samples that look real."""
+    def forward(self, x: Tensor, context: Context) -> Tensor:
+        """Samples (B, D) and context to scores (B,), higher for samples that look real."""
         features = self.backbone(x, None, context)
         if self.minibatch_std:
             std = (x.var(dim=0, correction=0) + 1e-8).sqrt().mean()

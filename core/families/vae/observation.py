@@ -48,7 +48,7 @@ class ObservationModel:
 
     def context(self, condition: Tree | None, like: Tensor) -> Tensor | None:
         """Conditions as context (B, C) in the dtype of `like` (B, ...); raises `SpaceError`."""
-        return self.layout.context(condition, like)
+        return self.layout.context(condition, like).vector
 
     def log_prob(self, parameters: Tensor, x: Tree) -> Tensor:
         """log p(x | parameters (B, D, P)), shape (B,), nats."""

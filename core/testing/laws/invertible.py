@@ -72,7 +72,7 @@ def check_log_det(config: FamilyConfig, space: Space, condition: Space | None) -
 def _base_density(model: Any, z: Tensor, condition: Tree | None) -> Tensor:
     if not hasattr(model, "base"):
         return normal_log_density(z)
-    return model.base.log_prob(z, model.layout.context(condition, z))
+    return model.base.log_prob(z, model.layout.context(condition, z).vector)
 
 
 @torch.no_grad()

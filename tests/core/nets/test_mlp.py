@@ -1,6 +1,7 @@
 """The multi-layer perceptron: its layers, and the concatenation of sample, context and time."""
 
 import torch
+from maquette.core.context import Context
 from maquette.core.nets.mlp import MLP, MLPBackbone
 from torch import nn
 
@@ -21,4 +22,4 @@ def test_a_backbone_concatenates_sample_context_and_time():
     nn.init.normal_(net.net[0].weight)
     x, time, context = torch.randn(4, 3), torch.rand(4), torch.randn(4, 2)
     inputs = torch.cat((x, context, net.time(time)), dim=1)
-    torch.testing.assert_close(net(x, time, context), net.net[0](inputs))
+    torch.testing.assert_close(net(x, time, Context(context)), net.net[0](inputs))

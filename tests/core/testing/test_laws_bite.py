@@ -43,10 +43,10 @@ class Affine(nn.Module):
             self.spare = nn.Parameter(torch.zeros(1))
 
     def decode(self, z, condition=None):
-        return z * self.log_scale.exp() + self.layout.context(condition, z) @ self.shift
+        return z * self.log_scale.exp() + self.layout.context(condition, z).vector @ self.shift
 
     def encode(self, x, condition=None):
-        z = (x - self.layout.context(condition, x) @ self.shift) / self.log_scale.exp()
+        z = (x - self.layout.context(condition, x).vector @ self.shift) / self.log_scale.exp()
         if self.fault == "backward":
             z = Slanted.apply(z)
         return z + 1e-6 if self.fault == "inexact" else z
@@ -159,7 +159,7 @@ class Coins(nn.Module):
         return self.logits[0] + context @ self.tilt[0]
 
     def conditionals(self, x, condition=None):
-        context = self.layout.context(condition, x)
+        context = self.layout.context(condition, x).vector
         one = self.logits[1] + context @ self.tilt[1] + x[:, 1]
         if self.fault == "restless":
             self.passes += 1
@@ -173,7 +173,7 @@ class Coins(nn.Module):
 
     def sample(self, n, condition=None, *, noise):
         u = noise.uniform("numbers", (2, 1))
-        first = self.likelihood.draw(self._first(self.layout.context(condition, u[:, :, 0]))[:, None], u[:, 1])
+        first = self.likelihood.draw(self._first(self.layout.context(condition, u[:, :, 0]).vector)[:, None], u[:, 1])
         x = torch.stack((first, first), dim=1)
         parameters = self.conditionals(x, condition)[:, 0] + (1e-6 if self.fault == "stale" else 0)
         one = self.likelihood.draw(parameters, u[:, 1 if self.fault == "again" else 0])
@@ -211,7 +211,7 @@ class Rounding(nn.Module):
         return [self]
 
     def quantise(self, x, condition=None):
-        vectors = (x @ self.leave + self.layout.context(condition, x))[:, :, None]
+        vectors = (x @ self.leave + self.layout.context(condition, x).vector)[:, :, None]
         codes = torch.cdist(vectors, self.entries).argmin(2)
         entries = self.entries[codes]
         passed = {"blocked": 0.0, "twice": 2.0}.get(self.fault, 1.0) * (vectors - vectors.detach())

@@ -77,7 +77,7 @@ def gaussian(function):
         sigma = (4 * time).exp()
         total = (1 + sigma**2).sqrt()
         x = x * total
-        denoised = context + SCALE**2 / (SCALE**2 + sigma**2) * (x - context)
+        denoised = context.vector + SCALE**2 / (SCALE**2 + sigma**2) * (x - context.vector)
         return (denoised - x / total**2) * total / sigma
 
     model.network = function(exact)

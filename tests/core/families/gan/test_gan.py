@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from maquette.core.context import NO_CONTEXT, Context
 from maquette.core.data import Batch
 from maquette.core.families.gan.gan import Critic, GANConfig
 from maquette.core.families.gan.losses import (
@@ -138,7 +139,7 @@ def test_minibatch_std_couples_the_samples_of_a_batch():
     assert all(player.objective.coupled for player in model.stages()[0].players)
     assert isinstance(model.critic, Critic)
     x = draw(Vector(dim=2), 6, seed=0)
-    assert not torch.allclose(model.critic(x, None)[:2], model.critic(x[:2], None))
+    assert not torch.allclose(model.critic(x, NO_CONTEXT)[:2], model.critic(x[:2], NO_CONTEXT))
     check_gradients(config, Vector(dim=2), None)
     check_purity(config, Vector(dim=2), None)
 
@@ -157,12 +158,12 @@ def test_the_penalty_is_that_of_the_critic_at_the_condition_of_each_sample(loss)
     losses = model.stages()[0].players[0].objective(Batch(real, c, torch.arange(6)), noise)
     x = real
     if isinstance(loss, WassersteinGP):
-        fake = model.generator(noise.normal("prior", (2,)), None, c)
+        fake = model.generator(noise.normal("prior", (2,)), None, Context(c))
         x = torch.lerp(fake, real, noise.uniform("between", (1,)))
     x = x.detach().requires_grad_()
 
     def penalty(c):
-        (gradient,) = torch.autograd.grad(model.critic(x, c).sum(), x)
+        (gradient,) = torch.autograd.grad(model.critic(x, Context(c)).sum(), x)
         norm = gradient.norm(dim=1)
         return 7 * (norm - 1) ** 2 if isinstance(loss, WassersteinGP) else 3.5 * norm**2
 
