@@ -201,7 +201,7 @@ class Energy(Protocol):
 
 @runtime_checkable
 class Denoises(Protocol):
-    """Estimates the clean sample from one with Gaussian noise added."""
+    """Estimates the clean sample from one with Gaussian noise added; its velocity, if it has one, is by noise level."""
 
     def denoise(self, x: Tensor, sigma: Tensor, condition: Tree | None = None) -> Tensor:
         """Return E[x0 | x0 + sigma n = x], (B, D), for flattened samples x (B, D) and noise levels sigma (B,)."""
@@ -215,10 +215,12 @@ class Velocity(Protocol):
     Attributes:
         t0: time of the noise.
         t1: time of the data.
+        scale: factor on a code that makes the state at t0.
     """
 
     t0: float
     t1: float
+    scale: float
 
     def velocity(self, x: Tensor, t: Tensor, condition: Tree | None = None) -> Tensor:
         """Return dx/dt, (B, D), at flattened samples x (B, D) and times t (B,)."""

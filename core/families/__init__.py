@@ -45,6 +45,17 @@ class FamilyConfig(Config):
     def build(self, space: Space, condition: Space | None = None) -> nn.Module:
         """Return the untrained model of samples of `space` given `condition`; raises `ConfigError`."""
 
+    def samples(self, space: Space) -> Space:
+        """The space of the samples that the model draws, where it was built for `space`.
+
+        It is another one for a family that is trained on parts of what it samples, such as slices of a volume.
+
+        >>> from maquette.core.spaces import Vector
+        >>> families.get("spline")().samples(Vector(dim=2))
+        Vector(kind='vector', dim=2, support=Real(kind='real'))
+        """
+        return space
+
     @classmethod
     def example(cls) -> FamilyConfig:
         """A small config, quick to build, on which the laws are checked."""

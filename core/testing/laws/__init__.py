@@ -31,7 +31,9 @@ from .declaration import check_declaration, check_saving
 from .density import check_bound, check_elbo, check_estimate, check_log_prob, check_normalised, check_sample_density
 from .invertible import check_inverse, check_log_det
 from .sampling import check_sample, check_sample_condition, check_sample_index
+from .steering import check_sampler
 from .training import check_gradients, check_losses, check_purity
+from .velocity import check_denoise, check_velocity
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,10 @@ def _compressible(space: Space, condition: Space | None) -> bool:
     return discrete and find_spec("constriction") is not None
 
 
+def _low_dimensional(space: Space, condition: Space | None) -> bool:
+    return size(space) <= 2
+
+
 def _few_states(space: Space, condition: Space | None) -> bool:
     return all_states(space) is not None and size(space) <= 5
 
@@ -99,6 +105,9 @@ LAWS: dict[str, Law] = {
     "compression": Law(check_compression, ("conditionals", "density", "sample"), where=_compressible),
     "inverse": Law(check_inverse, ("density", "encode")),
     "log-det": Law(check_log_det, ("density", "encode")),
+    "velocity": Law(check_velocity, ("velocity", "density", "encode"), where=_low_dimensional),
+    "denoise": Law(check_denoise, ("denoise", "velocity")),
+    "sampler": Law(check_sampler, ("sampler", "sample"), once=True),
     "straight-through": Law(check_straight_through, ("quantise",)),
     "gradients": Law(check_gradients, ("train",)),
     "purity": Law(check_purity, ("train",)),

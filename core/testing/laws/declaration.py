@@ -42,5 +42,6 @@ def check_saving(config: FamilyConfig, space: Space, condition: Space | None) ->
         assert torch.equal(tensor, other.state_dict()[name]), f"{name} read back differs"
     if "sample" in capabilities(model):
         c = condition_of(condition, 4)
-        before, after = (flatten(space, each.sample(4, c, noise=keyed(4))) for each in (model, other))
+        made = config.samples(space)
+        before, after = (flatten(made, each.sample(4, c, noise=keyed(4))) for each in (model, other))
         assert torch.equal(before, after), "the model read back samples differently"

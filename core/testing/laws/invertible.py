@@ -57,7 +57,7 @@ def check_log_det(config: FamilyConfig, space: Space, condition: Space | None) -
     flat = flatten(space, batch.x).requires_grad_()
     x = unflatten(space, flat)
     z = model.encode(x, batch.condition)
-    base = _base_density(model, z, batch.condition)
+    base = base_density(model, z, batch.condition)
     with torch.no_grad():
         found, tolerance = model.log_prob(x, batch.condition), tolerance_of(config, "log-det")
     rows = torch.eye(z.shape[1], dtype=z.dtype).unsqueeze(1).expand(-1, *z.shape)
@@ -69,7 +69,13 @@ def check_log_det(config: FamilyConfig, space: Space, condition: Space | None) -
     assert_near(found, expected, max(tolerance, 1e-6), "log-determinant by differences")
 
 
-def _base_density(model: Any, z: Tensor, condition: Tree | None) -> Tensor:
+def base_density(model: Any, z: Tensor, condition: Tree | None) -> Tensor:
+    """Log-densities (B,) of codes (B, D): standard normal, unless the model has a `base` of its own.
+
+    >>> from types import SimpleNamespace
+    >>> base_density(SimpleNamespace(), torch.zeros(1, 2), None)
+    tensor([-1.8379])
+    """
     if not hasattr(model, "base"):
         return normal_log_density(z)
     return model.base.log_prob(z, model.layout.context(condition, z).vector)

@@ -17,20 +17,20 @@ from ..bench import TOLERANCES, assert_near, condition_of, draw, keyed, shaken, 
 
 
 def check_sample(config: FamilyConfig, space: Space, condition: Space | None) -> None:
-    """Samples are finite values of the space, for any n, in the precision of the model."""
-    model = shared(config, space, condition)
+    """Samples are finite values of the space of samples, for any n, in the precision of the model."""
+    model, made = shared(config, space, condition), config.samples(space)
     for n in (1, 5):
         c = condition_of(condition, n)
         with torch.no_grad():
             x = model.sample(n, c, noise=keyed(n))
             assert batch_size(x) == n, f"{batch_size(x)} samples, where {n} were asked for"
-            check(space, x, what="sample")
-            assert flatten(space, x).isfinite().all(), "samples are not finite"
+            check(made, x, what="sample")
+            assert flatten(made, x).isfinite().all(), "samples are not finite"
     single = shaken(config, space, condition).float()
     c = None if c is None else map_tree(lambda t: t.float() if t.is_floating_point() else t, c)
     with torch.no_grad():
         x = single.sample(5, c, noise=keyed(5, dtype=torch.float32))
-    values = draw(space, 1, seed=0)
+    values = draw(made, 1, seed=0)
     for name, part in x.items() if isinstance(x, dict) else [("samples", x)]:
         value = values[name] if isinstance(values, dict) else values
         expected = torch.float32 if value.is_floating_point() else torch.int64
@@ -39,13 +39,13 @@ def check_sample(config: FamilyConfig, space: Space, condition: Space | None) ->
 
 def check_sample_index(config: FamilyConfig, space: Space, condition: Space | None) -> None:
     """A sample is a function of its own index and condition: the same in any batch, and at every call."""
-    model, c = shared(config, space, condition), condition_of(condition, 8)
+    model, c, made = shared(config, space, condition), condition_of(condition, 8), config.samples(space)
     with torch.no_grad():
-        eight = flatten(space, model.sample(8, c, noise=keyed(8)))
-        again = flatten(space, model.sample(8, c, noise=keyed(8)))
+        eight = flatten(made, model.sample(8, c, noise=keyed(8)))
+        again = flatten(made, model.sample(8, c, noise=keyed(8)))
         few = None if c is None else map_tree(lambda t: t[:4], c)
-        four = flatten(space, model.sample(4, few, noise=keyed(4)))
-        other = flatten(space, model.sample(8, c, noise=keyed(8, seed=1)))
+        four = flatten(made, model.sample(4, few, noise=keyed(4)))
+        other = flatten(made, model.sample(8, c, noise=keyed(8, seed=1)))
     assert torch.equal(eight, again), "two calls with the same noise differ"
     assert not torch.equal(eight, other), "samples do not depend on the noise"
     assert_near(four, eight[:4], TOLERANCES[config.tolerance], "samples depend on their batch")
@@ -55,7 +55,7 @@ def check_sample_condition(config: FamilyConfig, space: Space, condition: Space 
     """Samples follow the condition."""
     assert condition is not None
     # shaken more, and more samples: a slight difference of conditions changes few discrete ones
-    model, n = shared(config, space, condition, scale=0.5), 128
+    model, n, made = shared(config, space, condition, scale=0.5), 128, config.samples(space)
     with torch.no_grad():
-        one, two = (flatten(space, model.sample(n, draw(condition, n, seed=seed), noise=keyed(n))) for seed in (2, 3))
+        one, two = (flatten(made, model.sample(n, draw(condition, n, seed=seed), noise=keyed(n))) for seed in (2, 3))
     assert not torch.allclose(one, two), "samples do not depend on the condition"

@@ -17,7 +17,10 @@ from ..bench import TOLERANCES, assert_near, batch_of, head, keyed, objectives, 
 
 
 def check_gradients(config: FamilyConfig, space: Space, condition: Space | None) -> None:
-    """Every parameter of a player's networks gets a gradient, and every parameter belongs to some player."""
+    """Every parameter of a player's networks gets a gradient, and every parameter belongs to some player.
+
+    A network that no player trains, such as a teacher fitted elsewhere, is declared by `requires_grad_(False)`.
+    """
     model, batch = shaken(config, space, condition).train(), batch_of(space, condition, 16)
     trained = set()
     for name, objective, networks in objectives(model):
@@ -28,7 +31,9 @@ def check_gradients(config: FamilyConfig, space: Space, condition: Space | None)
                 trained.add(parameter)
                 moved = not parameter.numel() or (parameter.grad is not None and bool(parameter.grad.abs().sum() > 0))
                 assert moved, f"{name}: no gradient reaches {parameter_name}"
-    idle = [name for name, parameter in model.named_parameters() if parameter not in trained]
+    idle = [
+        name for name, parameter in model.named_parameters() if parameter.requires_grad and parameter not in trained
+    ]
     assert not idle, f"no player trains {idle}"
 
 

@@ -1,11 +1,13 @@
 """The laws bite: each is broken by a model that breaks it, and only then."""
 
+import copy
 from typing import ClassVar, Literal
 
 import pytest
 import torch
 from maquette.core.capabilities import ELBO, Quantised
 from maquette.core.families import FamilyConfig
+from maquette.core.families.sampling import SamplerConfig, changed, share
 from maquette.core.layout import Layout
 from maquette.core.likelihoods.bernoulli import Bernoulli
 from maquette.core.objective import Losses, Objective, Player, Stage
@@ -13,6 +15,7 @@ from maquette.core.samplers.likelihood import normal_log_density
 from maquette.core.spaces import Binary, Vector
 from maquette.core.testing.bench import shared
 from maquette.core.testing.laws import LAWS, applicable
+from maquette.core.testing.laws.velocity import check_tweedie
 from torch import nn
 
 SPACE, CONDITION = Vector(dim=2), Vector(dim=1)
@@ -232,6 +235,82 @@ class RoundingConfig(AffineConfig):
         return Rounding(Layout(space, condition), self.fault)
 
 
+class Widening(nn.Module):
+    """The denoiser of data N(shift c, exp(2 log_scale)) in closed form: as simple as a diffusion can be."""
+
+    t0, t1, scale = 10.0, 0.1, 10.0
+
+    def __init__(self, layout, fault):
+        super().__init__()
+        self.layout, self.fault = layout, fault
+        self.sampler = SamplerConfig()
+        self.log_scale = nn.Parameter(torch.zeros(layout.features))
+        self.shift = nn.Parameter(torch.ones(layout.context_features, layout.features))
+
+    def with_sampler(self, **overrides):
+        view = copy.deepcopy(self) if self.fault == "copy" else share(self)
+        changed_one = self if self.fault == "leak" else view
+        changed_one.sampler = changed(self.sampler, {} if self.fault == "stubborn" else overrides)
+        return view
+
+    def _mean(self, condition, like):
+        return self.layout.context(condition, like) @ self.shift
+
+    def _ratio(self):
+        """Width of the data with the last noise over that with the first."""
+        variance = (2 * self.log_scale).exp()
+        return ((variance + self.t1**2) / (variance + self.t0**2)).sqrt()
+
+    def denoise(self, x, sigma, condition=None):
+        mean, variance = self._mean(condition, x), (2 * self.log_scale).exp()
+        clean = mean + variance / (variance + sigma[:, None] ** 2) * (x - mean)
+        return clean + {"noisy": 0.01 * sigma[:, None], "offset": 0.01}.get(self.fault, 0.0)
+
+    def velocity(self, x, t, condition=None):
+        v = (x - self.denoise(x, t, condition)) / t[:, None]
+        return 1.01 * v if self.fault == "fast" else v
+
+    def encode(self, x, condition=None):
+        mean = self._mean(condition, x)
+        return ((x - mean) / self._ratio() + mean) / self.scale
+
+    def decode(self, z, condition=None):
+        mean = self._mean(condition, z)
+        return mean + (self.scale * z - mean) * self._ratio()
+
+    def log_prob(self, x, condition=None):
+        log_det = (self._ratio() * self.scale).log().sum()
+        return normal_log_density(self.encode(x, condition)) - (1.01 if self.fault == "compressible" else 1) * log_det
+
+    def sample(self, n, condition=None, *, noise):
+        return self.decode(self.sampler.temperature * self.layout.prior(n, noise), condition)
+
+
+class WideningConfig(AffineConfig):
+    model: ClassVar[type[nn.Module]] = Widening
+
+    def build(self, space, condition=None):
+        return Widening(Layout(space, condition), self.fault)
+
+
+class Frozen(nn.Module):
+    """Holds a teacher that was fitted elsewhere."""
+
+    def __init__(self, layout, fault):
+        super().__init__()
+        self.learner, self.teacher = Affine(layout, ""), nn.Linear(1, 1).requires_grad_(fault == "idle")
+
+    def stages(self):
+        return self.learner.stages()
+
+
+class FrozenConfig(AffineConfig):
+    model: ClassVar[type[nn.Module]] = Frozen
+
+    def build(self, space, condition=None):
+        return Frozen(Layout(space, condition), self.fault)
+
+
 class LooseCoinsConfig(CoinsConfig):
     """Says that its bound may lie below the density on the mean."""
 
@@ -242,7 +321,7 @@ COINS = Vector(dim=2, support=Binary())
 
 
 def test_honest_models_keep_all_laws():
-    honest = AffineConfig(), CoinsConfig(), RoundingConfig()
+    honest = AffineConfig(), CoinsConfig(), RoundingConfig(), WideningConfig()
     owed = {(config, name) for config in honest for name in applicable(config, *where(config))}
     assert {name for _, name in owed} == set(LAWS)
     for config, name in sorted(owed, key=str):
@@ -304,7 +383,16 @@ def where(config):
         ("straight-through", RoundingConfig(fault="blocked")),
         ("straight-through", RoundingConfig(fault="twice")),
         ("straight-through", RoundingConfig(fault="continuous")),
+        ("velocity", WideningConfig(fault="fast")),
+        ("velocity", WideningConfig(fault="noisy")),
+        ("velocity", WideningConfig(fault="compressible")),
+        ("denoise", WideningConfig(fault="fast")),
+        ("denoise", WideningConfig(fault="offset")),
+        ("sampler", WideningConfig(fault="copy")),
+        ("sampler", WideningConfig(fault="leak")),
+        ("sampler", WideningConfig(fault="stubborn")),
         ("gradients", AffineConfig(fault="idle")),
+        ("gradients", FrozenConfig(fault="idle")),
         ("purity", AffineConfig(fault="state")),
         ("purity", AffineConfig(fault="counter")),
         ("purity", AffineConfig(fault="generator")),
@@ -317,6 +405,23 @@ def where(config):
 def test_a_broken_model_breaks_its_law(law, config):
     with pytest.raises(AssertionError):
         LAWS[law].check(config, *where(config))
+
+
+def tweedie(fault):
+    model = WideningConfig(fault=fault).build(*where(WideningConfig())).double()
+    model.t0 = model.scale = 1e5  # drowns the data: the density is that of data with the last noise
+    check_tweedie(model, torch.tensor([[0.3, -1.0], [2.0, 0.1]]).double(), torch.tensor([[0.5], [-1.0]]).double())
+
+
+@pytest.mark.parametrize("fault", ["noisy", "offset"])
+def test_the_law_of_tweedie_bites(fault):
+    tweedie("")
+    with pytest.raises(AssertionError, match="score"):
+        tweedie(fault)
+
+
+def test_a_teacher_that_is_declared_frozen_is_not_idle():
+    LAWS["gradients"].check(FrozenConfig(), SPACE, CONDITION)
 
 
 def test_a_bound_that_says_so_may_be_loose():
