@@ -96,7 +96,7 @@ def test_conditions_are_left_out_as_often_as_said(family):
 
 
 @pytest.mark.parametrize("family", [EDMConfig, FlowMatchingConfig])
-@pytest.mark.parametrize("law", ["saving", "sample-condition", "log-prob", "gradients", "purity", "losses", "sampler"])
+@pytest.mark.parametrize("law", ["sample-condition", "gradients", "losses"])
 def test_laws_hold_where_conditions_may_be_left_out(family, law):
     LAWS[law].check(family(network=SMALL, drop=0.3), Vector(dim=2), LABELLED)
 
