@@ -41,10 +41,10 @@ class NormalCodes:
 
 
 def _codes(model: Any, condition: Tree | None, like: Tensor) -> tuple[CodeDistribution, Any]:
-    """The distribution of a model's codes, and the context that it wants."""
+    """The distribution of a model's codes, and the features of the condition that it wants."""
     if not hasattr(model, "base"):
         return NormalCodes(), None
-    return model.base, model.layout.context(condition, like)
+    return model.base, model.layout.context(condition, like).vector
 
 
 def interpolate(

@@ -26,7 +26,7 @@ class Exact(nn.Module):
         sigma = (4 * time[:, None]).exp()
         total = (1 + sigma**2).sqrt()
         x = x * total
-        c, given = context.chunk(2, dim=1)
+        c, given = context.vector.chunk(2, dim=1)
         variance = S2 + (1 - given) * TAU2
         mean = given * c
         denoised = mean + variance / (variance + sigma**2) * (x - mean)

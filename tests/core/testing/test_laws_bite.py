@@ -254,7 +254,7 @@ class Widening(nn.Module):
         return view
 
     def _mean(self, condition, like):
-        return self.layout.context(condition, like) @ self.shift
+        return self.layout.context(condition, like).vector @ self.shift
 
     def _ratio(self):
         """Width of the data with the last noise over that with the first."""
