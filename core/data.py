@@ -15,6 +15,7 @@ from typing import Protocol, overload
 import torch
 from torch import Tensor
 
+from .dtypes import move
 from .spaces import Tree, batch_size
 
 
@@ -68,12 +69,8 @@ class Batch:
         return replace(self.map(lambda tensor: tensor[rows]), index=self.index[rows])
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Batch:
-        """Move to a device; floating tensors also to `dtype`."""
-
-        def move(tensor: Tensor) -> Tensor:
-            return tensor.to(device, dtype if dtype and tensor.is_floating_point() else None)
-
-        return replace(self.map(move), index=self.index.to(device))
+        """Move to a device; real and complex tensors also to the precision of `dtype`."""
+        return replace(self.map(lambda tensor: move(tensor, device, dtype)), index=self.index.to(device))
 
 
 class Source(Protocol):

@@ -139,7 +139,11 @@ class Trainable(Protocol):
 
 
 class TransformedObjective(Objective):
-    """An objective on transformed batches; codecs, augmentations and chains use it by `transform_batches`."""
+    """An objective on transformed batches; codecs, augmentations and chains use it by `transform_batches`.
+
+    The transform has no gradients, and keeps the precision of its input where the loss runs under autocast: data
+    that a codec has rounded to bfloat16 would be other data.
+    """
 
     def __init__(self, transform: Callable[[Batch, Noise], Batch], objective: Objective) -> None:
         super().__init__()
@@ -148,7 +152,7 @@ class TransformedObjective(Objective):
         self.coupled, self.double_backward = objective.coupled, objective.double_backward
 
     def forward(self, batch: Batch, noise: Noise) -> Losses:
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast(batch.index.device.type, enabled=False):
             batch = self.transform(batch, noise.fold("adapt"))
         return self.objective(batch, noise)
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from ..core.artifact import restore
+from ..core.dtypes import move_module
 from ..core.engine.evaluate import HeldOutLoss
 from ..core.engine.listeners import Listener
 from ..core.engine.loop import fit as train
@@ -90,7 +91,7 @@ def fit(
         training, held_out = _split(chosen, config.data.validation)
         torch.manual_seed(config.seed)  # initial weights are torch's own draws, alike on every rank
         generator = _build(plugin, config, source.description, training)
-        generator.to(torch_device, config.training.parallel.dtype)
+        move_module(generator, torch_device, config.training.parallel.dtype)
         plan = config.training.plan(generator.stages())
         evaluator = HeldOutLoss(plan, held_out, torch_device, config.training.checkpoint.every) if held_out else None
         recorder = RunRecorder(

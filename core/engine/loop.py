@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ..data import Source
+from ..dtypes import move_module
 from ..errors import Interrupted, TrainingError
 from ..noise import KeyedNoise
 from ..precision import tensor_float_32
@@ -130,7 +131,7 @@ class _Fit:
         for stage in plan.stages:
             for player in stage.players:
                 for module in (player.objective, *player.networks):
-                    module.to(device, self.dtype)
+                    move_module(module, device, self.dtype)
         self.sharded = shard(plan, world, device)
         self._compile()
         self.model = model_tensors(plan)

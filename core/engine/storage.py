@@ -91,7 +91,10 @@ class Writer(StorageWriter):
         for item in plan.items:
             tensor = planner.resolve_data(item)
             assert isinstance(tensor, Tensor)
-            tensors[_key(item.index)] = tensor.detach().cpu().contiguous().clone()
+            tensor = tensor.detach().cpu().resolve_conj()
+            if tensor.is_complex():  # safetensors has no complex128
+                tensor = torch.view_as_real(tensor)
+            tensors[_key(item.index)] = tensor.contiguous().clone()
         file = self.folder / f"rank-{self.rank:05d}.safetensors"
         save_file(tensors, file)
         sync(file)
@@ -185,6 +188,8 @@ class Reader(StorageReader):
                 with safe_open(self.folder / name, framework="pt") as file:
                     for item in items:
                         saved = file.get_tensor(_key(item.storage_index))
+                        if _DTYPES[self.index["tensors"][item.storage_index.fqn]["dtype"]].is_complex:
+                            saved = torch.view_as_complex(saved)
                         for axis, (start, length) in enumerate(zip(item.storage_offsets, item.lengths, strict=True)):
                             saved = saved.narrow(axis, start, length)
                         target = planner.resolve_tensor(item).detach()

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from ..data import Batch, Source
+from ..dtypes import move
 from ..errors import TrainingError
 from ..noise import KeyedNoise
 from ..objective import Losses, Player
@@ -235,11 +236,8 @@ class PlayerTrainer:
         if self.device.type == "cpu":
             return batch.to(self.device, self.dtype)
         pinned = batch.map(lambda tensor: tensor if tensor.is_cuda else tensor.pin_memory())
-
-        def move(tensor: Tensor) -> Tensor:
-            return tensor.to(self.device, self.dtype if tensor.is_floating_point() else None, non_blocking=True)
-
-        return replace(pinned.map(move), index=batch.index.to(self.device))
+        moved = pinned.map(lambda tensor: move(tensor, self.device, self.dtype, non_blocking=True))
+        return replace(moved, index=batch.index.to(self.device))
 
 
 def _trainable(player: Player) -> list[nn.Parameter]:

@@ -28,6 +28,7 @@ FOUNDATIONS = {
     "core.config",
     "core.context",
     "core.data",
+    "core.dtypes",
     "core.errors",
     "core.layout",
     "core.noise",
@@ -40,7 +41,7 @@ FOUNDATIONS = {
 }
 """The single files of core, which know none of its folders."""
 
-_ENGINE_KNOWS = ("artifact", "config", "data", "errors", "noise", "objective", "precision")
+_ENGINE_KNOWS = ("artifact", "config", "data", "dtypes", "errors", "noise", "objective", "precision")
 CORE_MAY_IMPORT = {
     "core.bases": FOUNDATIONS | {"core.nets", "core.samplers"},
     "core.engine": {f"core.{name}" for name in _ENGINE_KNOWS},
