@@ -8,8 +8,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Protocol, overload
 
 import torch
@@ -42,7 +42,15 @@ def map_tree(function: Callable[[Tensor], Tensor], value: Tree | None) -> Tree |
 
 @dataclass(frozen=True)
 class Batch:
-    """Samples, their conditions, and their global indices (int64, shape (B,)), by which noise is keyed.
+    """Samples, their conditions, and their global indices, by which noise is keyed.
+
+    Attributes:
+        x: the samples.
+        condition: their conditions.
+        index: their global indices, int64 of shape (B,).
+        place: their positions in the global batch of a step of training, int64 of shape (B,); None elsewhere. State
+            that outlives a step (persistent chains, pools of images) has its slots there.
+        others: as many samples of each of the other sources that a player reads, by name.
 
     >>> batch = Batch(x=torch.tensor([[2.0], [3.0]]), condition=None, index=torch.tensor([7, 9]))
     >>> len(batch), batch.map(torch.neg).x.tolist(), batch.to("cpu", torch.float64).x.dtype
@@ -52,13 +60,20 @@ class Batch:
     x: Tree
     condition: Tree | None
     index: Tensor
+    place: Tensor | None = field(default=None, repr=False)
+    others: Mapping[str, Batch] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
         return batch_size(self.x)
 
-    def map(self, function: Callable[[Tensor], Tensor]) -> Batch:
-        """Apply a function to every data tensor, not to the index."""
-        return replace(self, x=map_tree(function, self.x), condition=map_tree(function, self.condition))
+    def map(self, function: Callable[[Tensor], Tensor], address: Callable[[Tensor], Tensor] | None = None) -> Batch:
+        """Apply a function to every data tensor, and another one, if given, to index and place."""
+        others = {name: other.map(function, address) for name, other in self.others.items()}
+        index, place = self.index, self.place
+        if address is not None:
+            index, place = address(index), None if place is None else address(place)
+        x, condition = map_tree(function, self.x), map_tree(function, self.condition)
+        return replace(self, x=x, condition=condition, index=index, place=place, others=others)
 
     def take(self, rows: slice | Tensor) -> Batch:
         """The samples at some positions of the batch, with their conditions and indices.
@@ -66,11 +81,14 @@ class Batch:
         >>> Batch(x=torch.tensor([[2.0], [3.0]]), condition=None, index=torch.tensor([7, 9])).take(slice(1, None))
         Batch(x=tensor([[3.]]), condition=None, index=tensor([9]))
         """
-        return replace(self.map(lambda tensor: tensor[rows]), index=self.index[rows])
+        return self.map(lambda tensor: tensor[rows], lambda tensor: tensor[rows])
 
-    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Batch:
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None, *, non_blocking: bool = False) -> Batch:
         """Move to a device; real and complex tensors also to the precision of `dtype`."""
-        return replace(self.map(lambda tensor: move(tensor, device, dtype)), index=self.index.to(device))
+        return self.map(
+            lambda tensor: move(tensor, device, dtype, non_blocking=non_blocking),
+            lambda tensor: tensor.to(device, non_blocking=non_blocking),
+        )
 
 
 class Source(Protocol):

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -67,13 +67,17 @@ class Objective(nn.Module, ABC):
     torch.Size([3])
 
     Attributes:
-        coupled: the loss of one sample depends on the others of its batch (batch statistics); the engine then
+        coupled: the loss of one sample depends on all others of its batch (batch statistics); the engine then
             refuses to split the batch.
+        group: the loss of one sample depends on those of its group of so many consecutive samples. Micro-batches and
+            the shares of processes are cut between groups, so that such a loss is the same for any number of processes.
+            Every batch must be a multiple of it.
         double_backward: the loss contains a gradient, as a gradient penalty does. The player's networks are then not
             compiled, and stay unsharded until the backward pass has ended.
     """
 
     coupled: bool = False
+    group: int = 1
     double_backward: bool = False
 
     @abstractmethod
@@ -82,6 +86,14 @@ class Objective(nn.Module, ABC):
 
     def update(self, statistics: dict[str, Tensor]) -> None:
         """Change state that is not a parameter, once per optimiser step, from globally summed statistics."""
+
+    def begin(self, steps: int) -> None:
+        """Called when training begins or is resumed, with the number of the player's steps in its stage."""
+
+    @property
+    def updates(self) -> bool:
+        """Whether `update` does anything; batches of other objectives may be filled up with samples of weight zero."""
+        return type(self).update is not Objective.update
 
 
 @dataclass(frozen=True)
@@ -93,6 +105,13 @@ class Player:
         objective: its loss.
         networks: modules whose parameters it trains (the units of sharding, compilation and averaging).
         turns: optimiser steps it takes per step of the stage.
+        sources: names of the sources of its batches, if a fit has several; the first leads, the rest are
+            `Batch.others`.
+        average: what becomes of the running average of its networks' weights. "adopt": the networks take it when the
+            stage ends. "aside": they take it when the fit ends, so that later stages go on from the weights themselves
+            (progressive growing). "none": there is none.
+        gradient: whether it descends a gradient. One that does not, such as a mixture fitted by expectation
+            maximisation, has no optimiser: its objective's `update` is the whole step.
 
     >>> class SquaredNorm(Objective):
     ...     def __init__(self, network: nn.Module) -> None:
@@ -111,6 +130,9 @@ class Player:
     objective: Objective
     networks: tuple[nn.Module, ...]
     turns: int = 1
+    sources: tuple[str, ...] = ()
+    average: Literal["adopt", "aside", "none"] = "adopt"
+    gradient: bool = True
 
 
 @dataclass(frozen=True)
@@ -121,7 +143,6 @@ class Stage:
         name: unique in the model; training options are addressed by it.
         players: in the order in which they take turns.
         prepare: called once when the stage begins, not when it is resumed (a student copies its teacher, for example).
-            When a stage ends, its networks take their averaged weights, if weights are averaged.
     """
 
     name: str
@@ -149,15 +170,24 @@ class TransformedObjective(Objective):
         super().__init__()
         self.transform = transform
         self.objective = objective
-        self.coupled, self.double_backward = objective.coupled, objective.double_backward
+        self.coupled, self.group = objective.coupled, objective.group
+        self.double_backward = objective.double_backward
 
     def forward(self, batch: Batch, noise: Noise) -> Losses:
         with torch.no_grad(), torch.autocast(batch.index.device.type, enabled=False):
-            batch = self.transform(batch, noise.fold("adapt"))
-        return self.objective(batch, noise)
+            others = {name: self.transform(other, noise.fold(f"adapt/{name}")) for name, other in batch.others.items()}
+            transformed = self.transform(replace(batch, others={}), noise.fold("adapt"))
+        return self.objective(replace(transformed, place=batch.place, others=others), noise)
 
     def update(self, statistics: dict[str, Tensor]) -> None:
         self.objective.update(statistics)
+
+    def begin(self, steps: int) -> None:
+        self.objective.begin(steps)
+
+    @property
+    def updates(self) -> bool:
+        return self.objective.updates
 
 
 def transform_batches(
@@ -184,8 +214,7 @@ def transform_batches(
         Stage(
             name(stage),
             tuple(
-                Player(player.name, TransformedObjective(transform, player.objective), player.networks, player.turns)
-                for player in stage.players
+                replace(player, objective=TransformedObjective(transform, player.objective)) for player in stage.players
             ),
             stage.prepare,
         )

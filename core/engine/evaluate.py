@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from ..data import Source
 from ..noise import Noise
+from ..objective import Player
+from .draws import Draw, Sources, named, names_of
 from .plan import Plan
 
 NoiseFactory = Callable[[Tensor], Noise]
@@ -63,7 +65,7 @@ class HeldOutLoss:
 
     Args:
         plan: what is trained.
-        source: the held-out samples.
+        source: the held-out samples, or several sources by name.
         device: where the networks are.
         every: steps between two evaluations.
         batch_size: samples evaluated at once.
@@ -81,21 +83,28 @@ class HeldOutLoss:
     {'held_out/fit/model': 0.918...}
     """
 
-    def __init__(self, plan: Plan, source: Source, device: torch.device, every: int, *, batch_size: int = 1000) -> None:
-        self.plan, self.source, self.device, self.every, self.batch_size = plan, source, device, every, batch_size
+    def __init__(
+        self, plan: Plan, source: Source | Sources, device: torch.device, every: int, *, batch_size: int = 1000
+    ) -> None:
+        self.plan, self.sources = plan, named(source)
+        self.device, self.every, self.batch_size = device, every, batch_size
         self.dtype = plan.training.parallel.dtype
 
     def __call__(self, noise: NoiseFactory) -> Mapping[str, float]:
         sums: dict[str, float] = {}
         weights: dict[str, float] = {}
-        for index in torch.arange(len(self.source)).split(self.batch_size):
-            batch = self.source.fetch(index).to(self.device, self.dtype)
-            for stage in self.plan.stages:
-                for player in stage.players:
-                    if player.objective.double_backward:
-                        continue
+        readers: dict[tuple[str, ...], list[tuple[str, Player]]] = {}
+        for stage in self.plan.stages:
+            for player in stage.players:
+                if not player.objective.double_backward:
+                    name = f"{stage.name}/{player.name}"
+                    readers.setdefault(names_of(player, self.sources, name), []).append((f"held_out/{name}", player))
+        for names, players in readers.items():
+            for index in torch.arange(len(self.sources[names[0]])).split(self.batch_size):
+                draw = Draw(self.sources, {name: index % len(self.sources[name]) for name in names})
+                batch = draw.fetch(torch.arange(len(index))).to(self.device, self.dtype)
+                for name, player in players:
                     losses = player.objective(batch, noise(batch.index))
-                    name = f"held_out/{stage.name}/{player.name}"
                     sums[name] = sums.get(name, 0.0) + float((losses.weights * losses.losses).sum())
                     weights[name] = weights.get(name, 0.0) + float(losses.weights.sum())
         return {name: total / weights[name] for name, total in sums.items()}

@@ -16,8 +16,11 @@ class Listener(Protocol):
         """A stage begins or is resumed; `steps` is its planned number of steps."""
         ...
 
-    def row(self, row: Mapping[str, Any]) -> None:
-        """A row of the loss file, after it was written to disk."""
+    def row(self, row: Mapping[str, Any]) -> bool | None:
+        """A row of the loss file, after it was written to disk.
+
+        Return True to end the fit on all processes: its state is saved, and it raises `Interrupted`.
+        """
         ...
 
     def checkpoint(self, step: int) -> None:

@@ -8,7 +8,6 @@ counters, and a resumed fit equals an uninterrupted one to the bit.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,10 +20,10 @@ from ..dtypes import move_module
 from ..errors import Interrupted, TrainingError
 from ..noise import KeyedNoise
 from ..precision import tensor_float_32
-from .batch_order import BatchOrder
+from .averages import Averages
 from .checkpoint import FOLDER, Checkpoints
 from .clock import Clock
-from .ema import ExponentialMovingAverage
+from .draws import Draws, Sources, named, names_of
 from .evaluate import Evaluator, evaluating
 from .finite import NotFinite
 from .listeners import Listener
@@ -55,7 +54,7 @@ class Outcome:
 
 def fit(
     plan: Plan,
-    source: Source,
+    source: Source | Sources,
     folder: Path | str,
     *,
     seed: int,
@@ -73,7 +72,8 @@ def fit(
 
     Args:
         plan: stages of players with their options.
-        source: samples by global index; every process reads its part of each batch.
+        source: samples by global index, or several sources by name (players then say which of them they read); every
+            process reads its part of each batch.
         folder: seen by all processes.
         seed: decides order and noise, not the initial weights, which are those that the networks have.
         device: "cpu", or "cuda" (each process takes its own by LOCAL_RANK).
@@ -83,7 +83,7 @@ def fit(
 
     Raises:
         TrainingError: the plan cannot run as asked, a loss is not finite, the disk is full, another process is gone.
-        Interrupted: a signal came; the state is saved.
+        Interrupted: a signal came or a listener asked to stop; the state is saved.
 
     >>> import tempfile
     >>> from maquette.core.data import TensorSource
@@ -99,7 +99,9 @@ def fit(
     """
     tf32 = tensor_float_32(device, plan.training.parallel.precision == "tf32")
     with tf32, process_group(device) as world, peers_alive(), Signals() as signals:
-        fitting = _Fit(plan, source, Path(folder), seed, torch.device(device), evaluator, listeners, world, signals)
+        fitting = _Fit(
+            plan, named(source), Path(folder), seed, torch.device(device), evaluator, listeners, world, signals
+        )
         return fitting.run(resume)
 
 
@@ -109,7 +111,7 @@ class _Fit:
     def __init__(
         self,
         plan: Plan,
-        source: Source,
+        sources: Sources,
         folder: Path,
         seed: int,
         device: torch.device,
@@ -118,16 +120,20 @@ class _Fit:
         world: World,
         signals: Signals,
     ) -> None:
-        if len(source) == 0:
+        if not sources or any(len(source) == 0 for source in sources.values()):
             raise TrainingError("There are no samples to train on.")
-        self.plan, self.source, self.folder, self.seed, self.device = plan, source, folder, seed, device
+        for stage in plan.stages:
+            for player in stage.players:
+                names_of(player, sources, f'stage "{stage.name}", player "{player.name}"')
+        self.plan, self.sources, self.folder, self.seed, self.device = plan, sources, folder, seed, device
         self.evaluator, self.world, self.signals = evaluator, world, signals
         self.listeners = listeners if world.first else ()
         self.options = plan.training
         self.dtype = plan.training.parallel.dtype
-        self.digest = digest(plan, seed, len(source))
+        self.digest = digest(plan, seed, {name: len(source) for name, source in sources.items()})
         self.checkpoints = Checkpoints(folder, plan.training.checkpoint.keep, world)
         self.ends: dict[str, int] = {}
+        self.asked = False
         for stage in plan.stages:
             for player in stage.players:
                 for module in (player.objective, *player.networks):
@@ -135,6 +141,7 @@ class _Fit:
         self.sharded = shard(plan, world, device)
         self._compile()
         self.model = model_tensors(plan)
+        self.averages = Averages(self.model)
 
     def _compile(self) -> None:
         if not self.options.parallel.compile:
@@ -177,7 +184,8 @@ class _Fit:
                 f"{self.folder}: its checkpoint was saved with another config, seed or data set; resume with the same "
                 "ones (steps, batch size, optimisers, precision), or fit anew in another folder."
             )
-        self.checkpoints.load(name, content, {key: tensor.detach() for key, tensor in self.model.items()})
+        model = {key: tensor.detach() for key, tensor in self.model.items()}
+        self.checkpoints.load(name, content, model | self.averages.restore(content["aside"]))
         self.ends = dict(content["ends"])
         return dict(content)
 
@@ -188,10 +196,9 @@ class _Fit:
         trainers = [
             PlayerTrainer(stage, player, self.plan, self.world, self.device, self.seed) for player in stage.players
         ]
-        own = [parameter for trainer in trainers for parameter in trainer.parameters]
-        ema = ExponentialMovingAverage(own, stage.ema_decay) if stage.ema_decay else None
+        self.averages.begin([(trainer.parameters, stage.averages[trainer.player.name]) for trainer in trainers])
         if saved is not None:
-            self._load_stage(*saved, trainers, ema)
+            self._load_stage(*saved, trainers)
         seconds = self.clock.begin(
             [stage.steps - position.step, *(later.steps for later in self.plan.stages[position.stage + 1 :])]
         )
@@ -199,11 +206,13 @@ class _Fit:
             listener.stage(stage.name, stage.steps)
         with requires_grad_restored(trainers):
             pace = Pace(position.step, stage.steps, self.device, seconds)
-            signalled = self._steps(stage, position, trainers, ema, pace)
-        if ema is not None:
-            ema.adopt()
-        self._save(Position(position.stage + 1), (), None)
-        if signalled and position.stage + 1 < len(self.plan.stages):
+            signalled = self._steps(stage, position, trainers, pace)
+        self.averages.end()
+        last = position.stage + 1 == len(self.plan.stages)
+        if last:
+            self.averages.finish()
+        self._save(Position(position.stage + 1), ())
+        if self.world.any(signalled or self.asked)[0] and not last:
             self._interrupt(self.ends[stage.name], stage.name)
 
     def _steps(
@@ -211,12 +220,11 @@ class _Fit:
         stage: ScheduledStage,
         position: Position,
         trainers: Sequence[PlayerTrainer],
-        ema: ExponentialMovingAverage | None,
         pace: Pace,
     ) -> bool:
-        """Take the steps of a stage from a position in it; return whether a signal came."""
+        """Take the steps of a stage from a position in it; return whether to stop before the next one."""
         turns = [trainer for trainer in trainers for _ in range(trainer.player.turns)]
-        order = BatchOrder(len(self.source), stage.batch_size, self.seed)
+        draws = Draws(self.sources, stage, [trainer.player for trainer in turns], self.seed)
         step, last, signalled = position.step, False, False
         while not last:
             for turn, trainer in enumerate(turns):
@@ -224,29 +232,28 @@ class _Fit:
                     continue  # taken before the checkpoint that is resumed
                 if len(trainers) > 1 or step == position.step:
                     freeze_others(trainers, trainer)
-                draw = step * len(turns) + turn
                 number = step * trainer.player.turns + turns[:turn].count(trainer)
-                index = order.batch(draw)
+                draw = draws.draw(step, turn)
                 try:
-                    trainer.step(self.source, index, number, step)
+                    trainer.step(draw, number, step)
                 except NotFinite as fault:
                     if not fault.weights_changed:
-                        self._save(Position(position.stage, step, turn), trainers, ema)
+                        self._save(Position(position.stage, step, turn), trainers)
                     raise
-                pace.add(trainer.player.name, len(index))
+                pace.add(trainer.player.name, len(draw))
                 reshard(self.sharded)
-            if ema is not None:
-                ema.update(step)
+            self.averages.update(step)
             step += 1
-            signalled, over = self.world.any(self.signals.received > 0, self.world.first and self.clock.over)
+            stop = self.signals.received > 0 or self.asked
+            signalled, over = self.world.any(stop, self.world.first and self.clock.over)
             last = step == stage.steps or over
             if last or step % self.options.log_every == 0:
                 for trainer in trainers:
                     self._log(trainer, step, pace)
             if self.evaluator is not None and (last or step % self.evaluator.every == 0):
-                self._evaluate(self.evaluator, stage, trainers, ema, step)
+                self._evaluate(self.evaluator, stage, trainers, step)
             if not last and (signalled or step % self.options.checkpoint.every == 0):
-                self._save(Position(position.stage, step), trainers, ema)
+                self._save(Position(position.stage, step), trainers)
             if signalled and not last:
                 self._interrupt(step, stage.name)
 
@@ -265,14 +272,13 @@ class _Fit:
         if self.losses is not None:
             self.losses.write(row)
             for listener in self.listeners:
-                listener.row(row)
+                self.asked |= bool(listener.row(row))
 
     def _evaluate(
         self,
         evaluator: Evaluator,
         stage: ScheduledStage,
         trainers: Sequence[PlayerTrainer],
-        ema: ExponentialMovingAverage | None,
         step: int,
     ) -> None:
         for trainer in trainers:
@@ -282,25 +288,20 @@ class _Fit:
             return KeyedNoise(self.seed, index.to(self.device), "evaluate", step, self.dtype)
 
         networks = [network for trainer in trainers for network in trainer.player.networks]
-        with evaluating(networks), ema.swapped() if ema else nullcontext():
+        with evaluating(networks), self.averages.swapped():
             metrics = evaluator(noise)
         reshard(self.sharded)
         self._write({"stage": stage.name, "player": "evaluation", "step": step, **self.world.broadcast(dict(metrics))})
 
-    def _save(
-        self, position: Position, trainers: Sequence[PlayerTrainer], ema: ExponentialMovingAverage | None
-    ) -> None:
+    def _save(self, position: Position, trainers: Sequence[PlayerTrainer]) -> None:
         for trainer in trainers:
             trainer.finite.raise_pending()
         tensors = {name: tensor.detach() for name, tensor in self.model.items()}
         packed = {
-            trainer.player.name: pack(
-                trainer.optimizer.state_dict()["state"], f"optimizer/{trainer.player.name}", tensors
-            )
+            trainer.player.name: pack(trainer.optimizer_state(), f"optimizer/{trainer.player.name}", tensors)
             for trainer in trainers
         }
-        if ema is not None:
-            tensors |= {f"ema/{i}": tensor for i, tensor in enumerate(ema.tensors)}
+        tensors |= self.averages.tensors() | self.averages.kept()
         if self.losses is not None:
             self.losses.sync()
         content = {
@@ -310,6 +311,7 @@ class _Fit:
             "seconds": self.clock.spent,
             "losses": self.losses.length if self.losses is not None else 0,
             "optimizers": packed,
+            "aside": list(self.averages.aside),
             "sums": {trainer.player.name: trainer.sums.dump() for trainer in trainers},
         }
         total = sum(self.ends.values()) + position.step
@@ -322,7 +324,6 @@ class _Fit:
         name: str,
         content: Mapping[str, Any],
         trainers: Sequence[PlayerTrainer],
-        ema: ExponentialMovingAverage | None,
     ) -> None:
         """Load optimisers and averaged weights of the current stage."""
         packed = {trainer: content["optimizers"][trainer.player.name] for trainer in trainers}
@@ -330,14 +331,14 @@ class _Fit:
             trainer: optimizer_tensors(packed[trainer], trainer.parameters, content["tensors"]) for trainer in trainers
         }
         tensors = {key: tensor for part in allocated.values() for key, tensor in part.items()}
-        if ema is not None:
-            tensors |= {f"ema/{i}": tensor for i, tensor in enumerate(ema.tensors)}
-        self.checkpoints.load(name, content, tensors)
+        self.checkpoints.load(name, content, tensors | self.averages.tensors())
         for trainer in trainers:
-            load_optimizer(trainer.optimizer, packed[trainer], allocated[trainer])
+            if trainer.optimizer is not None:
+                load_optimizer(trainer.optimizer, packed[trainer], allocated[trainer])
             trainer.sums = StepSums.parse(content["sums"][trainer.player.name])
 
     def _interrupt(self, step: int, stage: str) -> None:
+        who = "A listener" if self.asked else "A signal"
         raise Interrupted(
-            f'A signal ended the fit after step {step} of stage "{stage}"; its state is saved: go on with --resume.'
+            f'{who} ended the fit after step {step} of stage "{stage}"; its state is saved: go on with --resume.'
         )

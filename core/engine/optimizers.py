@@ -9,8 +9,8 @@ from torch import nn, optim
 from .plan import OptimizerConfig
 
 
-def build(config: OptimizerConfig, parameters: Sequence[nn.Parameter]) -> optim.Optimizer:
-    """Return the optimiser; the trainer sets its learning rate before every step, see `schedules`.
+def build(config: OptimizerConfig, parameters: Sequence[nn.Parameter]) -> optim.Optimizer | None:
+    """Return the optimiser, None of kind "none"; the trainer sets its learning rate before every step (`schedules`).
 
     `fused=True` because torch's default on a CPU loops over the parameters in Python. `sgd` takes its momentum from the
     first of `betas`; the line search of `lbfgs` meets the strong Wolfe conditions.
@@ -29,3 +29,5 @@ def build(config: OptimizerConfig, parameters: Sequence[nn.Parameter]) -> optim.
             )
         case "lbfgs":
             return optim.LBFGS(parameters, config.lr, line_search_fn="strong_wolfe")
+        case "none":
+            return None

@@ -68,6 +68,8 @@ def _units(plan: Plan) -> list[tuple[nn.Module, bool]]:
             if stage.optimizers[player.name].kind == "lbfgs":
                 raise TrainingError(f"{where}: lbfgs needs whole gradients; use training.parallel.kind=ddp.")
             for network in player.networks:
+                if not any(parameter.numel() for parameter in network.parameters()):
+                    continue  # all its state is in buffers, which every process has whole
                 inner = {id(part) for part in network.modules() if part is not network}
                 if double and any(id(other) in inner for other in player.networks):
                     raise TrainingError(
@@ -82,8 +84,9 @@ def _units(plan: Plan) -> list[tuple[nn.Module, bool]]:
 def replicate(objective: Objective, plan: Plan, world: World) -> nn.Module:
     """Wrap an objective so that its backward averages gradients over processes, if the plan's layout is `ddp`.
 
-    Call it while the parameters of all other players are frozen. Buffers are not broadcast, so that the first process
-    does not overwrite those of the others.
+    An objective without parameters that require gradients is returned as it is. Call it while
+    the parameters of all other players are frozen. Buffers are not broadcast, so that the first process does not
+    overwrite those of the others.
 
     >>> from maquette.core.engine.plan import TrainingConfig
     >>> from maquette.core.engine.world import ALONE
@@ -94,7 +97,8 @@ def replicate(objective: Objective, plan: Plan, world: World) -> nn.Module:
     >>> replicate(objective, plan, ALONE) is objective  # one process has nothing to average
     True
     """
-    if plan.training.parallel.kind != "ddp" or world.size == 1:
+    learns = any(parameter.requires_grad for parameter in objective.parameters())
+    if plan.training.parallel.kind != "ddp" or world.size == 1 or not learns:
         return objective
     with warnings.catch_warnings(action="ignore", category=FutureWarning):  # older torch lacks the new name
         return DistributedDataParallel(objective, broadcast_buffers=False, gradient_as_bucket_view=True)

@@ -17,7 +17,9 @@ from ..objective import Player, Stage
 class OptimizerConfig(Config):
     """Optimiser and learning rate of a player."""
 
-    kind: Literal["adamw", "adam", "sgd", "lbfgs"] = "adamw"
+    kind: Literal["adamw", "adam", "sgd", "lbfgs", "none"] = Field(
+        default="adamw", description="none: no gradients; only `Objective.update` changes the model (EM, for example)"
+    )
     lr: float = Field(default=1e-3, gt=0, description="peak learning rate")
     betas: tuple[float, float] = Field(
         default=(0.9, 0.99), description="decay of the running moments; sgd takes the first as its momentum"
@@ -29,6 +31,24 @@ class OptimizerConfig(Config):
         default=0.01, ge=0, le=1, description="learning rate at the last step, as a fraction of the peak"
     )
     clip: float | None = Field(default=None, gt=0, description="largest norm of the gradient")
+
+
+class AverageConfig(Config):
+    """Running average of a player's weights; what is not set is the stage's, or as the family says.
+
+    >>> training = TrainingConfig(stages={"fit": StageConfig(averages={"critic": AverageConfig(use="adopt")})})
+    >>> training.stages["fit"].averages["critic"].use
+    'adopt'
+    """
+
+    decay: float | None = Field(default=None, ge=0, lt=1, description="0 for no average")
+    use: Literal["adopt", "aside", "none"] | None = Field(
+        default=None, description="adopted when the stage ends, kept aside until the fit ends, or none at all"
+    )
+
+
+WITHOUT_GRADIENTS = OptimizerConfig(kind="none")
+"""The optimiser of a player whose objective only has statistics."""
 
 
 class StageConfig(Config):
@@ -44,6 +64,7 @@ class StageConfig(Config):
     optimizer: OptimizerConfig | None = None
     optimizers: dict[str, OptimizerConfig] = Field(default_factory=dict, description="by player, before `optimizer`")
     ema_decay: float | None = Field(default=None, ge=0, lt=1, description="decay of the averaged weights; 0 for none")
+    averages: dict[str, AverageConfig] = Field(default_factory=dict, description="by player, before `ema_decay`")
 
 
 class ParallelConfig(Config):
@@ -115,11 +136,12 @@ class TrainingConfig(Config):
                     f'training.stages: the model has no stage "{name}".{did_you_mean(name, names)} It has {names}.'
                 )
             players = [player.name for stage in stages if stage.name == name for player in stage.players]
-            for player in options.optimizers:
-                if player not in players:
-                    raise ConfigError(
-                        f'training.stages.{name}.optimizers: there is no player "{player}"; it has {players}.'
-                    )
+            for field, named in (("optimizers", options.optimizers), ("averages", options.averages)):
+                for player in named:
+                    if player not in players:
+                        raise ConfigError(
+                            f'training.stages.{name}.{field}: there is no player "{player}"; it has {players}.'
+                        )
         return Plan(tuple(self._schedule(stage) for stage in stages), self)
 
     def _schedule(self, stage: Stage) -> ScheduledStage:
@@ -129,9 +151,18 @@ class TrainingConfig(Config):
             stage=stage,
             steps=options.steps or self.steps,
             batch_size=options.batch_size or self.batch_size,
-            optimizers={player.name: options.optimizers.get(player.name, optimizer) for player in stage.players},
-            ema_decay=self.ema_decay if options.ema_decay is None else options.ema_decay,
+            optimizers={
+                player.name: options.optimizers.get(player.name, optimizer if player.gradient else WITHOUT_GRADIENTS)
+                for player in stage.players
+            },
+            averages={player.name: self._average(player, options) for player in stage.players},
         )
+
+    def _average(self, player: Player, options: StageConfig) -> AverageConfig:
+        asked = options.averages.get(player.name, AverageConfig())
+        decay = self.ema_decay if options.ema_decay is None else options.ema_decay
+        use = asked.use or player.average
+        return AverageConfig(decay=0.0 if use == "none" else decay if asked.decay is None else asked.decay, use=use)
 
 
 @dataclass(frozen=True)
@@ -143,14 +174,14 @@ class ScheduledStage:
         steps: planned steps.
         batch_size: samples per step over all processes.
         optimizers: by player.
-        ema_decay: decay of the averaged weights, 0 for none.
+        averages: by player, with decay (0 for none) and use.
     """
 
     stage: Stage
     steps: int
     batch_size: int
     optimizers: dict[str, OptimizerConfig]
-    ema_decay: float
+    averages: dict[str, AverageConfig]
 
     @property
     def name(self) -> str:

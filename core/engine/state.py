@@ -58,8 +58,13 @@ def model_tensors(plan: Plan) -> dict[str, Tensor]:
     return named
 
 
-def digest(plan: Plan, seed: int, samples: int) -> str:
+def digest(plan: Plan, seed: int, samples: Mapping[str, int]) -> str:
     """Digest of all options that decide the result of a fit, hexadecimal SHA-256.
+
+    Args:
+        plan: what is fitted.
+        seed: the run's seed.
+        samples: number of samples by source.
 
     Options that may change when a fit is resumed are left out: the layout over processes, the size of micro-batches,
     when checkpoints are taken, and the time budget.
@@ -68,21 +73,21 @@ def digest(plan: Plan, seed: int, samples: int) -> str:
     >>> from maquette.core.families.flows.linear import LinearConfig
     >>> from maquette.core.spaces import Vector
     >>> stages = LinearConfig().build(Vector(dim=2)).stages()
-    >>> plan, split, longer = (
-    ...     TrainingConfig(steps=steps, micro_batch=micro_batch).plan(stages)
+    >>> digests = [
+    ...     digest(TrainingConfig(steps=steps, micro_batch=micro_batch).plan(stages), seed=0, samples={"": 100})
     ...     for steps, micro_batch in ((10, None), (10, 4), (20, None))
-    ... )
-    >>> [digest(other, seed=0, samples=100) == digest(plan, seed=0, samples=100) for other in (split, longer)]
+    ... ]
+    >>> [other == digests[0] for other in digests[1:]]
     [True, False]
     """
     training = plan.training
     stages = [
         {
             "stage": stage.name,
-            "players": [(player.name, player.turns) for player in stage.players],
+            "players": [(player.name, player.turns, player.sources) for player in stage.players],
             "steps": stage.steps,
             "batch_size": stage.batch_size,
-            "average": stage.ema_decay,
+            "averages": {name: options.model_dump(mode="json") for name, options in stage.averages.items()},
             "optimizers": {name: options.model_dump(mode="json") for name, options in stage.optimizers.items()},
         }
         for stage in plan.stages

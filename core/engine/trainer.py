@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+from torch.optim import Optimizer
 
-from ..data import Batch, Source
-from ..dtypes import move
+from ..data import Batch
 from ..errors import TrainingError
 from ..noise import KeyedNoise
 from ..objective import Losses, Player
 from . import optimizers
-from .batch_order import split_batch
+from .batch_order import Piece, split_batch
+from .draws import Draw
 from .finite import FiniteCheck
 from .parallel import full_tensor, no_sync, replicate, to_local
 from .plan import Plan, ScheduledStage
@@ -36,7 +37,7 @@ class StepSums:
         statistics: sums of the objective's statistics, by name.
 
     >>> sums = StepSums()
-    >>> sums.add(Losses(torch.tensor([1.0, 4.0]), weights=torch.tensor([2.0, 1.0])), counts=True)
+    >>> sums.add(Losses(torch.tensor([1.0, 4.0]), weights=torch.tensor([2.0, 1.0])), counts=2)
     >>> sums.means()
     {'loss': 2.0}
     """
@@ -45,16 +46,16 @@ class StepSums:
     totals: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.float64))
     statistics: dict[str, Tensor] = field(default_factory=dict)
 
-    def add(self, out: Losses, counts: bool) -> None:
-        """Add a micro-batch. One that does not count adds zeros, so that all processes have the same names."""
+    def add(self, out: Losses, counts: int) -> None:
+        """Add the first samples of a micro-batch; zeros if none counts, so that all processes have the same names."""
         with torch.no_grad():
             values = {"loss": out.losses, **out.metrics}
-            weights = out.weights.double() * counts
+            weights = counted(out.weights.double(), counts)
             totals = torch.stack([weights.sum(), *((weights * value).sum() for value in values.values())])
             self.totals = self.totals + totals if self.names else totals
             self.names = list(values)
             for name, tensor in out.statistics.items():
-                part = tensor.detach() * counts
+                part = tensor.detach() * (counts > 0)
                 self.statistics[name] = self.statistics[name] + part if name in self.statistics else part
 
     def all_reduce(self, world: World) -> None:
@@ -87,6 +88,17 @@ class StepSums:
         return cls(content["names"], torch.tensor(content["totals"], dtype=torch.float64))
 
 
+def counted(values: Tensor, counts: int) -> Tensor:
+    """Values (B,) of which the first `counts` are kept and the others zero.
+
+    >>> counted(torch.ones(3), 2)
+    tensor([1., 1., 0.])
+    """
+    if counts == len(values):
+        return values
+    return values * (torch.arange(len(values), device=values.device) < counts)
+
+
 class PlayerTrainer:
     """Takes the optimiser steps of one player of a stage.
 
@@ -112,9 +124,9 @@ class PlayerTrainer:
     >>> plan = TrainingConfig(optimizer=OptimizerConfig(lr=0.1)).plan(flow.stages())
     >>> (stage,) = plan.stages
     >>> trainer = PlayerTrainer(stage, stage.players[0], plan, World(), torch.device("cpu"), seed=0)
-    >>> source, losses = TensorSource(3 * torch.randn(10, 2)), []
+    >>> draw, losses = Draw({"": TensorSource(3 * torch.randn(10, 2))}, {"": torch.arange(10)}), []
     >>> for step in range(3):  # on the same batch
-    ...     trainer.step(source, torch.arange(10), number=step, step=step)
+    ...     trainer.step(draw, number=step, step=step)
     ...     losses.append(trainer.sums.means()["loss"])
     >>> losses[0] > losses[1] > losses[2]
     True
@@ -130,21 +142,38 @@ class PlayerTrainer:
         self.micro_batch = plan.training.micro_batch
         self.precision = plan.training.parallel.precision
         self.dtype = plan.training.parallel.dtype
-        self.parameters = _trainable(player)
+        self.parameters = _trainable(player) if self.options.kind != "none" else []
         self._check()
         self.optimizer = optimizers.build(self.options, self.parameters)
         self.finite = FiniteCheck(self.where, device, world)
         self.sums = StepSums()
+        # compiled networks would be compiled again for the shape of an epoch's last batch
+        filled = plan.training.parallel.compile and not player.objective.updates and not player.objective.coupled
+        self.full = stage.batch_size if filled else None
+        player.objective.begin(stage.steps * player.turns)
         self._plan = plan
         self._wrapped: nn.Module | None = None
 
     def _check(self) -> None:
-        inside = {id(parameter) for parameter in self.player.objective.parameters()}
-        if not self.parameters:
-            raise TrainingError(f"{self.where}: its networks have no parameters to train.")
+        objective = self.player.objective
+        inside = {id(parameter) for parameter in objective.parameters()}
+        if self.options.kind == "none" and not objective.updates:
+            raise TrainingError(
+                f"{self.where}: it has no optimiser, and its objective no update: nothing would change."
+            )
+        if self.options.kind != "none" and not self.parameters:
+            raise TrainingError(
+                f"{self.where}: its networks have no parameters to train; an objective that only has statistics needs "
+                "an optimizer of kind=none."
+            )
         if any(id(parameter) not in inside for parameter in self.parameters):
             raise TrainingError(f"{self.where}: the objective must hold the networks of its player as submodules.")
-        if not self.player.objective.coupled:
+        if self.micro_batch is not None and self.micro_batch < objective.group:
+            raise TrainingError(
+                f"{self.where}: its loss couples groups of {objective.group} samples, which do not fit into "
+                f"micro-batches of {self.micro_batch}; raise training.micro_batch."
+            )
+        if not objective.coupled:
             return
         if self.micro_batch is not None and self.micro_batch < self.stage.batch_size:
             raise TrainingError(
@@ -157,32 +186,59 @@ class PlayerTrainer:
                 "apart; start one process, or choose an objective without batch statistics."
             )
 
-    def step(self, source: Source, index: Tensor, number: int, step: int) -> None:
+    def step(self, draw: Draw, number: int, step: int) -> None:
         """Take one optimiser step.
 
         Args:
-            source: of the samples.
-            index: global indices of the batch, int64 on the CPU; the same on all processes.
+            draw: the global batch; the same on all processes.
             number: of this optimiser step in the stage, from 0; keys the noise.
             step: of the stage, from 0; decides the learning rate.
 
         Raises:
+            TrainingError: the batch is no multiple of the objective's group.
             NotFinite: the loss or its gradient is not finite.
         """
-        pieces = split_batch(index, self.world.rank, self.world.size, self.micro_batch)
+        group = self.player.objective.group
+        if len(draw) % group:
+            raise TrainingError(
+                f"{self.where}: its loss couples groups of {group} samples; expected batches that are multiples of "
+                f"that, found one of {len(draw)}: choose batch_size and the number of training samples accordingly."
+            )
+        pieces = split_batch(len(draw), self.world.rank, self.world.size, self.micro_batch, group=group, full=self.full)
+        if self.optimizer is None:
+            self._follow(draw, pieces, number, step)
+        else:
+            self._descend(self.optimizer, draw, pieces, number, step)
+        with torch.no_grad():
+            self.player.objective.update(self.sums.statistics)
+
+    def _follow(self, draw: Draw, pieces: list[Piece], number: int, step: int) -> None:
+        """Sum statistics without gradients."""
+        sums, seen = StepSums(), []
+        with torch.no_grad():
+            for piece in pieces:
+                index, out = self._forward(self.player.objective, draw, piece, number)
+                sums.add(out, piece.counts)
+                seen.append((index, out.losses))
+        sums.all_reduce(self.world)
+        self.finite.check(step + 1, sums.loss, torch.zeros_like(sums.loss), seen, changed=False)
+        self.sums = sums
+
+    def _descend(self, optimizer: Optimizer, draw: Draw, pieces: list[Piece], number: int, step: int) -> None:
+        """Take a step of the optimiser."""
         if self._wrapped is None:  # only now are all other players frozen
             self._wrapped = replicate(self.player.objective, self._plan, self.world)
             if self._wrapped is not self.player.objective:
                 # DDP rebuilds its buckets after the first backward. That backward must not count: the last bits of sums
                 # depend on the buckets, and a resumed fit must equal an uninterrupted one to the bit.
-                self._gradients(source, pieces, number)
-        for group in self.optimizer.param_groups:
+                self._gradients(draw, pieces, number)
+        for group in optimizer.param_groups:
             group["lr"] = self.learning_rate(step)
         evaluations = 0
 
         def closure() -> Tensor:
             nonlocal evaluations
-            sums, seen = self._gradients(source, pieces, number)
+            sums, seen = self._gradients(draw, pieces, number)
             norm = self._norm()
             self.finite.check(step + 1, sums.loss, norm, seen, changed=evaluations > 0)
             if self.options.clip is not None:
@@ -192,36 +248,43 @@ class PlayerTrainer:
             evaluations += 1
             return sums.loss
 
-        self.optimizer.step(cast(Callable[[], float], closure))  # torch takes a tensor, too
-        with torch.no_grad():
-            self.player.objective.update(self.sums.statistics)
+        optimizer.step(cast(Callable[[], float], closure))  # torch takes a tensor, too
+
+    def optimizer_state(self) -> Any:
+        """The state of the optimiser by the number of the parameter, empty if there is none."""
+        return {} if self.optimizer is None else self.optimizer.state_dict()["state"]
 
     def learning_rate(self, step: int) -> float:
-        """The learning rate of a step of the stage."""
+        """The learning rate of a step of the stage, 0 without an optimiser."""
+        if self.optimizer is None:
+            return 0.0
         return learning_rate(self.options, step, self.stage.steps)
 
-    def _gradients(
-        self, source: Source, pieces: list[tuple[Tensor, bool]], number: int
-    ) -> tuple[StepSums, list[tuple[Tensor, Tensor]]]:
+    def _forward(self, objective: nn.Module, draw: Draw, piece: Piece, number: int) -> tuple[Tensor, Losses]:
+        """Indices and losses of a micro-batch."""
+        batch = self._move(draw.fetch(piece.place))
+        noise = KeyedNoise(self.seed, batch.index, self.stream, number, self.dtype)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            return batch.index, objective(batch, noise)
+
+    def _gradients(self, draw: Draw, pieces: list[Piece], number: int) -> tuple[StepSums, list[tuple[Tensor, Tensor]]]:
         """Fill the gradients of the global mean loss; return sums, and (indices, losses) of each micro-batch."""
-        self.optimizer.zero_grad(set_to_none=True)
+        for parameter in self.parameters:
+            parameter.grad = None
         sums, seen = StepSums(), []
         forward, alone = self._wrapped, len(pieces) == 1
         assert forward is not None
-        for k, (indices, counts) in enumerate(pieces):
-            batch = self._move(source.fetch(indices))
-            noise = KeyedNoise(self.seed, batch.index, self.stream, number, self.dtype)
+        for k, piece in enumerate(pieces):
             last = k == len(pieces) - 1
             with nullcontext() if last else no_sync(forward), torch.enable_grad():
-                with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-                    out: Losses = forward(batch, noise)
-                sums.add(out, counts)
+                index, out = self._forward(forward, draw, piece, number)
+                sums.add(out, piece.counts)
                 if alone:  # the weight is known before backward, which saves a pass over the gradients
                     sums.all_reduce(self.world)
-                total = (out.weights * out.losses).sum().to(self.dtype) * counts
+                total = counted(out.weights * out.losses, piece.counts).sum().to(self.dtype)
                 # `ddp` and `fsdp` average gradients over processes; this factor makes that a sum
                 (total * self.world.size / (sums.weight if alone else 1)).backward()
-            seen.append((batch.index, out.losses.detach()))
+            seen.append((index, out.losses.detach()))
         if not alone:
             sums.all_reduce(self.world)
             gradients = [to_local(parameter.grad) for parameter in self.parameters if parameter.grad is not None]
@@ -235,9 +298,11 @@ class PlayerTrainer:
     def _move(self, batch: Batch) -> Batch:
         if self.device.type == "cpu":
             return batch.to(self.device, self.dtype)
-        pinned = batch.map(lambda tensor: tensor if tensor.is_cuda else tensor.pin_memory())
-        moved = pinned.map(lambda tensor: move(tensor, self.device, self.dtype, non_blocking=True))
-        return replace(moved, index=batch.index.to(self.device))
+
+        def pin(tensor: Tensor) -> Tensor:
+            return tensor if tensor.is_cuda else tensor.pin_memory()
+
+        return batch.map(pin, pin).to(self.device, self.dtype, non_blocking=True)
 
 
 def _trainable(player: Player) -> list[nn.Parameter]:

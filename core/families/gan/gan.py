@@ -77,7 +77,7 @@ class GAN(nn.Module):
 
     def stages(self) -> list[Stage]:
         """One stage, "fit", with two players: "critic", which takes `n_critic` steps, then "generator"."""
-        critic = Player("critic", CriticObjective(self), (self.critic,), self.config.n_critic)
+        critic = Player("critic", CriticObjective(self), (self.critic,), self.config.n_critic, average="none")
         return [Stage("fit", (critic, Player("generator", GeneratorObjective(self), (self.generator,))))]
 
 

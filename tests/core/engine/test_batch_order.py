@@ -19,8 +19,8 @@ def test_every_epoch_holds_every_sample_once_in_an_order_of_its_own() -> None:
 @pytest.mark.parametrize("micro", [None, 1, 2, 5])
 @pytest.mark.parametrize("n", [1, 2, 7, 11])
 def test_processes_split_a_batch_into_equally_many_pieces_without_loss(n: int, size: int, micro: int | None) -> None:
-    splits = [split_batch(torch.arange(n), rank, size, micro) for rank in range(size)]
-    counted = [piece for pieces in splits for piece, counts in pieces if counts]
+    splits = [split_batch(n, rank, size, micro) for rank in range(size)]
+    counted = [piece.place[: piece.counts] for pieces in splits for piece in pieces]
     assert torch.equal(torch.cat(counted), torch.arange(n))
     assert len({len(pieces) for pieces in splits}) == 1
-    assert all(0 < len(piece) <= (micro or n) for pieces in splits for piece, _ in pieces)
+    assert all(0 < len(piece.place) <= (micro or n) for pieces in splits for piece in pieces)

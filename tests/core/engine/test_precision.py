@@ -34,7 +34,8 @@ def test_codecs_keep_float32_where_the_loss_runs_in_bfloat16(tmp_path: Path) -> 
     network = nn.Linear(4, 4)
     objective = Seen(network)
     stages = transform_batches(
-        [Stage("fit", (Player("model", objective, (network,)),))], lambda batch, noise: batch.map(lambda t: t @ rotation)
+        [Stage("fit", (Player("model", objective, (network,)),))],
+        lambda batch, noise: batch.map(lambda t: t @ rotation),
     )
     training = TrainingConfig(steps=1, batch_size=8, parallel=ParallelConfig(precision="bfloat16"))
     fit(training.plan(stages), TensorSource(x), tmp_path, seed=0)
