@@ -14,12 +14,13 @@ from ..context import Context
 from ..data import Batch
 from ..errors import ConfigError
 from ..layout import Layout
+from ..nets import at
 from ..noise import Noise
 from ..objective import Losses, Objective, Player, Stage
 from ..samplers.callbacks import Callback
 from ..samplers.likelihood import ode_log_prob
 from ..samplers.ode import Integrator, VectorField
-from ..spaces import Tree
+from ..spaces import Space, Tree
 from .guidance import OptionalLayout
 from .sampling import SamplerConfig, changed, share
 
@@ -64,6 +65,8 @@ class ODEModel(nn.Module, ABC):
     tensor([[2.7183]])
     """
 
+    config: Any
+
     def __init__(
         self,
         layout: Layout,
@@ -105,6 +108,27 @@ class ODEModel(nn.Module, ABC):
     def times(self) -> list[float]:
         """Schedule of the sampler, from noise to data."""
         return self.sampler.times(self.t0, self.t1)
+
+    @final
+    def at(self, space: Space) -> Self:
+        """The model of samples of another grid, sharing its weights; field conditions move to that grid too.
+
+        Raises:
+            ConfigError: a network or a base whose weights belong to one grid.
+
+        >>> from maquette.core.families.diffusion.flow_matching import FlowMatchingConfig
+        >>> from maquette.core.nets.unet import UNetConfig
+        >>> from maquette.core.spaces import Field
+        >>> network = UNetConfig(widths=(4,), strides=(), groups=2, attention=())
+        >>> model = FlowMatchingConfig(network=network).build(Field(channels=1, grid=(8,)))
+        >>> model.at(Field(channels=1, grid=(12,))).layout.features
+        12
+        """
+        layout = self.layout.at(space)
+        network = at(self.network, space)
+        if any(True for _ in self.base.parameters()):
+            raise ConfigError(f"at: the weights of {type(self.base).__name__} belong to one grid; take another base.")
+        return share(self, layout=layout, network=network, base=self.config.base.build(layout))
 
     @final
     def velocity(self, x: Tensor, t: Tensor, condition: Tree | None = None) -> Tensor:

@@ -8,7 +8,7 @@ returns the network for those with the same weights.
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar, cast
 
 from pydantic import SerializeAsAny
 from torch import nn
@@ -59,6 +59,23 @@ class NetworkConfig(Config):
             able = [name for name, config in networks.items() if config.takes_fields]
             raise ConfigError(f"{kind_of(self)}: this network takes no field as a condition; take one of {able}.")
         return layout
+
+
+def at(network: nn.Module, space: Space) -> nn.Module:
+    """The network for samples of another grid, with the same weights.
+
+    Raises:
+        ConfigError: weights that belong to one grid, such as learned positions.
+
+    >>> from maquette.core.spaces import Vector
+    >>> at(networks.get("mlp")().build(Vector(dim=2)), Vector(dim=2))
+    Traceback (most recent call last):
+    maquette.core.errors.ConfigError: at: the weights of MLPBackbone belong to one grid; fit a network for any, such ...
+    """
+    if not callable(getattr(network, "at", None)):
+        name = type(network).__name__
+        raise ConfigError(f"at: the weights of {name} belong to one grid; fit a network for any, such as unet.")
+    return cast(Any, network).at(space)
 
 
 networks: Registry[type[NetworkConfig]] = Registry("network", package=__name__, group="maquette.networks")

@@ -55,7 +55,7 @@ def cases(config: FamilyConfig, *, full: bool = False) -> list[Case]:
     A case has a sort of space (vector, field, ...), a support, a sort of condition and a size; how many features a
     sample has matters, because some laws can only be tried on a plane or where all states can be listed. All pairs of
     space, support and condition occur in some case, all pairs of support and size, and a plane with a condition and
-    without one.
+    without one. If the network takes fields there are two more: a field given a field, and given a field and a vector.
 
     Args:
         config: of the family.
@@ -79,6 +79,7 @@ def cases(config: FamilyConfig, *, full: bool = False) -> list[Case]:
         for condition in CONDITIONS
     ]
     found = [case for case in product if _builds(config, case)] if full else _cover(config, product)
+    found += [case for case in _field_cases(config) if _builds(config, case)]
     assert found, f"{type(config).__name__}: none of its spaces {config.spaces} could be tried"
     return found
 
@@ -96,6 +97,16 @@ def _spaces(support: Support) -> list[Space]:
         Product(parts={"a": Vector(dim=2, support=support), "b": Field(channels=1, grid=(2, 2), support=support)}),
         Product(parts={"a": Vector(dim=1, support=support), "b": Vector(dim=1, support=support)}),
     ]
+
+
+def _field_cases(config: FamilyConfig) -> list[Case]:
+    """A field on the grid of the samples as condition, alone and beside a vector."""
+    if not {"field", "real"} <= {*config.spaces, *config.supports}:
+        return []
+    periodic = (True, False)
+    space = Field(channels=1, grid=(4, 2), periodic=periodic)
+    phase = Field(channels=1, grid=(4, 2), periodic=periodic, support=Levels(count=3))
+    return [(space, space), (space, Product(parts={"theta": Vector(dim=2), "phase": phase}))]
 
 
 def _sequence(length: int, support: Support) -> Sequence:
