@@ -155,6 +155,11 @@ class Fused:
             self._compiled = self._try(index, *others)
         return self._compiled(index, *others)
 
+    @property
+    def in_use(self) -> bool:
+        """Whether the compiled function is used."""
+        return self._compiled is not None and self._compiled is not self.function
+
     def _try(self, *given: Any) -> Callable[..., Any]:
         plain = self.function(*given)
         try:
