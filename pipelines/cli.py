@@ -148,7 +148,7 @@ def generate(
     run: RunFolder,
     out: Annotated[Path, typer.Option(help="file to write")],
     conditions: Annotated[
-        list[str] | None, typer.Argument(metavar="[condition.NAME=VALUE]...", show_default=False)
+        list[str] | None, typer.Argument(metavar="[condition.NAME=VALUE | sampler.KEY=VALUE]...", show_default=False)
     ] = None,
     n: Annotated[int | None, typer.Option("--n", help="number of samples", min=1)] = None,
     seed: Seed = 0,
@@ -162,6 +162,8 @@ def generate(
     from .generate import condition_words
     from .generate import generate as run_generate
 
+    words = conditions or []
+    steering = [word for word in words if "sampler" in word.partition("=")[0].split(".")[:-1]]
     with _screen() as screen:
         done = run_generate(
             run,
@@ -169,7 +171,8 @@ def generate(
             seed=seed,
             out=out,
             conditions_from=_side("--conditions-from", conditions_from, conditions_rows, "--conditions-rows"),
-            conditions=condition_words(conditions or []),
+            conditions=condition_words([word for word in words if word not in steering]),
+            sampler=steering,
             batch_size=batch_size,
             device=device,
             precision=cast("Precision", precision),

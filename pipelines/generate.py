@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ def generate(
     out: str | Path,
     conditions_from: str | Path | DataSide | None = None,
     conditions: Mapping[str, str] | None = None,
+    sampler: Sequence[str] = (),
     batch_size: int | None = None,
     device: str = "auto",
     precision: Precision = "float32",
@@ -46,6 +47,8 @@ def generate(
         conditions_from: a data file, or a `DataSide` with some of its rows; sample i gets the condition of row i.
         conditions: a physical condition that all samples share, as words: `{"energy": "50000"}`. Without conditions
             they are drawn from the distribution seen in training, if the model has any.
+        sampler: options of sampling that differ from those of the fit, as words: `["sampler.steps=50"]`; the file
+            records all in use.
         batch_size: samples drawn at once; 1,000 on a CPU and 10,000 on a GPU if not given.
         device: "auto", "cpu", "cuda" or "cuda:NUMBER".
         precision: of the networks' products: "float32", "tf32" (float32 on a CPU) or "bfloat16"; the file
@@ -58,7 +61,7 @@ def generate(
     screen, seed = screen or Silent(), check_seed(seed)
     if conditions and conditions_from:
         raise ConfigError("conditions come either from a file or from condition.NAME=VALUE, not from both.")
-    model = load(run, device, precision=precision)
+    model = load(run, device, precision=precision).with_sampler(sampler)
     if (conditions or conditions_from) and not model.conditional:
         raise ConfigError("conditions were given, but this model has none; give --n N alone.")
     given: _FromFile | _Shared | None = None
@@ -92,6 +95,7 @@ def _attributes(model: Model, seed: int, given: _FromFile | _Shared | None) -> d
         "conditions": given.origin if given else FROM_TRAINING if model.conditional else WITHOUT,
         "seed": seed,
         "precision": model.precision,
+        **({"sampler": ", ".join(f"{path}={value}" for path, value in model.sampler.items())} if model.sampler else {}),
     }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, get_args
@@ -12,6 +14,7 @@ from torch import Tensor
 from ..core import artifact
 from ..core.data import Batch, map_tree
 from ..core.errors import ArtifactError, ConfigError
+from ..core.families.sampling import sampler_options, share, with_sampler
 from ..core.noise import KeyedNoise
 from ..core.precision import Precision, computing
 from ..core.spaces import Tree
@@ -51,6 +54,24 @@ class Model:
 
     def __repr__(self) -> str:
         return f"Model(domain={self.domain.name!r}, folder={str(self.folder)!r}, device={str(self.device)!r})"
+
+    def with_sampler(self, words: Sequence[str]) -> Model:
+        """The same model, sharing its weights, with other options of sampling.
+
+        Args:
+            words: PATH=VALUE, such as `sampler.steps=50`, or `second.sampler.steps=50` in a chain.
+
+        Raises:
+            ConfigError: an option that the model does not have, or a value that it cannot have.
+        """
+        view = copy.copy(self)
+        view.generator = share(self.generator, family=with_sampler(self.generator.family, words))
+        return view
+
+    @property
+    def sampler(self) -> dict[str, Any]:
+        """The options of sampling in use, by path; empty for a model without any."""
+        return sampler_options(self.generator.family)
 
     @property
     def conditional(self) -> bool:

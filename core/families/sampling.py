@@ -159,7 +159,7 @@ def with_sampler(model: M, words: Sequence[str]) -> M:
         if path not in known:
             listed = f" Known: {', '.join(known)}." if known else " This model has none."
             raise ConfigError(f"{path}: there is no such option of sampling.{did_you_mean(path, known)}{listed}")
-    return _steered(model, override({}, list(words)))
+    return _steered(model, override({}, list(words))) if words else model
 
 
 def _steered(model: M, changes: Mapping[str, Any]) -> M:

@@ -11,6 +11,7 @@ from maquette.core.engine.world import World
 from maquette.core.errors import ArtifactError, ConfigError
 from maquette.data_specs.errors import DataError
 from maquette.pipelines import streaming
+from maquette.pipelines.fit import fit
 from maquette.pipelines.generate import condition_words, generate
 from maquette.pipelines.load import load
 
@@ -220,3 +221,21 @@ def test_a_lower_precision_moves_samples_little_and_is_recorded(maquette, fitted
     result = maquette("generate", fitted, "--n", 5, "--out", "x.h5", "--precision", "half")
     assert result.exit_code == 2
     assert 'precision: expected one of float32, tf32, bfloat16, found "half"' in result.stderr
+
+
+def test_options_of_sampling_are_not_fixed_by_the_fit(maquette, data, folder):
+    matching = "generator.family={kind: flow-matching, network: {kind: mlp, hidden: [8]}}"
+    fit("toy", data=data, out="run", overrides=["tracking=none", "training.steps=2", matching])
+    for file, words in (("few.h5", ["sampler.steps=2", "sampler.method=euler"]), ("usual.h5", [])):
+        made = maquette("generate", "run", "--n", 20, "--out", file, *words)
+        assert made.exit_code == 0, made.output
+    with h5py.File("few.h5") as few, h5py.File("usual.h5") as usual:
+        expected = "sampler.temperature=1.0, sampler.method=euler, sampler.steps=2, sampler.guidance=0.0"
+        assert few.attrs["sampler"] == expected
+        assert "sampler.steps=10" in usual.attrs["sampler"]
+        assert not np.array_equal(few["x"], usual["x"])
+        model = load("run").with_sampler(["sampler.steps=2", "sampler.method=euler"])
+        np.testing.assert_allclose(model.sample(20).numpy(), few["x"], atol=1e-5)
+    result = maquette("generate", "run", "--n", 5, "--out", "x.h5", "sampler.stepps=5")
+    assert result.exit_code == 2
+    assert 'sampler.stepps: there is no such option of sampling. Did you mean "sampler.steps"?' in result.stderr
