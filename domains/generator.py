@@ -58,7 +58,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -72,7 +72,12 @@ from ..core.families import AnyFamily
 from ..core.noise import Noise
 from ..core.objective import Stage, Trainable, transform_batches
 from ..core.precision import all_digits, at_least_single
-from ..core.spaces import Space, Tree, batch_size
+from ..core.spaces import Space, Tree, batch_size, named
+
+EXAMPLES = 64
+EXAMPLE_BYTES = 32 * 2**20
+"""Most rows and bytes of conditions that are kept as examples."""
+_EXAMPLES = "examples/"  # prefix of their names among the weights
 
 Augmentation = Callable[[Batch, Noise], Batch]
 """Replaces the samples of a training batch by random images under a symmetry of the data."""
@@ -134,10 +139,6 @@ class Codec(nn.Module, ABC):
     def decode(self, y: Tree, condition: Tree | None) -> Tree:
         """Value of `space` and *physical* condition, None without conditions, to physical samples."""
 
-    def draw_condition(self, noise: Noise) -> Tree | None:
-        """Physical conditions drawn from the distribution of training; by default there are none."""
-        return None
-
     def error_scale(self, x: Tree, condition: Tree | None) -> Tensor:
         """The size (B,) to which errors in a physical sample are compared; by default its largest absolute value."""
         tensors = [x] if isinstance(x, Tensor) else list(x.values())
@@ -150,6 +151,15 @@ class Codec(nn.Module, ABC):
         change by as much. By default each feature is a group of its own.
         """
         return torch.arange(features)
+
+
+@runtime_checkable
+class DrawsConditions(Protocol):
+    """A codec that knows the distribution of conditions in training; one that does not needs them to be given."""
+
+    def draw_condition(self, noise: Noise) -> Tree | None:
+        """Physical conditions drawn from the distribution of training."""
+        ...
 
 
 class CodecConfig(Config):
@@ -188,15 +198,31 @@ class GeneratorConfig(Config):
         if "sample" not in able:
             raise ConfigError(f"family.kind: {kind_of(self.family)} cannot sample, which a generator needs.")
         kind = BoundedGenerator if "density" in able else Generator
-        return kind(codec, family, self, description)
+        generator = kind(codec, family, self, description)
+        if source is not None and codec.condition is not None and not isinstance(codec, DrawsConditions):
+            generator.examples = _example_rows(source)
+        return generator
 
     def augmentation(self, codec: Codec) -> Augmentation | None:
         """A random exact symmetry of the data, applied to training batches; None for none."""
         return None
 
 
+def _example_rows(source: Source) -> Tree | None:
+    """Physical conditions of a few rows, evenly spaced: `EXAMPLES`, or as many as `EXAMPLE_BYTES` hold."""
+    one = named(source.fetch(torch.zeros(1, dtype=torch.int64)).condition)
+    size = sum(part.numel() * part.element_size() for part in one.values())
+    count = max(1, min(EXAMPLES, len(source), EXAMPLE_BYTES // max(1, size)))
+    return source.fetch(torch.arange(count) * len(source) // count).condition
+
+
 class Generator(nn.Module):
-    """Samples physical quantities; trains its family on encoded batches."""
+    """Samples physical quantities; trains its family on encoded batches.
+
+    Attributes:
+        examples: physical conditions of a few training rows, kept in the artefact by models whose conditions are given
+            and not drawn: exports and services have something to try the model on. None for other models.
+    """
 
     codec: Codec
     family: Any
@@ -207,11 +233,30 @@ class Generator(nn.Module):
         super().__init__()
         self.codec, self.family, self.config, self.description = codec, family, config, dict(description)
         self.augmentation = config.augmentation(codec)
+        self.examples: Tree | None = None
+
+    def draw_condition(self, noise: Noise) -> Tree | None:
+        """Physical conditions drawn from the distribution of training; None for a model without conditions.
+
+        Raises:
+            ConfigError: the model's conditions are given, not drawn.
+        """
+        if self.codec.condition is None:
+            return None
+        if isinstance(self.codec, DrawsConditions):
+            return self.codec.draw_condition(noise)
+        raise ConfigError("the conditions of this model are not drawn: give them, such as with --conditions-from FILE.")
+
+    def typical_condition(self, n: int, noise: Noise) -> Tree | None:
+        """n physical conditions as in training: drawn, or those of `examples` in turn; None without conditions."""
+        if self.examples is None:
+            return self.draw_condition(noise)
+        return map_tree(lambda rows: rows[torch.arange(n) % len(rows)], self.examples)
 
     def sample(self, n: int, condition: Tree | None = None, *, noise: Noise) -> Tree:
         """Draw `n` physical samples given physical conditions (by default drawn from those of training, if any)."""
         if condition is None:
-            condition = self.codec.draw_condition(noise.fold("condition"))
+            condition = self.draw_condition(noise.fold("condition"))
         with all_digits():  # units and tables need them, whatever the networks compute in
             encoded = None if condition is None else self.codec.encode_condition(condition)
         x = self.family.sample(n, encoded, noise=noise.fold("family"))
@@ -238,7 +283,8 @@ class Generator(nn.Module):
     def save(self, folder: Path, **provenance: Any) -> None:
         """Write the artefact: config, data description and weights."""
         config = {"generator": self.config.model_dump(mode="json"), "description": self.description, **provenance}
-        artifact.save(folder, config, self.state_dict())
+        examples = {_EXAMPLES + name: part for name, part in named(self.examples, "").items()}
+        artifact.save(folder, config, {**self.state_dict(), **examples})
 
 
 class BoundedGenerator(Generator):
@@ -262,5 +308,7 @@ def load_generator(folder: Path, config: type[GeneratorConfig]) -> Generator:
     """Read a generator from its artefact; raises `ArtifactError` or `ConfigError`."""
     content, tensors = artifact.load(folder)
     generator = parse(config, content["generator"], where=str(folder)).build(content["description"])
+    examples = {name.removeprefix(_EXAMPLES): tensors.pop(name) for name in list(tensors) if name.startswith(_EXAMPLES)}
     artifact.restore(generator, tensors, what=str(folder))
+    generator.examples = examples.get("", examples or None)
     return generator.eval().requires_grad_(False)

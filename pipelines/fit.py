@@ -121,6 +121,7 @@ def fit(
         if world.first:
             whole = config.generator.build(source.description)
             restore(whole, tensors, what="the fitted model")
+            whole.examples = generator.examples
             whole.save(run.model, domain=plugin.name, config_hash=config.digest())
             recorder.end(measure_latency(load(run.folder, str(torch_device))))
             report(run.folder)

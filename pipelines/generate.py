@@ -12,6 +12,7 @@ from torch import Tensor
 from ..core.data import Batch, map_tree
 from ..core.errors import ConfigError
 from ..core.precision import Precision
+from ..core.noise import KeyedNoise
 from ..core.spaces import Tree
 from .arguments import DataSide, check_seed
 from .console.screen import Screen, Silent
@@ -73,6 +74,8 @@ def generate(
         given.accept(n)
     if conditions:
         given = _Shared(model, conditions)
+    if given is None:
+        model.generator.draw_condition(KeyedNoise(seed, torch.zeros(1, dtype=torch.int64)))  # refuses before the file
     if n is None:
         raise ConfigError("how many samples? Give --n N, or --conditions-from FILE for one per row.")
 

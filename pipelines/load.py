@@ -100,8 +100,8 @@ class Model:
             A tensor (or named tensors) of n samples on the CPU, in the units of the domain's data spec.
 
         Raises:
-            ConfigError: a number of samples below one, a bad seed, another number of conditions than n, or conditions
-                beyond those of training.
+            ConfigError: a number of samples below one, a bad seed, another number of conditions than n, conditions
+                beyond those of training, or none for a model that cannot draw them.
         """
         check_counts(n, batch_size)
         seed = check_seed(seed)
@@ -124,7 +124,7 @@ class Model:
         """The samples of some global indices, int64 of shape (B,), physical and on the CPU, with their conditions."""
         noise = KeyedNoise(seed, index.to(self.device), stream="generate")
         if condition is None:
-            condition = self.generator.codec.draw_condition(noise.fold("condition"))
+            condition = self.generator.draw_condition(noise.fold("condition"))
         condition = map_tree(lambda tensor: tensor.to(self.device), condition)
         with computing(self.precision, self.device):
             x = self.generator.sample(len(index), condition, noise=noise)

@@ -135,7 +135,7 @@ def draw_example(generator: Generator, n: int, *, seed: int) -> Example:
     family/prior (510,) normal
     """
     noise = KeyedNoise(seed, torch.arange(n), stream="generate")
-    condition = generator.codec.draw_condition(noise.fold("condition"))
+    condition = generator.typical_condition(n, noise.fold("condition"))
     recorder = Recorder(noise)
     with torch.no_grad():
         x = generator.sample(n, condition, noise=recorder)
@@ -148,9 +148,10 @@ def draw_example(generator: Generator, n: int, *, seed: int) -> Example:
 def signature_of(generator: Generator, drawn: Example) -> Signature:
     """Inputs and outputs of the sampler that made an example."""
     codec = generator.codec
-    many = codec.draw_condition(KeyedNoise(0, torch.arange(_DRAWS), stream="range"))
+    given = generator.examples is not None  # a few rows, which show no range
+    many = drawn.condition if given else generator.draw_condition(KeyedNoise(0, torch.arange(_DRAWS), stream="range"))
     conditions = (
-        _port(name, "condition", value, unit=codec.units.get(name, ""), seen=_range(value))
+        _port(name, "condition", value, unit=codec.units.get(name, ""), seen=() if given else _range(value))
         for name, value in named(many).items()
     )
     noises = (

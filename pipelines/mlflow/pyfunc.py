@@ -61,7 +61,7 @@ def _load_pyfunc(data_path: str) -> ServedModel:
 
 
 def conditions(model: Model, table: pandas.DataFrame) -> Tree | None:
-    """Columns named like the physical conditions, with the shapes and types of those that the codec draws.
+    """Columns named like the physical conditions, with the shapes and types of those in training.
 
     A table without columns gives None: the distribution seen in training.
 
@@ -70,7 +70,9 @@ def conditions(model: Model, table: pandas.DataFrame) -> Tree | None:
     """
     if not len(table.columns):
         return None
-    drawn = model.generator.codec.draw_condition(KeyedNoise(0, torch.arange(len(table)))) or {}
+    n = len(table)
+    drawn = model.generator.typical_condition(n, KeyedNoise(0, torch.arange(n)))
+    drawn = {} if drawn is None else drawn
     if isinstance(drawn, torch.Tensor):
         return torch.tensor(table.to_numpy(), dtype=drawn.dtype).reshape(drawn.shape)
     for column in table.columns:

@@ -7,6 +7,7 @@ from statistics import median
 
 import torch
 
+from ...core.data import map_tree
 from ..console.numbers import counted
 from ..load import Model
 from ..run.record import LatencyRecord
@@ -19,16 +20,17 @@ _REPEATS = 15
 def measure_latency(model: Model) -> LatencyRecord:
     """Milliseconds per sample, drawn by itself and in a batch: medians over repeats.
 
-    The batch has `LARGEST_BATCH` samples, or as many as a slow model draws in a few seconds.
+    The batch has `LARGEST_BATCH` samples, or as many as a slow model draws in a few seconds. Conditions that are given,
+    not drawn, are those of rows of the training data.
 
     A model that takes a millisecond for any number of samples:
 
     >>> from types import SimpleNamespace
     >>> domain = SimpleNamespace(reference_cost=lambda description: None)
     >>> model = SimpleNamespace(
-    ...     draw=lambda index, seed: time.sleep(0.001),
+    ...     draw=lambda index, seed, condition: time.sleep(0.001),
     ...     domain=domain,
-    ...     generator=SimpleNamespace(description={}),
+    ...     generator=SimpleNamespace(description={}, examples=None),
     ...     device="cpu",
     ... )
     >>> latency = measure_latency(model)
@@ -74,7 +76,8 @@ def _milliseconds(model: Model, n: int) -> float:
     end = time.perf_counter() + _SECONDS
     while not times or (time.perf_counter() < end and len(times) <= _REPEATS):
         index = torch.arange(n) + len(times) * n
+        condition = map_tree(lambda rows, i=index: rows[i % len(rows)], model.generator.examples)
         begun = time.perf_counter()
-        model.draw(index, seed=0)  # ends on the CPU, so a GPU is waited for
+        model.draw(index, 0, condition)  # ends on the CPU, so a GPU is waited for
         times.append(time.perf_counter() - begun)
     return 1000 * median(times[1:] or times) / n

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 HERE = Path(__file__).parent
-for _name in ("toy", "cloud"):
+for _name in ("toy", "cloud", "given"):
     _spec = importlib.util.spec_from_file_location(_name, HERE / f"{_name}.py")
     assert _spec
     assert _spec.loader

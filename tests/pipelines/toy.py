@@ -87,7 +87,9 @@ class LineConfig(FamilyConfig):
 # --- a codec: (cos, sin) of the angle as the encoded condition ------------------------------------------
 
 
-class ToyCodec(Codec):
+class GivenCodec(Codec):
+    """A codec that does not know how angles are distributed."""
+
     def __init__(self) -> None:
         super().__init__(Vector(dim=2), Vector(dim=2))
         self.register_buffer("unit", torch.ones(()))
@@ -109,6 +111,8 @@ class ToyCodec(Codec):
     def decode(self, y: Tree, condition: Tree | None) -> Tree:
         return y * self.unit  # type: ignore[operator]
 
+
+class ToyCodec(GivenCodec):
     def draw_condition(self, noise: Noise) -> Tree:
         return {"angle": 2 * math.pi * noise.uniform("angle", (1,))}
 
