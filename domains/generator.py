@@ -5,14 +5,15 @@ A codec for tables of two columns with one condition, both divided by their stan
 >>> from maquette.core.data import TensorSource
 >>> from maquette.core.noise import KeyedNoise
 >>> from maquette.core.spaces import Vector
->>> class Scaled(Codec):
+>>> class Scaled(VolumeCodec):
+...     exact = True
 ...     def __init__(self):
 ...         super().__init__(Vector(dim=2), Vector(dim=1))
 ...         self.register_buffer("scale", torch.ones(3))
 ...     def fit(self, source):
 ...         batch = source.fetch(torch.arange(len(source)))
 ...         self.scale.copy_(torch.cat((batch.x, batch.condition), dim=1).std(0))
-...     def encode_with_volume(self, batch, noise):  # deterministic: the noise is not needed
+...     def encode_with_volume(self, batch, noise):
 ...         y = Batch(batch.x / self.scale[:2], self.encode_condition(batch.condition), batch.index)
 ...         return y, -self.scale[:2].log().sum().expand(len(batch))
 ...     def encode_condition(self, condition):
@@ -36,9 +37,11 @@ A generator of such tables, whose family has a density:
 >>> torch.allclose(generator.codec.decode(encoded.x, batch.condition), batch.x)
 True
 >>> x = generator.sample(3, batch.condition, noise=noise)
->>> isinstance(generator, BoundedGenerator)
-True
->>> x.shape, generator.log_bound(x, batch.condition, noise=noise).shape
+>>> isinstance(generator.codec, Codec), isinstance(generator.codec, DrawsConditions)
+(True, True)
+>>> isinstance(generator, DensityGenerator), isinstance(generator, BoundedGenerator)
+(True, False)
+>>> x.shape, generator.log_prob(x, batch.condition).shape
 (torch.Size([3, 2]), torch.Size([3]))
 
 It is one file and its description, from which the same config reads it again:
@@ -64,12 +67,12 @@ import torch
 from torch import Tensor, nn
 
 from ..core import artifact
-from ..core.capabilities import capabilities
+from ..core.capabilities import Density, capabilities
 from ..core.config import Config, kind_of, parse
 from ..core.data import Batch, Source, map_tree
 from ..core.errors import ConfigError
 from ..core.families import AnyFamily
-from ..core.noise import Noise
+from ..core.noise import Noise, TapeNoise
 from ..core.objective import Stage, Trainable, transform_batches
 from ..core.precision import all_digits, at_least_single
 from ..core.spaces import Space, Tree, batch_size, named
@@ -107,16 +110,8 @@ class Codec(nn.Module, ABC):
         """Fit scales and distributions to the training data; called once, before the family is built."""
 
     @abstractmethod
-    def encode_with_volume(self, batch: Batch, noise: Noise) -> tuple[Batch, Tensor]:
-        """Physical batch to a batch of `space` and `condition`, and the log-volume (B,) of the map; noise dequantises.
-
-        The log-volume is log |dy / d(x, noise)| - log q(noise): log p(x) >= log p(y) + volume, with equality for a
-        codec that needs no noise. A codec's docstring states the base measure of x.
-        """
-
     def encode(self, batch: Batch, noise: Noise) -> Batch:
-        """`encode_with_volume` without the volume."""
-        return self.encode_with_volume(batch, noise)[0]
+        """Physical batch to a batch of `space` and `condition`; noise dequantises."""
 
     def encode_condition(self, condition: Tree) -> Tree:
         """Physical condition to a value of `self.condition`; by default it is one already."""
@@ -151,6 +146,25 @@ class Codec(nn.Module, ABC):
         change by as much. By default each feature is a group of its own.
         """
         return torch.arange(features)
+
+
+class VolumeCodec(Codec):
+    """A codec whose map has a volume, so that log-densities of encoded samples become those of physical ones."""
+
+    exact: ClassVar[bool] = False
+    """Whether the map is one to one and reads no noise, so that densities stay exact; otherwise they become bounds."""
+
+    @abstractmethod
+    def encode_with_volume(self, batch: Batch, noise: Noise) -> tuple[Batch, Tensor]:
+        """Physical batch to a batch of `space` and `condition`, and the log-volume (B,) of the map.
+
+        The log-volume is log |dy / d(x, noise)| - log q(noise): log p(x) >= log p(y) + volume, with equality for a
+        codec that is exact. A codec's docstring states the base measure of x.
+        """
+
+    def encode(self, batch: Batch, noise: Noise) -> Batch:
+        """`encode_with_volume` without the volume."""
+        return self.encode_with_volume(batch, noise)[0]
 
 
 @runtime_checkable
@@ -197,7 +211,7 @@ class GeneratorConfig(Config):
         able = capabilities(family)
         if "sample" not in able:
             raise ConfigError(f"family.kind: {kind_of(self.family)} cannot sample, which a generator needs.")
-        kind = BoundedGenerator if "density" in able else Generator
+        kind = _kind(codec, family, able)
         generator = kind(codec, family, self, description)
         if source is not None and codec.condition is not None and not isinstance(codec, DrawsConditions):
             generator.examples = _example_rows(source)
@@ -287,21 +301,53 @@ class Generator(nn.Module):
         artifact.save(folder, config, {**self.state_dict(), **examples})
 
 
-class BoundedGenerator(Generator):
-    """A generator whose family has a density, so that a lower bound on the physical log-density follows."""
+class DensityGenerator(Generator):
+    """A generator whose family has a density and whose codec is exact, so that the physical density follows."""
 
-    direction: Literal["lower"] = "lower"
+    def log_prob(self, x: Tree, condition: Tree | None = None) -> Tensor:
+        """log p(x | condition), shape (B,), nats; the codec's docstring states the base measure of x."""
+        encoded, volume = _encode_with_volume(self.codec, x, condition, TapeNoise({}))  # reads none
+        return self.family.log_prob(encoded.x, encoded.condition) + volume
+
+
+class BoundedGenerator(Generator):
+    """A generator with a bound on its physical log-density: its family has a density or a bound, its codec a volume.
+
+    Attributes:
+        direction: whether the bound lies below or above, on average: that of the family; below, if it has a density.
+    """
+
+    @property
+    def direction(self) -> Literal["lower", "upper"]:
+        return "lower" if isinstance(self.family, Density) else self.family.direction
 
     def log_bound(self, x: Tree, condition: Tree | None = None, *, noise: Noise) -> Tensor:
-        """Lower bound on log p(x | condition) from one draw of the noise, shape (B,), nats.
+        """Bound on log p(x | condition) from one draw of the noise, shape (B,), nats.
 
-        The codec's docstring states the base measure of x. The bound is the family's density times the volume of the
-        codec's map; what `decode` does besides inverting the map, such as thresholding, is not part of it. A sample
-        outside the range of the map has -inf.
+        The codec's docstring states the base measure of x. The bound is the family's density, or bound, times the
+        volume of the codec's map; what `decode` does besides inverting the map, such as thresholding, is not part of
+        it. A sample outside the range of the map has -inf.
         """
-        index = torch.arange(batch_size(x))
-        encoded, volume = self.codec.encode_with_volume(Batch(x, condition, index), noise.fold("codec"))
-        return self.family.log_prob(encoded.x, encoded.condition) + volume
+        encoded, volume = _encode_with_volume(self.codec, x, condition, noise.fold("codec"))
+        if isinstance(self.family, Density):
+            return self.family.log_prob(encoded.x, encoded.condition) + volume
+        return self.family.log_bound(encoded.x, encoded.condition, noise=noise.fold("family")) + volume
+
+
+def _encode_with_volume(codec: Codec, x: Tree, condition: Tree | None, noise: Noise) -> tuple[Batch, Tensor]:
+    assert isinstance(codec, VolumeCodec)  # `_kind` has made sure
+    return codec.encode_with_volume(Batch(x, condition, torch.arange(batch_size(x))), noise)
+
+
+def _kind(codec: Codec, family: Any, able: Sequence[str]) -> type[Generator]:
+    """What follows from both: a density, a bound on it, or neither."""
+    if not isinstance(codec, VolumeCodec):
+        return Generator
+    if codec.exact and "density" in able:
+        return DensityGenerator
+    # the volume of an inexact codec bounds from below, which a bound from above does not add to
+    bounds = "density" in able or ("bound" in able and (codec.exact or family.direction == "lower"))
+    return BoundedGenerator if bounds else Generator
 
 
 def load_generator(folder: Path, config: type[GeneratorConfig]) -> Generator:

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ..core.data import Batch, map_tree
 from ..core.errors import ConfigError
-from ..core.precision import Precision
 from ..core.noise import KeyedNoise
+from ..core.precision import Precision
 from ..core.spaces import Tree
 from .arguments import DataSide, check_seed
 from .console.screen import Screen, Silent

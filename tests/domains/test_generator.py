@@ -4,17 +4,26 @@ from typing import Any
 
 import pytest
 import torch
+from maquette.core.capabilities import capabilities
 from maquette.core.data import Batch, Source
 from maquette.core.errors import ConfigError
 from maquette.core.noise import KeyedNoise, Noise
 from maquette.core.spaces import Tree, Vector
-from maquette.domains.generator import BoundedGenerator, Codec, CodecConfig, Generator, GeneratorConfig
+from maquette.domains.generator import (
+    BoundedGenerator,
+    Codec,
+    CodecConfig,
+    DensityGenerator,
+    Generator,
+    GeneratorConfig,
+    VolumeCodec,
+)
 from torch import Tensor, nn
 
-OWED = ("fit", "encode_with_volume", "decode")
+OWED = ("fit", "encode", "decode")
 
 
-class Doubling(Codec):
+class Doubling(VolumeCodec):
     """y = 2 x."""
 
     def fit(self, source: Source) -> None: ...
@@ -71,6 +80,64 @@ def test_the_bound_is_the_density_of_the_family_and_the_volume_of_the_codec() ->
     x, condition = torch.randn(5, 2), torch.randn(5, 1)
     bound = generator.log_bound(x, condition, noise=KeyedNoise(0, torch.arange(5)))
     torch.testing.assert_close(bound, generator.family.log_prob(2 * x, condition) + 2 * torch.log(torch.tensor(2.0)))
+
+
+class Exact(Doubling):
+    exact = True
+
+
+class Lossy(Codec):
+    """y = x, rounded to tenths."""
+
+    fit, decode = Doubling.fit, Doubling.decode
+
+    def encode(self, batch: Batch, noise: Noise) -> Batch:
+        return batch.map(lambda tensor: (10 * tensor).round() / 10)
+
+
+VAE = {"kind": "vae", "latent": 1}
+
+
+@pytest.mark.parametrize(
+    ("codec", "family", "able"),
+    [
+        (Exact, {"kind": "linear"}, {"density"}),
+        (Doubling, {"kind": "linear"}, {"bound"}),
+        (Lossy, {"kind": "linear"}, set()),
+        (Exact, VAE, {"bound"}),
+        (Doubling, VAE, {"bound"}),
+        (Lossy, VAE, set()),
+    ],
+)
+def test_what_is_known_of_the_density_follows_from_family_and_codec(codec: Any, family: Any, able: set[str]) -> None:
+    class Config(CodecConfig):
+        def build(self, description: Any) -> Codec:
+            return codec(Vector(dim=2), Vector(dim=1))
+
+    generator = GeneratorConfig.model_validate({"codec": Config(), "family": family}).build({})
+    assert {"density", "bound"} & set(capabilities(generator)) == able
+    x, condition, noise = torch.randn(5, 2), torch.randn(5, 1), KeyedNoise(0, torch.arange(5))
+    if isinstance(generator, DensityGenerator):
+        expected = generator.family.log_prob(2 * x, condition) + 2 * torch.log(torch.tensor(2.0))
+        torch.testing.assert_close(generator.log_prob(x, condition), expected)
+    if family is VAE and isinstance(generator, BoundedGenerator):
+        assert generator.direction == "lower"
+        bound = generator.family.log_bound(2 * x, condition, noise=noise.fold("family"))
+        torch.testing.assert_close(
+            generator.log_bound(x, condition, noise=noise), bound + 2 * torch.log(torch.tensor(2.0))
+        )
+
+
+def test_a_bound_from_above_adds_to_an_exact_volume_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    from maquette.core.families.vae.vae import VAE as Model
+
+    monkeypatch.setattr(Model, "direction", "upper")
+    family = {"kind": "vae", "latent": 1}
+    assert type(DoublingGeneratorConfig.model_validate({"family": family}).build({})) is Generator
+    monkeypatch.setattr(Doubling, "exact", True)
+    found = DoublingGeneratorConfig.model_validate({"family": family}).build({})
+    assert isinstance(found, BoundedGenerator)
+    assert found.direction == "upper"
 
 
 def test_by_default_every_feature_is_its_own_group_and_errors_compare_with_the_largest_value() -> None:

@@ -28,9 +28,8 @@ class CloudCodec(Codec):
         super().__init__(Vector(dim=2))
         self.register_buffer("unit", torch.ones(()))
 
-    def encode_with_volume(self, batch: Batch, noise: Noise) -> tuple[Batch, Tensor]:
-        y = Batch(batch.x / self.unit, None, batch.index)  # type: ignore[operator]
-        return y, (-2 * self.unit.log()).expand(len(batch))
+    def encode(self, batch: Batch, noise: Noise) -> Batch:
+        return Batch(batch.x / self.unit, None, batch.index)  # type: ignore[operator]
 
 
 class CloudCodecConfig(CodecConfig):

@@ -25,7 +25,7 @@ from maquette.core.spaces import Space, Tree, Vector, named
 from maquette.core.statistics.estimate import Estimate
 from maquette.data_specs.errors import DataError
 from maquette.domains import domains
-from maquette.domains.generator import Codec, CodecConfig, Generator, GeneratorConfig
+from maquette.domains.generator import CodecConfig, Generator, GeneratorConfig, VolumeCodec
 from maquette.domains.plugin import Evaluation, Progress, Published, ReferenceCost, SimulatorConfig, Unavailable
 from matplotlib.figure import Figure
 from torch import Tensor, nn
@@ -87,8 +87,10 @@ class LineConfig(FamilyConfig):
 # --- a codec: (cos, sin) of the angle as the encoded condition ------------------------------------------
 
 
-class GivenCodec(Codec):
+class GivenCodec(VolumeCodec):
     """A codec that does not know how angles are distributed."""
+
+    exact = True
 
     def __init__(self) -> None:
         super().__init__(Vector(dim=2), Vector(dim=2))

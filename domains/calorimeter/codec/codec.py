@@ -31,7 +31,7 @@ from ....core.statistics.moments import RunningMoments
 from ....data_specs.calorimeter.geometry import MIN_DEPOSIT, Geometry
 from ....data_specs.calorimeter.geometry_json import geometry_from_json
 from ....data_specs.errors import DataError
-from ...generator import Codec, CodecConfig
+from ...generator import Codec, CodecConfig, VolumeCodec
 from ..batches import deposits, incident_energy
 from . import volume
 from .conditions import UNITS, ConditionCodec
@@ -45,7 +45,7 @@ MIN_SHOWERS = 20
 _BLOCK = 4096  # showers in memory at once while fitting
 
 
-class ShowerCodec(Codec):
+class ShowerCodec(VolumeCodec):
     """The codec of one geometry; what it fits is in its buffers.
 
     Args:

@@ -131,7 +131,7 @@ def test_showers_come_as_one_tensor_with_their_energy() -> None:
 
 def test_a_codec_of_another_domain_is_refused() -> None:
     class Other(Codec):
-        fit = encode_with_volume = encode_condition = decode = draw_condition = lambda self, *args: None
+        fit = encode = encode_condition = decode = draw_condition = lambda self, *args: None
 
     with pytest.raises(ConfigError, match="the calorimeter needs a ShowerCodec, found Other"):
         shower_codec(Other(Vector(dim=1)))
