@@ -58,7 +58,7 @@ def test_a_dictionary_of_configs_names_the_keys_of_its_values():
     ("key", "meant"),
     [
         ("splt", "split"),
-        ("stps", "second.steps"),
+        ("stps", "second.sampler.steps"),
         ("widht", "second.network.width"),
         ("trnsforms", "first.transforms"),
         ("zzzz", None),

@@ -3,6 +3,7 @@
 import json
 import shutil
 from importlib import import_module
+from types import SimpleNamespace
 
 import pytest
 from maquette.core.errors import ConfigError
@@ -66,6 +67,7 @@ def test_any_seed_makes_a_demo(monkeypatch, data, folder):
     monkeypatch.setenv("TOY_SAMPLE", str(data))
     seen = []
     monkeypatch.setattr(MODULE, "fit", lambda *_, **words: seen.append(words["overrides"][-1]))
+    monkeypatch.setattr(MODULE, "load", lambda run: SimpleNamespace(conditional=True))
     monkeypatch.setattr(MODULE, "generate", lambda *_, seed, **__: seen.append(seed) or pytest.skip("enough seen"))
     with pytest.raises(pytest.skip.Exception):
         demo("toy", seed=2**31 - 1)

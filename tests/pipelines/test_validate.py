@@ -19,7 +19,7 @@ def test_metrics_json_has_the_schema_that_scripts_read(maquette, data, broken, f
     assert (metrics["schema"], metrics["domain"]) == (1, "toy")
     assert (metrics["n_reference"], metrics["n_generated"]) == (900, 500)
     for one in metrics["metrics"].values():
-        assert set(one) == {"value", "stderr", "floor", "unit", "better", "definition"}
+        assert set(one) == {"value", "stderr", "floor", "unit", "better", "definition", "against", "baseline"}
     assert metrics["metrics"]["radius"]["value"] == pytest.approx(0.3, abs=0.02)
     assert metrics["metrics"]["depth"]["value"] is None
     assert "verdict: distinguishable by radius" in result.stdout
