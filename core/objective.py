@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from .data import Batch
 from .noise import Noise
+from .precision import all_digits
 
 
 @dataclass(init=False)
@@ -174,7 +175,7 @@ class TransformedObjective(Objective):
         self.double_backward = objective.double_backward
 
     def forward(self, batch: Batch, noise: Noise) -> Losses:
-        with torch.no_grad(), torch.autocast(batch.index.device.type, enabled=False):
+        with torch.no_grad(), all_digits():
             others = {name: self.transform(other, noise.fold(f"adapt/{name}")) for name, other in batch.others.items()}
             transformed = self.transform(replace(batch, others={}), noise.fold("adapt"))
         return self.objective(replace(transformed, place=batch.place, others=others), noise)

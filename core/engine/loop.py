@@ -33,7 +33,8 @@ from .parallel import reshard, shard
 from .plan import Plan, ScheduledStage
 from .signals import Signals
 from .state import Position, digest, load_optimizer, model_tensors, optimizer_tensors, pack
-from .trainer import PlayerTrainer, StepSums, freeze_others, requires_grad_restored
+from .sums import StepSums
+from .trainer import PlayerTrainer, freeze_others, requires_grad_restored
 from .world import World, peers_alive, process_group
 
 __all__ = ["Interrupted", "Outcome", "fit"]

@@ -148,7 +148,7 @@ class _Particles:
         self.model, self.uniforms = model, uniforms
         self.likelihood: Likelihood = model.likelihood
         self.given, self.known = copied(given), copied(known)
-        self.condition = None if condition is None else map_tree(copied, condition)
+        self.condition = map_tree(copied, condition)
         self.sequence = torch.zeros_like(self.given)
         self.step: Step = steps(model, len(uniforms), self.condition)
 

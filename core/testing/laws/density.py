@@ -54,7 +54,7 @@ def repeated(condition: Tree | None, n: int) -> Tree | None:
     >>> repeated(torch.tensor([[1.0], [2.0]]), 3).tolist()
     [[1.0], [1.0], [1.0]]
     """
-    return None if condition is None else map_tree(lambda t: t[:1].expand(n, *t.shape[1:]), condition)
+    return map_tree(lambda t: t[:1].expand(n, *t.shape[1:]), condition)
 
 
 def bounds(space: Space) -> tuple[float, float] | None:

@@ -87,6 +87,6 @@ def _differences(f: Callable[[Tensor, Tree | None], Tensor], x: Tensor, conditio
     n, d = x.shape
     steps = h * torch.cat((torch.eye(d, dtype=x.dtype), -torch.eye(d, dtype=x.dtype)))
     shifted = (x + steps.unsqueeze(1)).flatten(0, 1)
-    c = None if condition is None else map_tree(lambda t: t.repeat(2 * d, *(1 for _ in t.shape[1:])), condition)
+    c = map_tree(lambda t: t.repeat(2 * d, *(1 for _ in t.shape[1:])), condition)
     up, down = f(shifted, c).unflatten(0, (2, d, n))
     return ((up - down) / (2 * h)).permute(1, 2, 0)

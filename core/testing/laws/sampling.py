@@ -27,7 +27,7 @@ def check_sample(config: FamilyConfig, space: Space, condition: Space | None) ->
             check(made, x, what="sample")
             assert flatten(made, x).isfinite().all(), "samples are not finite"
     single = shaken(config, space, condition).float()
-    c = None if c is None else map_tree(lambda t: t.float() if t.is_floating_point() else t, c)
+    c = map_tree(lambda t: t.float() if t.is_floating_point() else t, c)
     with torch.no_grad():
         x = single.sample(5, c, noise=keyed(5, dtype=torch.float32))
     values = draw(made, 1, seed=0)
@@ -43,7 +43,7 @@ def check_sample_index(config: FamilyConfig, space: Space, condition: Space | No
     with torch.no_grad():
         eight = flatten(made, model.sample(8, c, noise=keyed(8)))
         again = flatten(made, model.sample(8, c, noise=keyed(8)))
-        few = None if c is None else map_tree(lambda t: t[:4], c)
+        few = map_tree(lambda t: t[:4], c)
         four = flatten(made, model.sample(4, few, noise=keyed(4)))
         other = flatten(made, model.sample(8, c, noise=keyed(8, seed=1)))
     assert torch.equal(eight, again), "two calls with the same noise differ"

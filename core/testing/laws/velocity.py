@@ -34,11 +34,7 @@ def check_velocity(config: FamilyConfig, space: Space, condition: Space | None) 
     model, batch, n = shared(config, space, condition), batch_of(space, condition, 4), 4
     x = flatten(space, batch.x)
     steps = _STEP * torch.cat((torch.zeros(1, x.shape[1]), torch.eye(x.shape[1]), -torch.eye(x.shape[1]))).to(x)
-    c = (
-        None
-        if batch.condition is None
-        else map_tree(lambda t: t.repeat(len(steps), *(1,) * (t.ndim - 1)), batch.condition)
-    )
+    c = map_tree(lambda t: t.repeat(len(steps), *(1,) * (t.ndim - 1)), batch.condition)
 
     def change(t: Tensor, state: Tensor) -> Tensor:
         points = (state[:, :-1] + steps[:, None]).flatten(0, 1)
