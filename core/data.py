@@ -50,6 +50,7 @@ class Batch:
         index: their global indices, int64 of shape (B,).
         place: their positions in the global batch of a step of training, int64 of shape (B,); None elsewhere. State
             that outlives a step (persistent chains, pools of images) has its slots there.
+        name: of the source that the samples are of, in a fit of several; "" elsewhere.
         others: as many samples of each of the other sources that a player reads, by name.
 
     >>> batch = Batch(x=torch.tensor([[2.0], [3.0]]), condition=None, index=torch.tensor([7, 9]))
@@ -61,6 +62,7 @@ class Batch:
     condition: Tree | None
     index: Tensor
     place: Tensor | None = field(default=None, repr=False)
+    name: str = field(default="", repr=False)
     others: Mapping[str, Batch] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:

@@ -176,9 +176,12 @@ class TransformedObjective(Objective):
 
     def forward(self, batch: Batch, noise: Noise) -> Losses:
         with torch.no_grad(), all_digits():
-            others = {name: self.transform(other, noise.fold(f"adapt/{name}")) for name, other in batch.others.items()}
+            others = {
+                name: replace(self.transform(other, noise.fold(f"adapt/{name}")), name=name)
+                for name, other in batch.others.items()
+            }
             transformed = self.transform(replace(batch, others={}), noise.fold("adapt"))
-        return self.objective(replace(transformed, place=batch.place, others=others), noise)
+        return self.objective(replace(transformed, place=batch.place, name=batch.name, others=others), noise)
 
     def update(self, statistics: dict[str, Tensor]) -> None:
         self.objective.update(statistics)

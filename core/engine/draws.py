@@ -45,8 +45,34 @@ def names_of(player: Player, sources: Sources, where: str) -> tuple[str, ...]:
     if not player.sources:
         raise TrainingError(f"{where}: there are the sources {sorted(sources)}; its player must say which it reads.")
     if missing := [name for name in player.sources if name not in sources]:
-        raise TrainingError(f'{where}: it reads the source "{missing[0]}"; there are {sorted(sources)}.')
+        found = f"there are {sorted(sources)}" if any(sources) else "there is one without a name"
+        raise TrainingError(f'{where}: it reads the source "{missing[0]}"; {found}.')
     return player.sources
+
+
+def expect_readers(stages: Sequence[ScheduledStage], sources: Sources) -> None:
+    """Check that players and sources suit each other.
+
+    Raises:
+        TrainingError: as `names_of`; or there is a source that no player reads.
+
+    >>> from maquette.core.engine.plan import TrainingConfig
+    >>> from maquette.core.families.flows.linear import LinearConfig
+    >>> from maquette.core.spaces import Vector
+    >>> plan = TrainingConfig().plan(LinearConfig().build(Vector(dim=2)).stages())
+    >>> expect_readers(plan.stages, {"photos": None})
+    >>> expect_readers(plan.stages, {"photos": None, "paintings": None})
+    Traceback (most recent call last):
+    maquette.core.errors.TrainingError: stage "fit", player "model": there are the sources ['paintings', 'photos']; ...
+    """
+    read = {
+        name
+        for stage in stages
+        for player in stage.players
+        for name in names_of(player, sources, f'stage "{stage.name}", player "{player.name}"')
+    }
+    if unread := [name for name in sources if name not in read]:
+        raise TrainingError(f'The source "{unread[0]}" is read by no player; they read {sorted(read)}.')
 
 
 @dataclass(frozen=True)
@@ -73,7 +99,7 @@ class Draw:
     def fetch(self, place: Tensor) -> Batch:
         """The samples at some places (int64, 0 to n - 1) of the batch; those of other sources are its `others`."""
         leading, *others = (
-            replace(self.sources[name].fetch(rows[place]), place=place) for name, rows in self.rows.items()
+            replace(self.sources[name].fetch(rows[place]), place=place, name=name) for name, rows in self.rows.items()
         )
         return replace(leading, others=dict(zip(list(self.rows)[1:], others, strict=True)))
 

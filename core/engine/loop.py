@@ -23,7 +23,7 @@ from ..precision import tensor_float_32
 from .averages import Averages
 from .checkpoint import FOLDER, Checkpoints
 from .clock import Clock
-from .draws import Draws, Sources, named, names_of
+from .draws import Draws, Sources, expect_readers, named
 from .evaluate import Evaluator, evaluating
 from .finite import NotFinite
 from .listeners import Listener
@@ -123,9 +123,7 @@ class _Fit:
     ) -> None:
         if not sources or any(len(source) == 0 for source in sources.values()):
             raise TrainingError("There are no samples to train on.")
-        for stage in plan.stages:
-            for player in stage.players:
-                names_of(player, sources, f'stage "{stage.name}", player "{player.name}"')
+        expect_readers(plan.stages, sources)
         self.plan, self.sources, self.folder, self.seed, self.device = plan, sources, folder, seed, device
         self.evaluator, self.world, self.signals = evaluator, world, signals
         self.listeners = listeners if world.first else ()

@@ -44,7 +44,7 @@ class CloudGeneratorConfig(GeneratorConfig):
 
 
 class CloudSimulator(ToySimulator):
-    description: Mapping[str, Any] = {"conditions": {}}
+    description: Mapping[str, Any] = {"x": [2], "conditions": {}}
 
     def simulate(self, index: Tensor, seed: int) -> Batch:
         return Batch(super().simulate(index, seed).x, None, index)

@@ -134,7 +134,7 @@ class ToyGeneratorConfig(GeneratorConfig):
 
 
 class ToyData:
-    """HDF5 with `x` (n, 2) and a dataset for each condition."""
+    """HDF5 with `x` (n, ...) and a dataset for each condition; its description has their shapes."""
 
     def __init__(
         self, x: Tensor, condition: Mapping[str, Tensor], first: int = 0, origin: Mapping[str, str] | None = None
@@ -143,7 +143,8 @@ class ToyData:
 
     @property
     def description(self) -> Mapping[str, Any]:
-        return {"conditions": {name: part.shape[1] for name, part in self.condition.items()}}
+        shapes = {name: list(part.shape[1:]) for name, part in self.condition.items()}
+        return {"x": list(self.x.shape[1:]), "conditions": shapes}
 
     @property
     def digest(self) -> str:
@@ -177,8 +178,9 @@ class ToyWriter:
         self.done = file.exists()
         self.stream = h5py.File(file if self.done else self.partial, "r" if self.done else "a")
         if "x" not in self.stream:
-            for name, width in {"x": 2, **description["conditions"]}.items():
-                self.stream.create_dataset(name, (0, width), np.float32, maxshape=(None, width), chunks=(64, width))
+            for name, shape in {"x": description["x"], **description["conditions"]}.items():
+                options: Any = {"maxshape": (None, *shape), "chunks": (64, *shape)}
+                self.stream.create_dataset(name, (0, *shape), np.float32, **options)
             self.stream.attrs.update(attributes)
         if dict(self.stream.attrs) != dict(attributes):
             raise DataError(f"{file}: was begun by another command.")
@@ -211,7 +213,7 @@ class ToySimulatorConfig(SimulatorConfig):
 
 
 class ToySimulator:
-    description: Mapping[str, Any] = {"conditions": {"angle": 1}}
+    description: Mapping[str, Any] = {"x": [2], "conditions": {"angle": [1]}}
 
     def __init__(self, radius: float) -> None:
         self.radius = radius

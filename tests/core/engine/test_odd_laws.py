@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+from maquette.core.data import Batch
 from maquette.core.engine.draws import Draws
 from maquette.core.engine.loop import fit
 from maquette.core.engine.plan import OptimizerConfig, ParallelConfig, Plan, StageConfig, TrainingConfig
 from maquette.core.errors import Interrupted, TrainingError
-from maquette.core.objective import Player, Stage
+from maquette.core.noise import KeyedNoise, Noise
+from maquette.core.objective import Losses, Objective, Player, Stage, TransformedObjective
 from maquette.core.testing.odd_toys import (
     Chains,
     Grouped,
@@ -136,8 +138,32 @@ def test_players_must_read_sources_that_are_there(tmp_path: Path) -> None:
     sources = translation_sources()
     with pytest.raises(TrainingError, match=r'reads the source "paintings"; there are \[\'photos\'\]'):
         fit(translation_plan(FLOAT64), {"photos": sources["photos"]}, tmp_path, seed=0)
+    with pytest.raises(TrainingError, match='reads the source "paintings"; there is one without a name'):
+        fit(translation_plan(FLOAT64), sources["photos"], tmp_path, seed=0)
     with pytest.raises(TrainingError, match="must say which it reads"):
         fit(chains_plan(FLOAT64), sources, tmp_path, seed=0)
+    with pytest.raises(TrainingError, match=r'source "songs" is read by no player; they read .*photos'):
+        fit(translation_plan(FLOAT64), {**sources, "songs": plane_source()}, tmp_path, seed=0)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_batch_says_of_which_source_it_is_and_so_do_its_transforms() -> None:
+    (stage,) = translation_plan(FLOAT64).stages
+    seen = []
+
+    class Watched(Objective):
+        def forward(self, batch: Batch, noise: Noise) -> Losses:
+            seen.append((batch.name, {name: other.name for name, other in batch.others.items()}))
+            return Losses(torch.zeros(len(batch)))
+
+    def encoded(batch: Batch, noise: Noise) -> Batch:
+        return Batch({"photos": torch.zeros, "paintings": torch.ones}[batch.name](len(batch), 2), None, batch.index)
+
+    draws = Draws(translation_sources(), stage, stage.players, seed=0)
+    for turn in (0, 1):
+        batch = draws.draw(0, turn).fetch(torch.arange(3))
+        TransformedObjective(encoded, Watched())(batch, KeyedNoise(0, batch.index))
+    assert seen == [("paintings", {}), ("photos", {"paintings": "paintings"})]
 
 
 def test_groups_that_a_batch_would_cut_are_refused(tmp_path: Path) -> None:
