@@ -29,6 +29,7 @@ from .autoregressive import check_causal, check_compression, check_conditionals
 from .codebooks import check_straight_through
 from .declaration import check_declaration, check_saving
 from .density import check_bound, check_elbo, check_estimate, check_log_prob, check_normalised, check_sample_density
+from .energy import check_energy, check_energy_density, check_energy_gradient
 from .invertible import check_inverse, check_log_det
 from .sampling import check_sample, check_sample_condition, check_sample_index
 from .steering import check_sampler
@@ -84,6 +85,10 @@ def _low_dimensional(space: Space, condition: Space | None) -> bool:
     return size(space) <= 2
 
 
+def _continuous(space: Space, condition: Space | None) -> bool:
+    return not any(isinstance(support_of(part), Binary | Levels) for _, part in parts(space))
+
+
 def _few_states(space: Space, condition: Space | None) -> bool:
     return all_states(space) is not None and size(space) <= 5
 
@@ -105,6 +110,9 @@ LAWS: dict[str, Law] = {
     "compression": Law(check_compression, ("conditionals", "density", "sample"), where=_compressible),
     "inverse": Law(check_inverse, ("density", "encode")),
     "log-det": Law(check_log_det, ("density", "encode")),
+    "energy": Law(check_energy, ("energy",)),
+    "energy-density": Law(check_energy_density, ("energy", "density")),
+    "energy-gradient": Law(check_energy_gradient, ("energy",), where=_continuous),
     "velocity": Law(check_velocity, ("velocity", "density", "encode"), where=_low_dimensional),
     "denoise": Law(check_denoise, ("denoise", "velocity")),
     "sampler": Law(check_sampler, ("sampler", "sample"), once=True),

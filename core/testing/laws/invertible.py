@@ -64,8 +64,8 @@ def check_log_det(config: FamilyConfig, space: Space, condition: Space | None) -
     jacobian = torch.autograd.grad(z, flat, rows, is_grads_batched=True)[0].transpose(0, 1)
     assert_near(found, base + torch.linalg.slogdet(jacobian).logabsdet, tolerance, "log-determinant")
     step = max(torch.finfo(z.dtype).eps, 1e-5 * TOLERANCES[config.tolerance]) ** (1 / 3)  # truncation is as rounding
-    differences = _differences(lambda flat, c: model.encode(unflatten(space, flat), c), flat, batch.condition, step)
-    expected = base + torch.linalg.slogdet(differences).logabsdet
+    jacobian = differences(lambda flat, c: model.encode(unflatten(space, flat), c), flat, batch.condition, step)
+    expected = base + torch.linalg.slogdet(jacobian).logabsdet
     assert_near(found, expected, max(tolerance, 1e-6), "log-determinant by differences")
 
 
@@ -82,8 +82,13 @@ def base_density(model: Any, z: Tensor, condition: Tree | None) -> Tensor:
 
 
 @torch.no_grad()
-def _differences(f: Callable[[Tensor, Tree | None], Tensor], x: Tensor, condition: Tree | None, h: float) -> Tensor:
-    """The Jacobians (B, L, D) of codes (B, L) by central differences in x (B, D), all of them in one batch."""
+def differences(f: Callable[[Tensor, Tree | None], Tensor], x: Tensor, condition: Tree | None, h: float) -> Tensor:
+    """The Jacobians (B, L, D) of codes (B, L) by central differences of step h in x (B, D), all of them in one batch.
+
+    >>> differences(lambda x, condition: x.square(), torch.tensor([[3.0, 5.0]]).double(), None, 0.5)
+    tensor([[[ 6.,  0.],
+             [ 0., 10.]]], dtype=torch.float64)
+    """
     n, d = x.shape
     steps = h * torch.cat((torch.eye(d, dtype=x.dtype), -torch.eye(d, dtype=x.dtype)))
     shifted = (x + steps.unsqueeze(1)).flatten(0, 1)

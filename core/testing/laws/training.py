@@ -19,7 +19,8 @@ from ..bench import TOLERANCES, assert_near, batch_of, head, keyed, objectives, 
 def check_gradients(config: FamilyConfig, space: Space, condition: Space | None) -> None:
     """Every parameter of a player's networks gets a gradient, and every parameter belongs to some player.
 
-    A network that no player trains, such as a teacher fitted elsewhere, is declared by `requires_grad_(False)`.
+    What no player trains, such as a teacher fitted elsewhere, is declared by `requires_grad_(False)`, also where it is
+    a part of a player's network.
     """
     model, batch = shaken(config, space, condition).train(), batch_of(space, condition, 16)
     trained = set()
@@ -29,7 +30,8 @@ def check_gradients(config: FamilyConfig, space: Space, condition: Space | None)
         for network in networks:
             for parameter_name, parameter in network.named_parameters():
                 trained.add(parameter)
-                moved = not parameter.numel() or (parameter.grad is not None and bool(parameter.grad.abs().sum() > 0))
+                fixed = not parameter.requires_grad or not parameter.numel()
+                moved = fixed or (parameter.grad is not None and bool(parameter.grad.abs().sum() > 0))
                 assert moved, f"{name}: no gradient reaches {parameter_name}"
     idle = [
         name for name, parameter in model.named_parameters() if parameter.requires_grad and parameter not in trained

@@ -14,6 +14,7 @@ from maquette.core.objective import Losses, Objective, Player, Stage
 from maquette.core.samplers.likelihood import normal_log_density
 from maquette.core.spaces import Binary, Vector
 from maquette.core.testing.bench import shared
+from maquette.core.testing.energy_toys import Quadratic
 from maquette.core.testing.laws import LAWS, applicable
 from maquette.core.testing.laws.velocity import check_tweedie
 from torch import nn
@@ -293,15 +294,53 @@ class WideningConfig(AffineConfig):
         return Widening(Layout(space, condition), self.fault)
 
 
+class Well(nn.Module):
+    """A quadratic energy beside its density."""
+
+    def __init__(self, layout, fault):
+        super().__init__()
+        self.exact, self.fault = Quadratic(layout), fault
+        self.register_buffer("calls", torch.zeros(()))
+
+    def log_prob(self, x, condition=None):
+        return self.exact.log_prob(x, condition)
+
+    def energy(self, x, condition=None):
+        if self.fault == "forceless":
+            x = x.detach() + 0.9 * (x - x.detach())
+        value = self.exact.energy(x, condition)
+        if self.fault == "state":
+            self.calls += 1
+        return {
+            "tilted": value + 1e-3 * x[:, 0],
+            "batch": value - value.mean(),
+            "mean": value.mean(),
+            "infinite": value / 0,
+            "unkeyed": value + torch.rand(()) if self.fault == "unkeyed" else value,
+        }.get(self.fault, value)
+
+
+class WellConfig(AffineConfig):
+    model: ClassVar[type[nn.Module]] = Well
+
+    def build(self, space, condition=None):
+        return Well(Layout(space, condition), self.fault)
+
+
 class Frozen(nn.Module):
     """Holds a teacher that was fitted elsewhere."""
 
     def __init__(self, layout, fault):
         super().__init__()
+        self.fault = fault
         self.learner, self.teacher = Affine(layout, ""), nn.Linear(1, 1).requires_grad_(fault == "idle")
 
     def stages(self):
-        return self.learner.stages()
+        if self.fault != "inside":
+            return self.learner.stages()
+        objective = Likelihood(self.learner)
+        objective.network = self  # so that the objective holds what its player trains
+        return [Stage("fit", (Player("model", objective, (self,)),))]
 
 
 class FrozenConfig(AffineConfig):
@@ -321,7 +360,7 @@ COINS = Vector(dim=2, support=Binary())
 
 
 def test_honest_models_keep_all_laws():
-    honest = AffineConfig(), CoinsConfig(), RoundingConfig(), WideningConfig()
+    honest = AffineConfig(), CoinsConfig(), RoundingConfig(), WideningConfig(), WellConfig()
     owed = {(config, name) for config in honest for name in applicable(config, *where(config))}
     assert {name for _, name in owed} == set(LAWS)
     for config, name in sorted(owed, key=str):
@@ -329,7 +368,7 @@ def test_honest_models_keep_all_laws():
 
 
 @pytest.mark.parametrize(
-    "config", [AffineConfig(), CoinsConfig(), RoundingConfig()], ids=lambda config: type(config).__name__
+    "config", [AffineConfig(), CoinsConfig(), RoundingConfig(), WellConfig()], ids=lambda config: type(config).__name__
 )
 def test_laws_leave_the_model_that_they_share_as_it_is(config):
     for name in applicable(config, *where(config)):
@@ -383,6 +422,14 @@ def where(config):
         ("straight-through", RoundingConfig(fault="blocked")),
         ("straight-through", RoundingConfig(fault="twice")),
         ("straight-through", RoundingConfig(fault="continuous")),
+        ("energy", WellConfig(fault="batch")),
+        ("energy", WellConfig(fault="mean")),
+        ("energy", WellConfig(fault="infinite")),
+        ("energy", WellConfig(fault="unkeyed")),
+        ("energy", WellConfig(fault="state")),
+        ("energy-density", WellConfig(fault="tilted")),
+        ("energy-gradient", WellConfig(fault="tilted")),
+        ("energy-gradient", WellConfig(fault="forceless")),
         ("velocity", WideningConfig(fault="fast")),
         ("velocity", WideningConfig(fault="noisy")),
         ("velocity", WideningConfig(fault="compressible")),
@@ -420,8 +467,9 @@ def test_the_law_of_tweedie_bites(fault):
         tweedie(fault)
 
 
-def test_a_teacher_that_is_declared_frozen_is_not_idle():
-    LAWS["gradients"].check(FrozenConfig(), SPACE, CONDITION)
+@pytest.mark.parametrize("fault", ["", "inside"])
+def test_a_teacher_that_is_declared_frozen_is_not_idle(fault):
+    LAWS["gradients"].check(FrozenConfig(fault=fault), SPACE, CONDITION)
 
 
 def test_a_bound_that_says_so_may_be_loose():
