@@ -126,6 +126,9 @@ def fit(
     resume: Annotated[bool, typer.Option("--resume", help="continue an unfinished run, or start it")] = False,
     device: Device = "auto",
     geometry: GeometryOption = None,
+    tag: Annotated[
+        list[str] | None, typer.Option("--tag", metavar="NAME=VALUE", help="to find the run by, in MLflow; repeatable")
+    ] = None,
     no_tracking: NoTracking = False,
 ) -> None:
     """Fit a generator; also under torchrun. KEY=VALUE overrides the recipe, such as training.steps=500."""
@@ -136,7 +139,15 @@ def fit(
         from .fit import fit as run_fit  # takes seconds, in which a signal may come
 
         fitted = run_fit(
-            domain, data=data, out=out, recipe=recipe, overrides=words, resume=resume, device=device, screen=screen
+            domain,
+            data=data,
+            out=out,
+            recipe=recipe,
+            overrides=words,
+            resume=resume,
+            device=device,
+            tags=_tags(tag or []),
+            screen=screen,
         )
         if fitted.already:
             screen.say(f"{out}: this run is finished already; there is nothing to resume.")
@@ -341,6 +352,17 @@ def data_check(
         rows = plugin.check(file, {"geometry": geometry} if geometry else {}, screen.progress)
         screen.table(f"data: {file}", ("what", "value"), rows)
         screen.say(f"{file}: meets the data spec of {domain}.")
+
+
+def _tags(words: list[str]) -> dict[str, str]:
+    """The tags that NAME=VALUE words give; raises `ConfigError`."""
+    tags: dict[str, str] = {}
+    for word in words:
+        name, separator, value = word.partition("=")
+        if not separator or name in tags:
+            raise ConfigError(f'--tag "{word}": tags are written NAME=VALUE, each name once.')
+        tags[name] = value
+    return tags
 
 
 def _side(option: str, file: Path | None, rows: str | None, rows_option: str) -> DataSide | None:

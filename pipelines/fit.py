@@ -31,7 +31,7 @@ from .report import report
 from .reporting.latency import measure_latency
 from .run.config import DEFAULT_RECIPE, RunConfig, first_difference, read_config, resolve, with_overrides
 from .run.folder import Run, new_run
-from .run.record import DataRecord, RunRecorder, expect_same_data, read_record
+from .run.record import DataRecord, RunRecorder, check_tags, expect_same_data, read_record
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,8 @@ def fit(
     overrides: Sequence[str] = (),
     resume: bool = False,
     device: str = "auto",
+    tags: Mapping[str, str] | None = None,
+    listeners: Sequence[Listener] = (),
     screen: Screen | None = None,
 ) -> Fitted:
     """Fit a generator; under torchrun, call it on every rank.
@@ -68,13 +70,16 @@ def fit(
         overrides: KEY=VALUE words, such as `training.steps=500`.
         resume: continue an unfinished run of the same config and data; start it if there is none.
         device: "auto", "cpu", "cuda" or "cuda:NUMBER".
+        tags: what the run is called by beside its name, such as `{"study": "widths", "trial": "7"}`; they stand in
+            `run.json` and in MLflow.
+        listeners: follow the fit on the first process, after its record is written; one may end it.
         screen: where progress and results are shown; nowhere if not given.
 
     Raises:
         ConfigError, DataError: bad input; nothing is written.
-        TrainingError: the fit failed; `Interrupted` if a signal stopped it and its state was saved.
+        TrainingError: the fit failed; `Interrupted` if a signal or a listener stopped it and its state was saved.
     """
-    screen = screen or Silent()
+    screen, tags = screen or Silent(), check_tags(tags or {})
     with ExitStack() as stack:
         stack.enter_context(interruptible())
         torch_device, plugin, run = resolve_device(device), domains.get(domain), new_run(out)
@@ -101,12 +106,13 @@ def fit(
             parameters=sum(p.numel() for p in generator.parameters()),
             world_size=world.size,
             device=torch_device,
+            tags=tags,
         )
-        listeners: list[Listener] = [recorder, FitProgress(screen)]
+        following: list[Listener] = [recorder, FitProgress(screen)]
         if world.first:
             recorder.begin()
             if config.tracking == "mlflow":
-                listeners.append(stack.enter_context(Tracker(run, config, recorder.record, screen)))
+                following.append(stack.enter_context(Tracker(run, config, recorder.record, screen)))
         train(
             plan,
             training,
@@ -115,7 +121,7 @@ def fit(
             device=torch_device,
             resume=resume,
             evaluator=evaluator,
-            listeners=listeners,
+            listeners=[*following, *listeners],
         )
         tensors = full_state_dict(generator)
         if world.first:

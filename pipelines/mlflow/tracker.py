@@ -244,6 +244,7 @@ def _log_tags(client: MlflowClient, run_id: str, run: Run, record: RunRecord) ->
         "maquette.command": record.command,
         "maquette.sessions": record.sessions,
         **{f"package.{name}": version for name, version in record.packages.items()},
+        **record.tags,
     }
     for key, value in tags.items():
         client.set_tag(run_id, key, str(value)[:_LONGEST_VALUE])

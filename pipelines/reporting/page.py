@@ -124,6 +124,7 @@ def _provenance(evaluation: EvaluationRecord | None, record: RunRecord | None) -
             ("fitted", f"{record.started} to {record.finished or 'now'}, sessions: {record.sessions}"),
             ("training data", f"{data.file}, {data.training_rows:,} of {data.rows:,} rows"),
             ("training data SHA-256 of content (all rows)", data.sha256),
+            *([("tags", ", ".join(f"{name}={value}" for name, value in record.tags.items()))] if record.tags else []),
             ("config hash", record.config_hash),
             ("seed", str(record.seed)),
             ("device", f"{record.hardware} ({record.device}, processes: {record.world_size})"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
@@ -57,6 +58,7 @@ class RunRecord(Session):
     data: DataRecord
     parameters: int = Field(description="number of weights of the generator")
     sessions: int = Field(description="how many commands have worked on the run")
+    tags: dict[str, str] = Field(default_factory=dict, description="what the user calls the run by, all sessions")
     resumed: list[Session] = Field(default_factory=list, description="the sessions after the first")
     wall_seconds: float = Field(default=0.0, description="duration of all sessions together")
     status: Literal["running", "finished"] = "running"
@@ -83,6 +85,34 @@ def expect_same_data(run: Run, sha256: str) -> None:
         )
 
 
+_TAG = re.compile(r"\w[\w.:/ -]{0,249}")
+_LONGEST_VALUE = 5000
+_RESERVED = ("maquette.", "mlflow.", "package.")
+
+
+def check_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """The tags of a run, for its record and for MLflow.
+
+    Raises:
+        ConfigError: a name that MLflow does not take or that it or Maquette uses itself; a value that is no text, or a
+            long one.
+
+    >>> check_tags({"study": "widths", "trial": "7"})
+    {'study': 'widths', 'trial': '7'}
+    """
+    for name, value in tags.items():
+        if not isinstance(name, str) or not _TAG.fullmatch(name) or name.startswith(_RESERVED):
+            raise ConfigError(
+                f"tags: {name!r} is no name; one begins with a letter, digit or _, goes on with those or any of "
+                f". : / - and blanks, has at most 250 characters and does not begin with {', '.join(_RESERVED)}."
+            )
+        if not isinstance(value, str) or len(value) > _LONGEST_VALUE:
+            raise ConfigError(
+                f"tags: {name}: expected a text of at most {_LONGEST_VALUE} characters, found {value!r:.60}."
+            )
+    return dict(tags)
+
+
 class RunRecorder:
     """Keeps `run.json` up to date: a listener of the engine.
 
@@ -93,6 +123,7 @@ class RunRecorder:
         parameters: number of weights.
         world_size: number of processes.
         device: where it runs.
+        tags: what the user calls the run by; those of earlier sessions are kept.
 
     >>> from pathlib import Path
     >>> from tempfile import TemporaryDirectory
@@ -112,7 +143,15 @@ class RunRecorder:
     """
 
     def __init__(
-        self, run: Run, config: RunConfig, data: DataRecord, *, parameters: int, world_size: int, device: torch.device
+        self,
+        run: Run,
+        config: RunConfig,
+        data: DataRecord,
+        *,
+        parameters: int,
+        world_size: int,
+        device: torch.device,
+        tags: Mapping[str, str] | None = None,
     ) -> None:
         self.run, self.config = run, config
         before = read_record(run)
@@ -128,6 +167,7 @@ class RunRecorder:
             data=data,
             parameters=parameters,
             sessions=before.sessions + 1 if before else 1,
+            tags={**(before.tags if before else {}), **(tags or {})},
             resumed=[*before.resumed, session] if before else [],
         )
 

@@ -14,6 +14,7 @@ VERBS = ["demo", "simulate", "fit", "generate", "validate", "report", "export"]
 RENAMED = {
     ("simulate", "assignments"): "overrides",
     ("fit", "assignments"): "overrides",
+    ("fit", "tag"): "tags",
     ("validate", "geometry"): "options",
     ("validate", "no_tracking"): "track",
 }
@@ -31,6 +32,9 @@ WITHIN = {
 
 WORDS = {"generate": ("sampler",)}
 """Parameters in Python whose words stand among those of another one on the command line."""
+
+OBJECTS = {"screen", "listeners"}
+"""Parameters in Python whose values no command line can write."""
 
 
 def command(verb):
@@ -52,7 +56,7 @@ def test_the_command_line_and_the_function_take_the_same(verb):
         assert parameter.required == (default is inspect.Parameter.empty), f"{verb}: {name}"
         if not parameter.required and parameter.name != "assignments":
             assert str(parameter.default) == str(default), f"{verb}: {name}"
-    assert set(function) - taken <= {"screen", *WORDS.get(verb, ())}
+    assert set(function) - taken <= {*OBJECTS, *WORDS.get(verb, ())}
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -44,7 +44,7 @@ def test_after_a_kill_each_step_is_there_once_and_the_model_can_be_served(start,
     process.communicate(timeout=60)
 
     heard = Heard()
-    fit("toy", data=data, out="run", resume=True, overrides=WORDS, screen=heard)
+    fit("toy", data=data, out="run", resume=True, overrides=WORDS, screen=heard, tags={"study": "widths"})
     assert heard.warnings == []
 
     import mlflow
@@ -64,6 +64,7 @@ def test_after_a_kill_each_step_is_there_once_and_the_model_can_be_served(start,
     record = json.loads((folder / "run" / "run.json").read_text())
     assert found.data.tags["maquette.config_hash"] == record["config_hash"]
     assert found.data.tags["maquette.data_sha256"] == record["data"]["sha256"]
+    assert found.data.tags["study"] == "widths"
     assert {"config.yaml", "run.json", "report.html", "figures", "model"} <= {
         one.path for one in client.list_artifacts(run_id)
     }
