@@ -9,7 +9,9 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from torch import Tensor
 
 from ..core.config import Config
 from ..core.data import Batch, Source
@@ -43,6 +45,21 @@ class Dataset(Source, Protocol):
     def rows(self, start: int, stop: int) -> Dataset:
         """The samples start .. stop - 1 as a data set of their own."""
         ...
+
+
+@runtime_checkable
+class Grouped(Protocol):
+    """Data whose rows belong together in groups, such as the patches of one box or the slices of one patient.
+
+    Samples of one group are not independent, so a fit never trains on one and holds out another. A `Dataset` that has
+    groups keeps them in its `rows`.
+
+    >>> isinstance(object(), Grouped)
+    False
+    """
+
+    groups: Tensor
+    """Number of the group of each row, int64 (n,)."""
 
 
 class Writer(Protocol):

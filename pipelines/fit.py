@@ -31,6 +31,7 @@ from .report import report
 from .reporting.latency import measure_latency
 from .run.config import DEFAULT_RECIPE, RunConfig, first_difference, read_config, resolve, with_overrides
 from .run.folder import Run, new_run
+from .run.held_out import split_held_out
 from .run.record import DataRecord, RunRecorder, check_tags, expect_same_data, read_record
 
 
@@ -93,7 +94,7 @@ def fit(
             return Fitted(run, already=True)
         chosen = select_rows(source, config.data.rows, what=str(data))
         screen.table(f"data: {data}", ("what", "value"), chosen.summary())
-        training, held_out = _split(chosen, config.data.validation)
+        training, held_out = split_held_out(chosen, config.data.validation)
         torch.manual_seed(config.seed)  # initial weights are torch's own draws, alike on every rank
         generator = _build(plugin, config, source.description, training)
         move_module(generator, torch_device, config.training.parallel.dtype)
@@ -178,14 +179,6 @@ def _suitable(plugin: Domain, description: Mapping[str, Any]) -> list[str]:
         return True
 
     return [recipe for recipe in sorted(plugin.recipes()) if suits(recipe)]
-
-
-def _split(data: Dataset, held_out: int) -> tuple[Dataset, Dataset | None]:
-    """Rows to train on, and the last `held_out` ones."""
-    if held_out >= len(data):
-        raise ConfigError(f"data.validation: {held_out} rows cannot be held out of {len(data)}.")
-    first = len(data) - held_out
-    return (data.rows(0, first), data.rows(first, len(data))) if held_out else (data, None)
 
 
 class FitProgress:

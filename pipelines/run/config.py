@@ -31,7 +31,11 @@ class DataConfig(Config):
     """Which samples of the data file are trained on."""
 
     rows: str | None = Field(default=None, description="rows START:STOP of the file to use; all if not given")
-    validation: int = Field(default=0, ge=0, description="number of rows, the last ones, that are held out")
+    validation: int = Field(
+        default=0,
+        ge=0,
+        description="rows that are held out, the last ones; more of them where that would divide a group",
+    )
     options: dict[str, Any] = Field(default_factory=dict, description="options of the domain's reader")
 
     @field_validator("rows", mode="before")
