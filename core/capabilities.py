@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .layout import Layout
 from .noise import Noise
-from .spaces import Tree
+from .spaces import Space, Tree
 
 
 @runtime_checkable
@@ -243,6 +243,19 @@ class Steerable(Protocol):
 
 
 @runtime_checkable
+class Resizable(Protocol):
+    """Has weights that belong to no grid, or parts whose weights do not."""
+
+    def at(self, space: Space) -> Any:
+        """Return a view of the model, sharing its weights, that samples `space`: its own samples on another grid.
+
+        Raises:
+            ConfigError: a part whose weights belong to one grid, or a space that differs in more than its sides.
+        """
+        ...
+
+
+@runtime_checkable
 class Constraint(Protocol):
     """Lists the legal next choices while a sample is built step by step (valences, grammars)."""
 
@@ -264,6 +277,7 @@ PROTOCOLS = {
     "denoise": Denoises,
     "velocity": Velocity,
     "sampler": Steerable,
+    "at": Resizable,
 }
 """The capabilities that listings and laws know, by name."""
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from .config import kind_of
 from .context import Context
 from .errors import ConfigError, SpaceError
+from .grids import require_alike
 from .noise import Noise, require_batch_size
 from .spaces import (
     Binary,
@@ -199,7 +200,7 @@ class Layout:
         Raises:
             ConfigError: the spaces differ in more than the sides of their grids.
         """
-        _require_alike(self.space, space)
+        require_alike(self.space, space)
         moved = replace(self, space=space)
         resized = {
             name: part.model_copy(update={"grid": moved.grid}) if isinstance(part, Field) else part
@@ -268,17 +269,6 @@ def _embed(part: Simple, value: Tensor) -> Tensor:
             return torch.stack((angle.cos(), angle.sin()), dim=-1)
         case _:
             return value.unsqueeze(-1)
-
-
-def _require_alike(space: Space, other: Space) -> None:
-    """Raise `ConfigError` unless two spaces differ at most in the sides of their grids."""
-
-    def without_sides(part: Simple) -> Simple:
-        return part.model_copy(update={"grid": (1,) * len(part.grid)}) if isinstance(part, Field) else part
-
-    mine, theirs = ({name: without_sides(part) for name, part in parts(each)} for each in (space, other))
-    if mine != theirs:
-        raise ConfigError(f"at: expected {space!r} with other sides of its grids, found {other!r}.")
 
 
 def _refusal(what: str, name: str, part: Simple, supports: tuple[type[Support], ...]) -> str:

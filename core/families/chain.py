@@ -8,18 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field
 from torch import Tensor, nn
 
 from ..capabilities import capabilities
+from ..config import kind_of
 from ..data import Batch
 from ..errors import ConfigError, SpaceError, did_you_mean
+from ..grids import require_alike
 from ..noise import Noise
 from ..objective import Stage, transform_batches
 from ..spaces import Product, Space, Tree, as_parts, from_named, from_parts, named
 from . import AnyFamily, FamilyConfig, families
+from .sampling import share
 
 
 def take(x: Tree, names: Sequence[str]) -> Tree:
@@ -67,6 +70,7 @@ class Chain(nn.Module):
 
     Args:
         split: which parts each family models.
+        space: of the samples that are drawn.
         first: model of a given the condition.
         second: model of b given the condition and a.
 
@@ -75,15 +79,15 @@ class Chain(nn.Module):
     >>> space = Product(parts={"a": Vector(dim=2), "b": Vector(dim=3)})
     >>> model: Chain = ChainConfig(first={"kind": "gan"}, second={"kind": "spline"}, split=["a"]).build(space)
     >>> [stage.name for stage in model.stages()], capabilities(model)  # a GAN has no density, so the chain has none
-    (['first', 'second'], ('sample',))
+    (['first', 'second'], ('sample', 'at'))
     """
 
     first: Any
     second: Any
 
-    def __init__(self, split: Split, first: nn.Module, second: nn.Module) -> None:
+    def __init__(self, split: Split, space: Space, first: nn.Module, second: nn.Module) -> None:
         super().__init__()
-        self.split, self.first, self.second = split, first, second
+        self.split, self.space, self.first, self.second = split, space, first, second
 
     def extra_repr(self) -> str:
         return f"{', '.join(self.split.first)} -> {', '.join(self.split.second)}"
@@ -94,6 +98,33 @@ class Chain(nn.Module):
         a = self.first.sample(n, condition, noise=noise.fold(one))
         b = self.second.sample(n, split.second_condition(condition, a), noise=noise.fold(two))
         return split.join(a, b)
+
+    def at(self, space: Space) -> Self:
+        """The chain for samples of other grids, sharing its weights; a family whose parts do not change stays as it is.
+
+        Raises:
+            ConfigError: a family whose weights belong to one grid, or a space that differs in more than its sides.
+
+        >>> from maquette.core.families.diffusion.flow_matching import FlowMatchingConfig
+        >>> from maquette.core.nets.unet import UNetConfig
+        >>> from maquette.core.spaces import Field as Grid, Vector, flatten
+        >>> network = UNetConfig(widths=(4,), strides=(), groups=2, attention=())
+        >>> config = ChainConfig(first={"kind": "spline"}, second=FlowMatchingConfig(network=network), split=["a"])
+        >>> small, large = (Product(parts={"a": Vector(dim=2), "b": Grid(channels=1, grid=(n,))}) for n in (4, 6))
+        >>> config.build(small).at(large).second.layout.features
+        6
+        """
+        require_alike(self.space, space)
+        families = {}
+        for label, names in (("first", self.split.first), ("second", self.split.second)):
+            old, new = (from_parts({name: as_parts(each)[name] for name in names}) for each in (self.space, space))
+            family = getattr(self, label)
+            if old != new and "at" not in capabilities(family):
+                raise ConfigError(f"at: the weights of {type(family).__name__} ({label}) belong to one grid.")
+            families[label] = family if old == new else family.at(new)
+        if families["first"] is not self.first and families["second"] is self.second:
+            raise ConfigError("at: the second family takes what the first one samples as a condition of one size.")
+        return share(self, space=space, **families)
 
     def stages(self) -> list[Stage]:
         """The stages of the first family, then those of the second, each labelled; "fit" becomes the label alone."""
@@ -186,8 +217,20 @@ class ChainConfig(FamilyConfig):
         if shared := sorted(set(a) & set(c)):
             raise ConfigError(f"chain: {shared} name parts of both the sample and the condition; rename one of them.")
         first, second = self.first.build(from_parts(a), condition), self.second.build(from_parts(b), from_parts(c | a))
+        if self.first.samples(from_parts(a)) != from_parts(a):
+            raise ConfigError(
+                f"chain.first: {kind_of(self.first)} samples another space than it is trained on, which the second "
+                "family is not trained to take as its condition."
+            )
         dense = all("density" in capabilities(family) for family in (first, second))
-        return (DensityChain if dense else Chain)(Split(tuple(a), tuple(b), self.names), first, second)
+        split = Split(tuple(a), tuple(b), self.names)
+        return (DensityChain if dense else Chain)(split, self.samples(space), first, second)
+
+    def samples(self, space: Space) -> Space:
+        """The parts of `space`, those of the second family as it samples them."""
+        parts = as_parts(space)
+        second = {name: part for name, part in parts.items() if name not in self.split}
+        return Product(parts=parts | as_parts(self.second.samples(from_parts(second)), next(iter(second))))
 
     @classmethod
     def example(cls) -> ChainConfig:

@@ -30,6 +30,7 @@ FOUNDATIONS = {
     "core.data",
     "core.dtypes",
     "core.errors",
+    "core.grids",
     "core.layout",
     "core.noise",
     "core.objective",

@@ -51,6 +51,11 @@ class Distilled(nn.Module):
         """A view of the model, sharing its weights, that samples with other options; raises `ConfigError`."""
         return share(self, sampler=changed(self.sampler, overrides))
 
+    def at(self, space: Space) -> Self:
+        """The model of samples of another grid, sharing its weights; raises `ConfigError` as `ODEModel.at`."""
+        teacher, student = self.teacher.at(space), self.student.at(space)
+        return share(self, layout=self.layout.at(space), teacher=teacher, student=student)
+
     def segments(self) -> list[list[float]]:
         """The teacher's times, cut into one segment per student step; each segment starts where the last one ends."""
         times, evaluations = self.teacher.times, self.config.evaluations
@@ -141,6 +146,10 @@ class DistilledConfig(FamilyConfig):
     teacher: AnyFamily
     evaluations: int = Field(default=1, ge=1, description="network evaluations per sample")
     sampler: SamplerConfig = SamplerConfig()
+
+    def samples(self, space: Space) -> Space:
+        """As the teacher."""
+        return self.teacher.samples(space)
 
     def build(self, space: Space, condition: Space | None = None) -> Distilled:
         teacher, student = (self.teacher.build(space, condition) for _ in range(2))

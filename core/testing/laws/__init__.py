@@ -31,6 +31,7 @@ from .declaration import check_declaration, check_saving
 from .density import check_bound, check_elbo, check_estimate, check_log_prob, check_normalised, check_sample_density
 from .energy import check_energy, check_energy_density, check_energy_gradient
 from .invertible import check_inverse, check_log_det
+from .resizing import check_at
 from .sampling import check_sample, check_sample_condition, check_sample_index
 from .steering import check_sampler
 from .training import check_gradients, check_losses, check_purity
@@ -116,6 +117,7 @@ LAWS: dict[str, Law] = {
     "velocity": Law(check_velocity, ("velocity", "density", "encode"), where=_low_dimensional),
     "denoise": Law(check_denoise, ("denoise", "velocity")),
     "sampler": Law(check_sampler, ("sampler", "sample"), once=True),
+    "at": Law(check_at, ("at", "sample"), once=True),
     "straight-through": Law(check_straight_through, ("quantise",)),
     "gradients": Law(check_gradients, ("train",)),
     "purity": Law(check_purity, ("train",)),
