@@ -30,6 +30,7 @@ from .mlflow.tracker import Tracker
 from .report import report
 from .reporting.latency import measure_latency
 from .run.config import DEFAULT_RECIPE, RunConfig, first_difference, read_config, resolve, with_overrides
+from .run.digests import whole_digest
 from .run.folder import Run, new_run
 from .run.held_out import split_held_out
 from .run.record import DataRecord, RunRecorder, check_tags, expect_same_data, read_record
@@ -88,7 +89,8 @@ def fit(
         config = _config(plugin, run, recipe, overrides, resume)
         world.barrier()  # all have read the folder before the first process writes there
         source = plugin.open(Path(data), config.data.options)
-        expect_same_data(run, source.digest)
+        sha256 = world.once(lambda: whole_digest(plugin, data, source, config.data.options))
+        expect_same_data(run, sha256)
         before = read_record(run)
         if resume and before and before.status == "finished":
             return Fitted(run, already=True)
@@ -103,7 +105,7 @@ def fit(
         recorder = RunRecorder(
             run,
             config,
-            DataRecord(file=str(data), sha256=source.digest, rows=len(source), training_rows=len(training)),
+            DataRecord(file=str(data), sha256=sha256, rows=len(source), training_rows=len(training)),
             parameters=sum(p.numel() for p in generator.parameters()),
             world_size=world.size,
             device=torch_device,

@@ -20,7 +20,6 @@ from torch import Tensor
 
 from ..core.data import Batch
 from ..core.engine.world import World, process_group
-from ..data_specs.errors import DataError
 from ..domains.plugin import Dataset, Domain, Writer
 from .arguments import check_counts
 from .console.numbers import samples_per_second
@@ -102,7 +101,7 @@ def stream(draw: Draw, n: int, target: Target, *, batch_size: int, screen: Scree
     with process_group(timeout=_TIMEOUT) as world:
         if world.size == 1:
             return Generated(target.file, n, _write(draw, range(n), target, batch_size, screen, what))
-        written = _written(target, n, world)
+        written = world.once(lambda: _written(target, n))  # refused on all processes before any draws
         samples = _split(n, batch_size, world)
         part = replace(target, file=_part(target.file, world))
         lacking = samples.stop > max(samples.start, written)
@@ -115,23 +114,10 @@ def stream(draw: Draw, n: int, target: Target, *, batch_size: int, screen: Scree
         return Generated(target.file, n, Throughput(sum(part.samples for part in parts), *slowest))
 
 
-def _written(target: Target, n: int, world: World) -> int:
-    """How many samples the target has, as the first process finds before any draws.
-
-    Raises:
-        DataError: on every process, if the file is something else or cannot be written.
-    """
-    written, refusal = 0, None
-    if world.first:
-        try:
-            with closing(_open(target, n)) as writer:
-                written = writer.written
-        except DataError as error:
-            refusal = error
-    written, refusal = world.broadcast((written, refusal))
-    if refusal is not None:
-        raise refusal
-    return written
+def _written(target: Target, n: int) -> int:
+    """How many samples the target has; raises `DataError` if it is something else or cannot be written."""
+    with closing(_open(target, n)) as writer:
+        return writer.written
 
 
 def _open(target: Target, n: int) -> Writer:

@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -19,6 +19,7 @@ from torch import Tensor
 from ..errors import TrainingError
 
 T = TypeVar("T")
+_PATIENCE = timedelta(days=2)  # a process that dies breaks the connection at once
 _LOST = (
     "onnection closed",
     "onnection reset",
@@ -77,6 +78,30 @@ class World:
         if self.size > 1:
             dist.broadcast_object_list(box, 0)
         return box[0]
+
+    def once(self, work: Callable[[], T]) -> T:
+        """What `work` returns on the first process, which does it while the others wait; its error is raised on all.
+
+        >>> World().once(lambda: "read")
+        'read'
+        """
+        if self.size == 1:
+            return work()
+        result: T | None = None
+        error: Exception | None = None
+        # a group of its own, because the work may take longer than the others would wait for a step
+        group = cast(dist.ProcessGroup, dist.new_group(timeout=_PATIENCE, backend="gloo"))
+        if self.first:
+            try:
+                result = work()
+            except Exception as raised:
+                error = raised
+        box: list[Any] = [result, error]
+        dist.broadcast_object_list(box, 0, group=group)
+        dist.destroy_process_group(group)
+        if box[1] is not None:
+            raise box[1]
+        return cast(T, box[0])
 
     def barrier(self) -> None:
         """Wait until all processes are here."""

@@ -15,6 +15,7 @@ from ...domains.plugin import Dataset, Domain, Unavailable
 from ..arguments import DataSide, parse_rows
 from ..safe_yaml import read_yaml
 from .config import DataConfig
+from .digests import whole_digest
 from .folder import MODEL_SHA256, Run, enclosing_runs
 from .record import read_record
 
@@ -69,9 +70,10 @@ def named_training_data(
     """
     whole = domain.open(side.path, options, generated.description)
     recorded = _recorded(domain, source_run) if source_run and side.rows is None else None
-    if recorded and recorded.sha256 == whole.digest:
+    sha256 = whole_digest(domain, side.path, whole, options)
+    if recorded and recorded.sha256 == sha256:
         return recorded.of(whole, side.path)
-    return TrainingData(side.select(whole), side.path, side.rows or "all", whole.digest)
+    return TrainingData(side.select(whole), side.path, side.rows or "all", sha256)
 
 
 def recorded_training_data(domain: Domain, generated: Dataset, source_run: Run | None) -> TrainingData | Unavailable:
@@ -103,7 +105,7 @@ def recorded_training_data(domain: Domain, generated: Dataset, source_run: Run |
             return Unavailable(f"the generated file is not by the model of {source_run.folder}; {REMEDY}")
         recorded = _recorded(domain, source_run)
         whole = domain.open(recorded.file, recorded.options, generated.description)
-        if whole.digest != recorded.sha256:
+        if whole_digest(domain, recorded.file, whole, recorded.options) != recorded.sha256:
             return Unavailable(f"{recorded.file} no longer holds what {source_run.folder} was fitted to; {REMEDY}")
         return recorded.of(whole, recorded.file)
     except (MaquetteError, DataError) as error:

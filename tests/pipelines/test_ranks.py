@@ -17,6 +17,7 @@ import os
 import sys
 sys.path.insert(0, {here!r})
 import cloud
+import toy
 from maquette.core.engine.world import process_group
 from maquette.data_specs.errors import DataError
 from maquette.pipelines.cli import app
@@ -27,6 +28,8 @@ def drawing(self, index, *rest, draw=Model.draw):
     os.write(1, f"drew {{int(index[0])}}\\n".encode())
     return draw(self, index, *rest)
 
+digest = toy.ToyData.digest.fget
+toy.ToyData.digest = property(lambda self: os.write(1, b"hashed\\n") and digest(self))
 with process_group():
     for words in {commands!r}:
         app(words, standalone_mode=False)
@@ -56,10 +59,11 @@ def test_two_processes_do_what_one_does(fitted, data, cloud_data, folder):
         SCRIPT.format(here=here, commands=[words, draw, cloud, cloud_draw], fitted=str(fitted))
     )
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "both.py"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MAQUETTE_CACHE": str(folder / "cache")}
     done = subprocess.run(launch, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("run: run") == 2  # once per command
+    assert done.stdout.count("hashed") == 2  # once per data file
     ours, theirs = (load(run).generator.state_dict() for run in (folder / "run", fitted))
     for name in theirs:
         np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-4, atol=1e-5)
