@@ -76,6 +76,7 @@ from ..core.noise import Noise, TapeNoise
 from ..core.objective import Stage, Trainable, transform_batches
 from ..core.precision import all_digits, at_least_single
 from ..core.spaces import Space, Tree, batch_size, named
+from .disagreement import Disagreement, relative_difference
 
 EXAMPLES = 64
 EXAMPLE_BYTES = 32 * 2**20
@@ -134,18 +135,13 @@ class Codec(nn.Module, ABC):
     def decode(self, y: Tree, condition: Tree | None) -> Tree:
         """Value of `space` and *physical* condition, None without conditions, to physical samples."""
 
-    def error_scale(self, x: Tree, condition: Tree | None) -> Tensor:
-        """The size (B,) to which errors in a physical sample are compared; by default its largest absolute value."""
-        tensors = [x] if isinstance(x, Tensor) else list(x.values())
-        return torch.cat([tensor.flatten(1) for tensor in tensors], dim=1).abs().amax(dim=1)
+    def disagreement(self, expected: Tree, found: Tree, condition: Tree | None) -> Disagreement:
+        """How far physical samples differ from those expected, by name; given `condition`, None without conditions.
 
-    def sum_groups(self, features: int) -> Tensor:
-        """Group number, int64 (features,), of each feature of a physical sample, its parts flattened in order.
-
-        `decode` keeps the sum of a group: where rounding moves one feature across a threshold, others of its group
-        change by as much. By default each feature is a group of its own.
+        By default the largest difference of a value, relative to the largest value of its sample. A codec whose
+        `decode` has thresholds, where rounding may decide, says what it allows there.
         """
-        return torch.arange(features)
+        return relative_difference(expected, found)
 
 
 class VolumeCodec(Codec):

@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from .._version import __version__
+from ..core.config import override
 from ..core.engine.signals import TERMINATING, interruptible
 from ..core.errors import ConfigError
 from .arguments import LARGEST_SEED, DataSide
@@ -33,7 +34,19 @@ class Verbs(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         with exit_on_error():
-            return super().invoke(ctx)
+            try:
+                return super().invoke(ctx)
+            except Exception as error:
+                _suggest_data_option(error)
+                raise
+
+
+def _suggest_data_option(error: Any) -> None:
+    """Let an unknown option of a verb that reads data suggest --option: the reader may know it."""
+    verb = getattr(getattr(error, "ctx", None), "command", None)
+    if hasattr(error, "option_name") and any("--option" in parameter.opts for parameter in getattr(verb, "params", ())):
+        suggestion = f"--option {error.option_name.lstrip('-')}=VALUE"
+        error.possibilities = [*(error.possibilities or ()), suggestion]
 
 
 def _group(help: str) -> typer.Typer:
@@ -60,7 +73,9 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:NUMBER")]
 Seed = Annotated[int, typer.Option(help="the same seed gives the same result", min=0, max=LARGEST_SEED)]
 BatchSize = Annotated[int | None, typer.Option(help="samples made at once", min=1)]
 Recipe = Annotated[str | None, typer.Option(help="named config of the domain, or a YAML file; quick if not given")]
-GeometryOption = Annotated[str | None, typer.Option("--geometry", help="name or file, where the data do not say")]
+DataOptions = Annotated[
+    list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="of the domain's reader of data; repeatable")
+]
 NoTracking = Annotated[bool, typer.Option("--no-tracking", help="do not log to MLflow")]
 
 
@@ -125,7 +140,7 @@ def fit(
     recipe: Recipe = None,
     resume: Annotated[bool, typer.Option("--resume", help="continue an unfinished run, or start it")] = False,
     device: Device = "auto",
-    geometry: GeometryOption = None,
+    option: DataOptions = None,
     tag: Annotated[
         list[str] | None, typer.Option("--tag", metavar="NAME=VALUE", help="to find the run by, in MLflow; repeatable")
     ] = None,
@@ -133,7 +148,7 @@ def fit(
 ) -> None:
     """Fit a generator; also under torchrun. KEY=VALUE overrides the recipe, such as training.steps=500."""
     words = list(assignments or [])
-    words += [f"data.options.geometry={geometry}"] if geometry else []
+    words += [f"data.options.{word}" for word in option or []]
     words += ["tracking=none"] if no_tracking else []
     with interruptible(), _screen() as screen:
         from .fit import fit as run_fit  # takes seconds, in which a signal may come
@@ -207,7 +222,7 @@ def validate(
     training_rows: Annotated[str | None, typer.Option(help="START:STOP of the training file")] = None,
     effort: Annotated[str, typer.Option(help="full, or quick for fewer samples and epochs")] = "full",
     seed: Seed = 0,
-    geometry: GeometryOption = None,
+    option: DataOptions = None,
     run: Annotated[
         Path | None, typer.Option(help="run whose model generated; if not given, one nearby that the file names")
     ] = None,
@@ -227,7 +242,7 @@ def validate(
             training=_side("--training", training, training_rows, "--training-rows"),
             effort=effort,
             seed=seed,
-            options={"geometry": geometry} if geometry else {},
+            options=override({}, option or []),
             run=run,
             track=not no_tracking,
             screen=screen,
@@ -342,14 +357,14 @@ def config_validate(file: Annotated[Path, typer.Argument(metavar="FILE", help="Y
 def data_check(
     domain: DomainName,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="data file")],
-    geometry: GeometryOption = None,
+    option: DataOptions = None,
 ) -> None:
     """Check a whole data file against its spec."""
     from ..domains import domains
 
     plugin = domains.get(domain)
     with _screen() as screen:
-        rows = plugin.check(file, {"geometry": geometry} if geometry else {}, screen.progress)
+        rows = plugin.check(file, override({}, option or []), screen.progress)
         screen.table(f"data: {file}", ("what", "value"), rows)
         screen.say(f"{file}: meets the data spec of {domain}.")
 

@@ -13,9 +13,8 @@ from .._version import __version__
 from ..core import artifact
 from ..core.errors import ConfigError, did_you_mean
 from ..core.spaces import size
-from .console.numbers import number
 from .console.screen import Screen, Silent
-from .exporting.agreement import LARGEST_DIFFERENCE, LARGEST_FLIPPED, Agreement, compare
+from .exporting.agreement import Agreement, compare
 from .exporting.formats import FORMATS, write
 from .exporting.trace import ExportError, Port, Signature, draw_example, signature_of, trace
 from .files import writable, write_json
@@ -104,11 +103,7 @@ def export(run: str | Path, *, format: str, out: str | Path, screen: Screen | No
         screen.progress("export", 2, 3, "compare")
         found = compare(model.generator.codec, FORMATS[format].open(temporary), expected)
         if not found.holds:
-            raise ExportError(
-                f"{file}: not written, because it would not repeat the Python sampler: differences up to "
-                f"{number(found.largest)} of the scale of a sample (allowed {LARGEST_DIFFERENCE:g}), and "
-                f"{number(found.flipped)} of the values across a threshold (allowed {LARGEST_FLIPPED:g})."
-            )
+            raise ExportError(f"{file}: not written, because it would not repeat the Python sampler: {found.found}.")
         artifact.sync(temporary)
         os.replace(temporary, file)
     finally:
@@ -138,9 +133,7 @@ def describe(model: Model, format: str, file: Path, signature: Signature, found:
         "description": model.generator.description,
         "verified": {
             "samples": found.samples,
-            "largest_difference": found.difference,
-            "largest_difference_of_sums": found.sums,
-            "flipped": found.flipped,
+            **{name: one.value for name, one in found.differences.items()},
         },
         **details,
         "versions": versions,

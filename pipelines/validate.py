@@ -86,7 +86,7 @@ def validate(
             given. Without rows they are those of the run, or all.
         effort: "full" (metrics as published), "quick" (fewer samples and epochs, as a note says) or "smoke" (tests).
         seed: of splits, classifiers and bootstraps.
-        options: of the domain's reader, such as `{"geometry": "ds2"}`.
+        options: of the domain's reader, as `--option KEY=VALUE` gives them; the page of the domain lists them.
         run: the run whose model generated; if not given, one around `out` or the generated file, if the file names
             that run's model.
         track: log to MLflow.

@@ -13,7 +13,7 @@ from .geometry import Geometry
 from .geometry_json import geometry_from_json
 from .geometry_xml import read_geometry
 
-_REMEDY = "the geometry it was made with (--geometry NAME or FILE.xml)."  # ends a sentence
+_REMEDY = "the geometry it was made with (--option geometry=NAME or FILE.xml)."  # ends a sentence
 
 
 def resolve_geometry(
@@ -84,7 +84,7 @@ def _from_attribute(attribute: str, where: str) -> Geometry:
         if attribute in NAMES:  # a file must not name other files to be read
             return known_geometry(attribute)
         raise DataError(
-            f'{where}: its attribute names an unknown geometry "{attribute[:60]}"; give it with --geometry.'
+            f'{where}: its attribute names an unknown geometry "{attribute[:60]}"; give it with --option geometry=NAME.'
         )
     try:
         value = json.loads(attribute)
@@ -100,6 +100,6 @@ def _from_count(n_voxels: int, where: str) -> Geometry:
     if n_voxels not in counts:
         known = ", ".join(f"{name} {count}" for count, name in counts.items())
         raise DataError(
-            f"{where}: no known geometry has {n_voxels} voxels ({known}); give it with --geometry FILE.xml."
+            f"{where}: no known geometry has {n_voxels} voxels ({known}); give it with --option geometry=FILE.xml."
         )
     return known_geometry(counts[n_voxels])

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...core.errors import ConfigError, did_you_mean
+from pydantic import Field
+
+from ...core.config import Config, parse
 from ...core.spaces import Tree
 from ...data_specs.calorimeter.checks import check_showers
 from ...data_specs.calorimeter.geometry_json import geometry_from_json
@@ -90,12 +92,22 @@ class CalorimeterDomain:
         )
 
 
+class ShowerOptions(Config):
+    """Options of the reader of showers.
+
+    >>> ShowerOptions(geometry="ds2")
+    ShowerOptions(geometry='ds2')
+    """
+
+    geometry: str | None = Field(
+        default=None,
+        description="a known name, FILE.xml, or FILE.xml:PID, where the file does not say",
+        coerce_numbers_to_str=True,
+    )
+
+
 def _geometry(options: Mapping[str, Any]) -> str | None:
-    """The one option that readers of showers take; raises `ConfigError` for others."""
-    for key in options:
-        if key != "geometry":
-            raise ConfigError(f"data.options.{key}: there is no such option.{did_you_mean(key, ['geometry'])}")
-    return options.get("geometry")
+    return parse(ShowerOptions, options, where="data.options").geometry
 
 
 CALORIMETER = CalorimeterDomain()

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from ...core.data import map_tree
+from ...core.spaces import Tree
+from ...domains.disagreement import Disagreement
 from ...domains.generator import Codec
 from ..console.numbers import number
 from .formats import Compute
 from .trace import Example
-
-LARGEST_DIFFERENCE = 1e-5
-"""Largest difference allowed, in units of the codec's scale (the incident energy of a shower)."""
-LARGEST_FLIPPED = 1e-5
-"""Largest fraction of values that may be zero on one side only: rounding decides near a threshold."""
 
 
 @dataclass(frozen=True)
@@ -26,36 +22,33 @@ class Agreement:
 
     Attributes:
         samples: how many were compared.
-        difference: largest difference of a value, over the scale of its sample, in groups without a flip.
-        sums: largest difference of a group's sum, over the scale of its sample, with or without flips.
-        flipped: fraction of values that are zero on one side only.
+        differences: in which ways they differ, by name.
 
-    >>> print(Agreement(samples=1000, difference=2e-7, sums=1e-7, flipped=0.0))
-    verified on 1,000 samples: largest difference from the Python sampler 2.00e-07 of the scale (allowed 1e-05), \
-0 of the values across a threshold (allowed 1e-05)
+    >>> from maquette.domains.disagreement import Difference
+    >>> off = Difference(2e-7, allowed=1e-5, of="the largest value of its sample")
+    >>> print(Agreement(1000, {"largest_difference": off}))
+    verified on 1,000 samples against the Python sampler: largest difference 2.00e-07 of the largest value of its \
+sample (allowed 1e-05)
     """
 
     samples: int
-    difference: float
-    sums: float
-    flipped: float
-
-    @property
-    def largest(self) -> float:
-        """Largest difference of a value or of a sum."""
-        return max(self.difference, self.sums)
+    differences: Disagreement
 
     @property
     def holds(self) -> bool:
         """Whether the file may be used."""
-        return self.largest <= LARGEST_DIFFERENCE and self.flipped <= LARGEST_FLIPPED
+        return all(one.holds for one in self.differences.values())
+
+    @property
+    def found(self) -> str:
+        """The differences in words."""
+        return ", ".join(
+            f"{name.replace('_', ' ')} {number(one.value)} of {one.of} (allowed {one.allowed:g})"
+            for name, one in self.differences.items()
+        )
 
     def __str__(self) -> str:
-        return (
-            f"verified on {self.samples:,} samples: largest difference from the Python sampler "
-            f"{number(self.largest)} of the scale (allowed {LARGEST_DIFFERENCE:g}), {number(self.flipped)} of the "
-            f"values across a threshold (allowed {LARGEST_FLIPPED:g})"
-        )
+        return f"verified on {self.samples:,} samples against the Python sampler: {self.found}"
 
 
 def compare(codec: Codec, compute: Compute, expected: Example) -> Agreement:
@@ -74,51 +67,12 @@ def compare(codec: Codec, compute: Compute, expected: Example) -> Agreement:
     >>> found.samples, found.holds
     (4, True)
     """
-    x = _flatten(expected.outputs)
-    scale, groups = codec.error_scale(expected.x, expected.condition)[:, None], codec.sum_groups(x.shape[1])
-    batch = agreement(x, _flatten(compute(expected.inputs)), scale, groups)
-    single = agreement(x[:1], _flatten(compute([tensor[:1] for tensor in expected.inputs])), scale[:1], groups)
-    return Agreement(
-        batch.samples,
-        max(batch.difference, single.difference),
-        max(batch.sums, single.sums),
-        batch.flipped + single.flipped / batch.samples,
-    )
+    batch, single = compute(expected.inputs), compute([tensor[:1] for tensor in expected.inputs])
+    outputs = [torch.cat(pair) for pair in zip(batch, single, strict=True)]
+    found: Tree = dict(zip(expected.x, outputs, strict=True)) if isinstance(expected.x, dict) else outputs[0]
+    x, condition = map_tree(_first_row_again, expected.x), map_tree(_first_row_again, expected.condition)
+    return Agreement(len(expected.outputs[0]), codec.disagreement(x, found, condition))
 
 
-def _flatten(tensors: Sequence[Tensor]) -> Tensor:
-    """All values of each sample, (B, D)."""
-    return torch.cat([tensor.flatten(1) for tensor in tensors], dim=1)
-
-
-def agreement(expected: Tensor, found: Tensor, scale: Tensor, groups: Tensor) -> Agreement:
-    """Compare flat samples.
-
-    A flip moves what it gains or loses to the other values of its group, so these are compared by their sum. Where
-    rounding decides whether a whole group is empty, nothing of that sample can be compared; the fraction of flips
-    bounds how often.
-
-    Args:
-        expected: the Python sampler's values, (B, D).
-        found: the file's values, (B, D).
-        scale: of each sample, (B, 1).
-        groups: index of each value's group, (D,).
-
-    >>> expected, found = torch.tensor([[1.0, 0.0, 2.0]]), torch.tensor([[0.0, 1.0, 2.0]])
-    >>> same = agreement(expected, found, scale=torch.ones(1, 1), groups=torch.tensor([0, 0, 1]))
-    >>> same.difference, same.sums, round(same.flipped, 2)  # a hit moved to the next value of its group
-    (0.0, 0.0, 0.67)
-    """
-    empty = torch.zeros(len(expected), int(groups.max()) + 1, dtype=torch.float64)
-
-    def total(values: Tensor) -> Tensor:
-        return empty.index_add(1, groups, values.double())
-
-    flipped = (expected == 0) != (found == 0)
-    switched = ((total(expected) == 0) != (total(found) == 0)).any(dim=1, keepdim=True)
-    error = found.double() - expected.double()
-    sums = total(error).abs().masked_fill(switched, 0.0) / scale
-    comparable = (total(flipped) == 0).index_select(1, groups) & ~switched
-    values = error.abs().masked_fill(~comparable, 0.0) / scale
-    largest = (values.max().item(), sums.max().item()) if found.isfinite().all() else (math.inf, math.inf)
-    return Agreement(len(expected), *largest, flipped.float().mean().item())
+def _first_row_again(rows: Tensor) -> Tensor:
+    return torch.cat((rows, rows[:1]))

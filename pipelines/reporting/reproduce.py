@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..run.config import flatten
 from ..run.folder import MODEL_SHA256, Run
 from ..run.record import RunRecord
 from .evaluation import EvaluationRecord, InputsRecord, hashed_rows
@@ -91,6 +93,6 @@ def _validate(evaluation: EvaluationRecord) -> str:
     for name, side in inputs.sides():
         words += [f"--{name}", side.file]
         words += [] if side.rows == "all" else [f"--{name}-rows", side.rows]
-    for name, value in inputs.options.items():
-        words += [f"--{name}", str(value)]
+    for name, value in flatten(inputs.options).items():
+        words += ["--option", f"{name}={value if isinstance(value, str) else json.dumps(value)}"]
     return _line(*words, "--effort", inputs.effort, "--seed", str(inputs.seed), "--out", "validation-again")

@@ -140,11 +140,15 @@ def test_a_bound_from_above_adds_to_an_exact_volume_only(monkeypatch: pytest.Mon
     assert found.direction == "upper"
 
 
-def test_by_default_every_feature_is_its_own_group_and_errors_compare_with_the_largest_value() -> None:
+def test_by_default_samples_disagree_by_the_largest_difference_over_their_largest_value() -> None:
     codec = DoublingConfig().build({})
-    assert codec.sum_groups(3).tolist() == [0, 1, 2]
-    scale = codec.error_scale({"a": torch.tensor([[1.0, -4.0]]), "b": torch.tensor([[3.0]])}, None)
-    assert scale.tolist() == [4.0]
+    expected = {"a": torch.tensor([[1.0, -4.0], [0.0, 0.0]]), "b": torch.tensor([[3.0], [0.0]])}
+    assert codec.disagreement(expected, expected, None)["largest_difference"].holds
+    found = {**expected, "b": torch.tensor([[2.0], [0.0]])}
+    assert codec.disagreement(expected, found, None)["largest_difference"].value == 0.25
+    for wrong in (torch.nan, torch.inf):
+        found = {**expected, "b": torch.tensor([[3.0], [wrong]])}
+        assert not codec.disagreement(expected, found, None)["largest_difference"].holds
 
 
 def test_a_family_that_cannot_be_trained_says_so() -> None:

@@ -95,8 +95,14 @@ def test_data_check(maquette, data: Path, folder: Path):
     assert "expected a toy file" in result.stderr
 
 
-def test_data_check_takes_a_geometry(maquette, data):
-    assert maquette("data", "check", "toy", data, "--geometry", "flat").exit_code == 0
+def test_the_reader_takes_options_and_an_unknown_option_suggests_them(maquette, data):
+    assert maquette("data", "check", "toy", data, "--option", "surface=flat").exit_code == 0
+    for words in (["data", "check", "toy", data], ["fit", "toy", "--data", data, "--out", "run"]):
+        result = maquette(*words, "--surface", "flat")
+        assert result.exit_code == 2
+        assert "--option surface=VALUE" in result.stderr
+    assert "no option" in maquette("data", "check", "toy", data, "--option", "surfaces=flat").stderr
+    assert "KEY=VALUE" in maquette("data", "check", "toy", data, "--option", "flat").stderr
 
 
 def test_a_reader_that_leaves_ends_the_command_without_a_traceback(start):

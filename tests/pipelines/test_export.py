@@ -12,13 +12,14 @@ from maquette.core.data import TensorSource
 from maquette.core.errors import ConfigError
 from maquette.core.noise import KeyedNoise, TapeNoise
 from maquette.core.spaces import Tree
+from maquette.domains.calorimeter.codec.flips import LARGEST_FLIPPED
 from maquette.domains.calorimeter.dataset import ShowerDataset
 from maquette.domains.calorimeter.generator import ShowerGeneratorConfig
 from maquette.domains.calorimeter.sample import sample_path
+from maquette.domains.disagreement import LARGEST_DIFFERENCE
 from maquette.pipelines import export as verb
 from maquette.pipelines.export import Exported, export
 from maquette.pipelines.exporting import formats
-from maquette.pipelines.exporting.agreement import LARGEST_DIFFERENCE, LARGEST_FLIPPED
 from maquette.pipelines.exporting.trace import ExportError, draw_example, signature_of, trace
 from maquette.pipelines.load import load
 from torch import Tensor
@@ -325,7 +326,7 @@ def test_the_verb(fitted: Path, folder: Path, maquette) -> None:
     result = maquette("export", fitted, "--format", "onnx", "--out", "points.onnx")
     assert result.exit_code == 0, result.stderr
     assert "file: points.onnx, described in points.onnx.json" in result.stdout
-    assert "largest difference from the Python sampler" in result.stdout
+    assert "verified on 4,096 samples against the Python sampler: largest difference" in result.stdout
     sidecar = json.loads((folder / "points.onnx.json").read_text())
     assert [port["name"] for port in sidecar["inputs"]] == ["angle", "family/x"]
     assert sidecar["outputs"][0]["name"] == "samples"

@@ -15,13 +15,13 @@ RENAMED = {
     ("simulate", "assignments"): "overrides",
     ("fit", "assignments"): "overrides",
     ("fit", "tag"): "tags",
-    ("validate", "geometry"): "options",
+    ("validate", "option"): "options",
     ("validate", "no_tracking"): "track",
 }
 """Parameters of the command line that are called otherwise in Python."""
 
 WITHIN = {
-    ("fit", "geometry"): "overrides",
+    ("fit", "option"): "overrides",
     ("fit", "no_tracking"): "overrides",
     ("generate", "conditions_rows"): "conditions_from",
     ("validate", "reference_rows"): "reference",

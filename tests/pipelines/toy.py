@@ -241,7 +241,7 @@ class Toy:
         return Path(os.environ["TOY_SAMPLE"])
 
     def open(self, file: Path, options: Mapping[str, Any], like: Mapping[str, Any] | None = None) -> ToyData:
-        if unknown := set(options) - {"geometry"}:
+        if unknown := set(options) - {"surface"}:
             raise ConfigError(f"the toy's reader knows no option {sorted(unknown)}.")
         try:
             with h5py.File(file, "r") as stream:

@@ -31,10 +31,12 @@ from ....core.statistics.moments import RunningMoments
 from ....data_specs.calorimeter.geometry import MIN_DEPOSIT, Geometry
 from ....data_specs.calorimeter.geometry_json import geometry_from_json
 from ....data_specs.errors import DataError
+from ...disagreement import Disagreement
 from ...generator import Codec, CodecConfig, VolumeCodec
 from ..batches import deposits, incident_energy
 from . import volume
 from .conditions import UNITS, ConditionCodec
+from .flips import flips
 from .hits import excesses, place_hits
 from .layers import HitCounts, LayerEnergies
 from .marginals import HeightHistogram, Marginals
@@ -219,13 +221,9 @@ class ShowerCodec(VolumeCodec):
         """Conditions drawn from those of training; energies are interpolated between two neighbours."""
         return self.condition_codec.draw(noise)
 
-    def error_scale(self, x: Tree, condition: Tree | None) -> Tensor:
-        """The incident energy (B,), MeV."""
-        return incident_energy(condition)[:, 0]
-
-    def sum_groups(self, features: int) -> Tensor:
-        """The layer of each voxel: its energy is fixed before its hits are."""
-        return self.padding.layer
+    def disagreement(self, expected: Tree, found: Tree, condition: Tree | None) -> Disagreement:
+        """How showers differ from those expected: deposits and layer energies over E_incident, and flipped hits."""
+        return flips(deposits(expected), deposits(found), incident_energy(condition), self.padding.layer)
 
     # --- pieces -------------------------------------------------------------------------------------
 

@@ -28,13 +28,13 @@ def test_the_lines_to_reproduce_make_the_same_file_again(how, maquette, data, fi
     }
     generate(folder / "run", seed=4, out="gen.h5", **words[how])
     sides = {"reference": DataSide(data, "800:850"), "generated": DataSide("gen.h5", "10:50")}
-    validate("toy", out="v", run="run", options={"geometry": "flat"}, track=False, **sides)
+    validate("toy", out="v", run="run", options={"surface": "flat"}, track=False, **sides)
     fitting, generating, validating = _lines(folder / "v" / "report.html")
     assert fitting[:3] == ["maquette", "fit", "toy"]
     assert generating[:3] == ["maquette", "generate", "run"]
     assert maquette(*generating[1:]).exit_code == 0
     assert (folder / "gen-again.h5").read_bytes() == (folder / "gen.h5").read_bytes()
-    assert " ".join(validating).count("--geometry flat") == 1
+    assert " ".join(validating).count("--option surface=flat") == 1
     assert maquette(*validating[1:], "--no-tracking").exit_code == 0
     before, after = (json.loads((folder / one / "metrics.json").read_text()) for one in ("v", "validation-again"))
     assert before == after
