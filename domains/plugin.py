@@ -9,7 +9,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -85,6 +85,9 @@ class SimulatorConfig(Config):
     [[5000.0], [5000.0]]
     """
 
+    devices: ClassVar[tuple[str, ...]] = ("cpu",)
+    """Kinds of devices that the simulator runs on: "cpu", "cuda"."""
+
     @abstractmethod
     def build(self) -> Simulator:
         """Return the simulator; raises `ConfigError` or `DataError`."""
@@ -99,7 +102,10 @@ class Simulator(Protocol):
         ...
 
     def simulate(self, index: Any, seed: int) -> Batch:
-        """Return the samples of the given global indices; each depends on its index and the seed alone."""
+        """Return the samples of the given global indices; each depends on its index and the seed alone.
+
+        The device of the indices, one of `SimulatorConfig.devices`, is where they are simulated.
+        """
         ...
 
 

@@ -119,13 +119,21 @@ def simulate(
     assignments: Assignments = None,
     seed: Seed = 0,
     batch_size: BatchSize = None,
+    device: Device = "auto",
 ) -> None:
     """Make data with the domain's embedded simulator; KEY=VALUE sets the simulator's options."""
     from .simulate import simulate as run_simulate
 
     with _screen() as screen:
         done = run_simulate(
-            domain, n=n, seed=seed, out=out, overrides=assignments or [], batch_size=batch_size, screen=screen
+            domain,
+            n=n,
+            seed=seed,
+            out=out,
+            overrides=assignments or [],
+            batch_size=batch_size,
+            device=device,
+            screen=screen,
         )
         _print_made(screen, done)
         _print_place(screen, "folder", out.resolve().parent, None)

@@ -204,6 +204,25 @@ def test_simulate_has_options(maquette, folder):
     assert 'Did you mean "radius"?' in result.stderr
 
 
+def test_a_simulator_works_where_its_indices_are_and_only_where_it_can(maquette, folder, monkeypatch):
+    import toy
+
+    simulate, seen = toy.ToySimulator.simulate, []
+    monkeypatch.setattr(
+        toy.ToySimulator, "simulate", lambda self, index, seed: seen.append(index.device) or simulate(self, index, seed)
+    )
+    result = maquette("simulate", "toy", "--n", 5, "--out", "x.h5", "--device", "cuda")
+    assert result.exit_code == 2
+    assert "--device cuda: the simulator of toy runs on cpu only; leave --device out." in result.stderr
+    monkeypatch.setattr(toy.ToySimulatorConfig, "devices", ("cuda",))
+    assert maquette("simulate", "toy", "--n", 5, "--out", "x.h5").exit_code == 0
+    monkeypatch.setattr(toy.ToySimulatorConfig, "devices", ("cuda", "meta"))
+    assert maquette("simulate", "toy", "--n", 5, "--out", "y.h5", "--device", "cpu").exit_code == 2
+    monkeypatch.setattr("maquette.pipelines.simulate.resolve_device", lambda name: torch.device("meta"))
+    assert maquette("simulate", "toy", "--n", 5, "--out", "y.h5").exit_code == 1  # on "meta" there are no data to write
+    assert [device.type for device in seen] == ["cpu", "meta"]
+
+
 def test_a_lower_precision_moves_samples_little_and_is_recorded(maquette, fitted, folder):
     weights = fitted / "model" / "weights.safetensors"
     before = weights.read_bytes()
