@@ -73,4 +73,4 @@ def _device(name: str, devices: Sequence[str], domain: str) -> torch.device:
             f"--device {name}: the simulator of {domain} runs on {' and '.join(devices)} only; leave --device out."
         )
     found = resolve_device(devices[0] if name == "auto" and "cuda" not in devices else name)
-    return found if found.type in devices else torch.device(devices[0])
+    return found if found.type in devices else resolve_device(devices[0])

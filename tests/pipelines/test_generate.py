@@ -214,9 +214,12 @@ def test_a_simulator_works_where_its_indices_are_and_only_where_it_can(maquette,
     result = maquette("simulate", "toy", "--n", 5, "--out", "x.h5", "--device", "cuda")
     assert result.exit_code == 2
     assert "--device cuda: the simulator of toy runs on cpu only; leave --device out." in result.stderr
-    monkeypatch.setattr(toy.ToySimulatorConfig, "devices", ("cuda",))
     assert maquette("simulate", "toy", "--n", 5, "--out", "x.h5").exit_code == 0
     monkeypatch.setattr(toy.ToySimulatorConfig, "devices", ("cuda", "meta"))
+    if not torch.cuda.is_available():
+        result = maquette("simulate", "toy", "--n", 5, "--out", "y.h5")
+        assert result.exit_code == 2
+        assert "PyTorch sees 0 GPUs here" in result.stderr
     assert maquette("simulate", "toy", "--n", 5, "--out", "y.h5", "--device", "cpu").exit_code == 2
     monkeypatch.setattr("maquette.pipelines.simulate.resolve_device", lambda name: torch.device("meta"))
     assert maquette("simulate", "toy", "--n", 5, "--out", "y.h5").exit_code == 1  # on "meta" there are no data to write
