@@ -95,7 +95,7 @@ def shaken(config: FamilyConfig, space: Space, condition: Space | None, *, seed:
     (torch.float64, False)
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         model = config.build(space, condition).double().eval()
         with torch.no_grad():
             for parameter in model.parameters():

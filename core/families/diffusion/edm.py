@@ -163,4 +163,4 @@ class EDMConfig(FamilyConfig):
 
     @classmethod
     def example(cls) -> EDMConfig:
-        return cls(network=ResidualConfig(width=16, depth=1), sampler=KarrasSamplerConfig(steps=4))
+        return cls(network=ResidualConfig(width=16, depth=1), sampler=KarrasSamplerConfig(steps=4), precision=3e-6)

@@ -3,12 +3,6 @@ import torch
 from maquette.core.noise import KeyedNoise
 
 
-@pytest.fixture(autouse=True)
-def seed():
-    """Weights and inputs that a test does not draw by key are the same in every run."""
-    torch.manual_seed(0)
-
-
 @pytest.fixture
 def train():
     """Some steps of Adam on one stage of a model, with a cosine schedule."""
