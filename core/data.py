@@ -129,22 +129,3 @@ class Subset:
 
     def fetch(self, index: Tensor) -> Batch:
         return self.source.fetch(self.index[index])
-
-
-@dataclass(frozen=True)
-class Packed:
-    """Samples of different lengths laid end to end: sample i is `values[offsets[i] : offsets[i + 1]]`.
-
-    >>> packed = Packed(values=torch.tensor([1.0, 2.0, 3.0]), offsets=torch.tensor([0, 2, 3]))
-    >>> len(packed), packed[0], packed[1]
-    (2, tensor([1., 2.]), tensor([3.]))
-    """
-
-    values: Tensor
-    offsets: Tensor
-
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
-
-    def __getitem__(self, i: int) -> Tensor:
-        return self.values[self.offsets[i] : self.offsets[i + 1]]

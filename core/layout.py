@@ -16,41 +16,35 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from .config import kind_of
 from .context import Context
 from .errors import ConfigError, SpaceError
+from .features import CONDITIONS, require_features
 from .grids import require_alike
 from .noise import Noise, require_batch_size
 from .spaces import (
-    Binary,
     Field,
-    Interval,
     Levels,
     Product,
     Real,
-    Sequence,
     Simple,
     Space,
     Support,
     Torus,
     Tree,
-    Vector,
     as_parts,
     batch_size,
-    check,
     flatten,
     size,
     support_of,
     unflatten,
 )
-
-CONDITIONS = (Real, Interval, Torus, Binary, Levels)
-"""Supports that a condition may have."""
+from .values import check
 
 
 def parts(space: Space) -> ItemsView[str, Simple]:
     """The parts of a product by name; a simple space is its own only part, named "".
 
+    >>> from maquette.core.spaces import Vector
     >>> list(parts(Vector(dim=2)))
     [('', Vector(kind='vector', dim=2, support=Real(kind='real')))]
     """
@@ -66,10 +60,12 @@ class Layout:
         condition: the same. In the context, integer levels become one-hot vectors, angles a cosine and a sine, of which
             fields on the grid of the samples have a channel each. None for a model without condition.
         supports: supports that a sample may have.
+        variable: whether samples may be sequences of tokens of variable length, of which the end is one level more.
 
     Raises:
         ConfigError: a space that cannot be flattened, or of another support.
 
+    >>> from maquette.core.spaces import Vector
     >>> layout = Layout(Field(channels=1, grid=(3, 2)), Vector(dim=1, support=Levels(count=3)))
     >>> layout.features, layout.context_features
     (6, 3)
@@ -81,14 +77,13 @@ class Layout:
     space: Space
     condition: Space | None = None
     supports: tuple[type[Support], ...] = (Real,)
+    variable: bool = False
 
     def __post_init__(self) -> None:
         for name, part in parts(self.space):
-            if not _laid_out(part, self.supports):
-                raise ConfigError(_refusal("samples", name, part, self.supports))
+            require_features("samples", name, part, self.supports, variable=self.variable)
         for name, part in _condition_parts(self.condition):
-            if not _laid_out(part, CONDITIONS):
-                raise ConfigError(_refusal("conditions", name, part, CONDITIONS))
+            require_features("conditions", name, part, CONDITIONS)
 
     @cached_property
     def features(self) -> int:
@@ -163,6 +158,22 @@ class Layout:
         """Inverse of `flatten`."""
         return unflatten(self.space, flat)
 
+    def samples(self, flat: Tensor) -> Tree:
+        """Flat draws (B, D) as samples: `unflatten`, with levels as integers and zeros and ones as floating numbers.
+
+        >>> from maquette.core.spaces import Binary, Vector
+        >>> on, kind = Vector(dim=1, support=Binary()), Vector(dim=1, support=Levels(count=3))
+        >>> both = Layout(Product(parts={"on": on, "kind": kind}), supports=(Binary, Levels))
+        >>> both.samples(torch.tensor([[1.0, 2.0]]))
+        {'on': tensor([[1.]]), 'kind': tensor([[2]])}
+        """
+        value = self.unflatten(flat)
+        if isinstance(value, Tensor):
+            return _typed(support_of(next(iter(as_parts(self.space).values()))), value)
+        if not isinstance(self.space, Product):
+            return value  # tokens and their length
+        return {name: _typed(support_of(part), value[name]) for name, part in self.space.parts.items()}
+
     def context(self, condition: Tree | None, like: Tensor) -> Context:
         """Conditions as context in the dtype of `like` (B, ...); empty for a model without condition.
 
@@ -236,9 +247,11 @@ def cast_like(x: Tensor, network: nn.Module) -> Tensor:
     return x if x.dtype == dtype else x[:, :1].to(dtype)
 
 
-def _laid_out(part: Simple, supports: tuple[type[Support], ...]) -> bool:
-    fixed = isinstance(part, Vector | Field) or (isinstance(part, Sequence) and not part.variable)
-    return fixed and isinstance(support_of(part), supports)
+def _typed(support: Support, value: Tensor) -> Tensor:
+    """Levels as integers; zeros and ones that were drawn among levels as floating numbers."""
+    if isinstance(support, Levels):
+        return value.long()
+    return value if value.is_floating_point() else value.to(torch.get_default_dtype())
 
 
 def _condition_parts(condition: Space | None) -> list[tuple[str, Simple]]:
@@ -269,12 +282,3 @@ def _embed(part: Simple, value: Tensor) -> Tensor:
             return torch.stack((angle.cos(), angle.sin()), dim=-1)
         case _:
             return value.unsqueeze(-1)
-
-
-def _refusal(what: str, name: str, part: Simple, supports: tuple[type[Support], ...]) -> str:
-    where = f'{what} "{name}"' if name else what
-    kinds = [kind_of(support) for support in supports]
-    expected = f"a vector, field or sequence of {' or '.join(kinds)} support"
-    length = "variable length and " if isinstance(part, Sequence) and part.variable else ""
-    found = f"a {part.kind} of {length}{support_of(part).kind} support"
-    return f"{where}: this model takes {expected}, found {found}; choose another family or encode them first."

@@ -1,7 +1,9 @@
 """Spaces: frozen descriptions of one sample, which configs, artefacts and networks share.
 
-A space holds no data. A *value* of a space is a batch: one tensor of shape `(B, *space.shape)`, or, for a
-`Product`, a dictionary of such tensors under the names of its parts.
+A space holds no data. A *value* of a space is a batch. A vector, a field and a sequence of fixed length are one tensor
+of shape `(B, *space.shape)`. A graph and a sequence of variable length are named tensors, padded to the largest size,
+with the size of each sample beside them (`Space.shapes`). A `Product` is a dictionary of tensors under the names of its
+parts, each of which is one tensor. `core/values.py` checks that a value belongs to a space.
 
 >>> space = Field(channels=1, grid=(8, 8), periodic=(True, True))
 >>> space.shape, size(space)
@@ -17,93 +19,20 @@ from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic import Field as Described
+from pydantic import model_validator
 from torch import Tensor
 
-from .errors import SpaceError
-
-Tree = Tensor | dict[str, Tensor]
-"""A batch of samples: one tensor, or named tensors (a value of a `Product`), leading axis B."""
-
-
-_ROUNDING = torch.finfo(torch.float32).eps  # most data were float32 once, whatever they are converted to
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+from .graph import Graph
+from .part import Part, Tree
+from .supports import Binary as Binary
+from .supports import Complex as Complex
+from .supports import Frozen, Levels, Real, Support
+from .supports import Interval as Interval
+from .supports import Torus as Torus
 
 
-# --- supports: the values that a scalar can take ----------------------------------------------------
-
-
-class Real(_Frozen):
-    """The whole real line."""
-
-    kind: Literal["real"] = "real"
-
-
-class Complex(_Frozen):
-    """The complex plane; tensors are complex.
-
-    >>> check_values(Vector(dim=1, support=Complex()), torch.tensor([[1 + 2j]]))
-    """
-
-    kind: Literal["complex"] = "complex"
-
-
-class Interval(_Frozen):
-    """The closed interval [low, high]."""
-
-    kind: Literal["interval"] = "interval"
-    low: float = Described(default=0.0, allow_inf_nan=False)
-    high: float = Described(default=1.0, allow_inf_nan=False)
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if not self.low < self.high:
-            raise ValueError(
-                f"expected an interval whose low end lies below the high one, found [{self.low}, {self.high}]"
-            )
-        return self
-
-
-class Torus(_Frozen):
-    """A circle of the given period: x and x + period are the same point."""
-
-    kind: Literal["torus"] = "torus"
-    period: float = Described(default=2 * math.pi, gt=0, allow_inf_nan=False)
-
-
-class Levels(_Frozen):
-    """The integers 0 .. count - 1."""
-
-    kind: Literal["levels"] = "levels"
-    count: int = Described(ge=2)
-
-
-class Binary(_Frozen):
-    """Zero or one."""
-
-    kind: Literal["binary"] = "binary"
-
-
-class Simplex(_Frozen):
-    """Non-negative values along the last axis that sum to one.
-
-    >>> check_values(Vector(dim=3, support=Simplex()), torch.tensor([[0.1, 0.2, 0.7]]))
-    """
-
-    kind: Literal["simplex"] = "simplex"
-
-
-Support = Annotated[Real | Complex | Interval | Torus | Levels | Binary | Simplex, Described(discriminator="kind")]
-
-
-# --- spaces -----------------------------------------------------------------------------------------
-
-
-class Vector(_Frozen):
+class Vector(Part):
     """`dim` scalars without order or neighbourhood.
 
     >>> Vector(dim=2) == Vector(dim=2, support=Real())
@@ -119,7 +48,7 @@ class Vector(_Frozen):
         return (self.dim,)
 
 
-class Field(_Frozen):
+class Field(Part):
     """Channels on a regular grid of any dimension; each axis is periodic or not."""
 
     kind: Literal["field"] = "field"
@@ -140,11 +69,20 @@ class Field(_Frozen):
         return (self.channels, *self.grid)
 
 
-class Sequence(_Frozen):
-    """Tokens of a vocabulary, or real channels, along one ordered axis; if `variable`, shorter sequences are padded.
+class Sequence(Part):
+    """Tokens of a vocabulary, or real channels, along one ordered axis.
+
+    A value is one tensor, (B, length) or (B, length, channels). If `variable`, each sample has a length of its own,
+    from 0 on, and a value is `{"tokens": (B, length), "length": (B,)}` or `{"values": (B, length, channels), "length":
+    (B,)}`. What lies beyond the length is zero. Flattened, tokens beyond the length are one level more, the end; values
+    are followed by the length.
 
     >>> Sequence(length=5, vocabulary=27).shape, Sequence(length=5, channels=2).shape
     ((5,), (5, 2))
+    >>> words = Sequence(length=3, vocabulary=4, variable=True)
+    >>> flat = flatten(words, {"tokens": torch.tensor([[2, 1, 0], [0, 0, 0]]), "length": torch.tensor([2, 1])})
+    >>> flat.tolist(), unflatten(words, flat)["length"].tolist()
+    ([[2, 1, 4], [0, 4, 4]], [2, 1])
     """
 
     kind: Literal["sequence"] = "sequence"
@@ -155,28 +93,52 @@ class Sequence(_Frozen):
     support: Support = Real()
 
     @property
-    def shape(self) -> tuple[int, ...]:
+    def _padded(self) -> tuple[int, ...]:
         return (self.length,) if self.channels is None else (self.length, self.channels)
 
+    @property
+    def name(self) -> str:
+        """Name of the padded tensor of a variable sequence."""
+        return "values" if self.vocabulary is None else "tokens"
 
-class Graph(_Frozen):
-    """A graph of at most `max_nodes` typed nodes, with typed edges; its tensor holds node types, (B, max_nodes).
-
-    >>> Graph(node_types=4, edge_types=3, max_nodes=9).shape
-    (9,)
-    """
-
-    kind: Literal["graph"] = "graph"
-    node_types: int = Described(ge=1)
-    edge_types: int = Described(ge=1)
-    max_nodes: int = Described(ge=1)
+    @property
+    def end(self) -> int | None:
+        """The level that stands for the end in flattened tokens; None for a sequence without one."""
+        return self.vocabulary if self.variable else None
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return (self.max_nodes,)
+        return (math.prod(self._padded) + 1,) if self.variable and self.vocabulary is None else self._padded
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return {self.name: self._padded, "length": ()} if self.variable else {"": self.shape}
+
+    def within(self, length: Tensor) -> Tensor:
+        """Which positions lie within the lengths (B,), (B, length), bool."""
+        return torch.arange(self.length, device=length.device) < length[:, None]
+
+    def flatten(self, value: Tree) -> Tensor:
+        if isinstance(value, Tensor):
+            return super().flatten(value)
+        padded, length = value[self.name], value["length"]
+        if self.end is None:
+            return torch.cat((padded.flatten(1), length[:, None]), dim=1)
+        return torch.where(self.within(length), padded, self.end)
+
+    def unflatten(self, flat: Tensor) -> Tree:
+        if not self.variable:
+            return super().unflatten(flat)
+        if self.end is None:
+            return {self.name: flat[:, :-1].unflatten(1, self._padded), "length": flat[:, -1].long()}
+        within = (flat == self.end).cumsum(1) == 0
+        return {self.name: torch.where(within, flat, 0), "length": within.sum(1)}
 
 
-class Product(_Frozen):
+Simple = Vector | Field | Sequence | Graph
+
+
+class Product(Frozen):
     """Several named spaces together; a value is a dictionary of tensors.
 
     >>> space = Product(parts={"energy": Vector(dim=1), "image": Field(channels=1, grid=(2, 2))})
@@ -189,13 +151,23 @@ class Product(_Frozen):
         min_length=1
     )
 
+    @model_validator(mode="after")
+    def _one_tensor_each(self) -> Self:
+        for name, part in self.parts.items():
+            if list(part.shapes) != [""]:
+                what = "a graph" if isinstance(part, Graph) else "a sequence of variable length"
+                raise ValueError(
+                    f'part "{name}": expected a space whose value is one tensor, found {what}, whose value is the '
+                    f"tensors {list(part.shapes)}; make each of them a part of its own"
+                )
+        return self
 
-Simple = Vector | Field | Sequence | Graph
+
 Space = Annotated[Vector | Field | Sequence | Graph | Product, Described(discriminator="kind")]
 
 
 def support_of(part: Simple) -> Support:
-    """Support of a simple space; tokens of a vocabulary are integer levels.
+    """Support of a simple space; tokens of a vocabulary are integer levels, and so are the nodes of a graph.
 
     >>> support_of(Sequence(length=5, vocabulary=27))
     Levels(kind='levels', count=27)
@@ -208,7 +180,7 @@ def support_of(part: Simple) -> Support:
 
 
 def size(space: Space) -> int:
-    """Number of scalars in one sample."""
+    """Number of scalars in one flattened sample."""
     if isinstance(space, Product):
         return sum(size(part) for part in space.parts.values())
     return math.prod(space.shape)
@@ -216,8 +188,10 @@ def size(space: Space) -> int:
 
 def flatten(space: Space, value: Tree) -> Tensor:
     """A batch as `(B, size(space))`, the parts of a product in the order in which the space names them."""
-    tensors = named(value, "")
-    flat = [tensors[name].flatten(1) for name in as_parts(space, "")]
+    if not isinstance(space, Product):
+        return space.flatten(value)
+    assert not isinstance(value, Tensor)
+    flat = [part.flatten(value[name]) for name, part in space.parts.items()]
     return flat[0] if len(flat) == 1 else torch.cat(flat, dim=1)
 
 
@@ -227,14 +201,13 @@ def unflatten(space: Space, flat: Tensor) -> Tree:
     >>> unflatten(Field(channels=1, grid=(2, 2)), torch.zeros(3, 4)).shape
     torch.Size([3, 1, 2, 2])
     """
-    if isinstance(space, Product):
-        sizes = [size(part) for part in space.parts.values()]
-        pieces = flat.split(sizes, dim=1)
-        return {
-            name: piece.unflatten(1, part.shape)
-            for (name, part), piece in zip(space.parts.items(), pieces, strict=True)
-        }
-    return flat.unflatten(1, space.shape)
+    if not isinstance(space, Product):
+        return space.unflatten(flat)
+    sizes = [size(part) for part in space.parts.values()]
+    pieces = flat.split(sizes, dim=1)
+    return {
+        name: piece.unflatten(1, part.shape) for (name, part), piece in zip(space.parts.items(), pieces, strict=True)
+    }
 
 
 CONDITION = "condition"
@@ -291,66 +264,3 @@ def batch_size(value: Tree) -> int:
     """
     first = value if isinstance(value, Tensor) else next(iter(value.values()))
     return first.shape[0]  # len() would make the batch size of an exported graph a constant
-
-
-def check(space: Space, value: Tree, *, what: str = "value") -> None:
-    """Raise `SpaceError` unless `value` has the shape and the parts that `space` describes; reads no values.
-
-    >>> check(Vector(dim=2), torch.zeros(3, 4))
-    Traceback (most recent call last):
-    maquette.core.errors.SpaceError: value: expected shape (B, *(2,)), found (3, 4).
-    """
-    if isinstance(space, Product):
-        if not isinstance(value, Mapping):
-            raise SpaceError(f"{what}: expected named tensors {sorted(space.parts)}, found one tensor.")
-        if set(value) != set(space.parts):
-            raise SpaceError(f"{what}: expected the parts {sorted(space.parts)}, found {sorted(value)}.")
-        for name, part in space.parts.items():
-            check(part, value[name], what=f"{what}.{name}")
-        return
-    if not isinstance(value, Tensor):
-        raise SpaceError(f"{what}: expected a tensor of shape (B, {', '.join(map(str, space.shape))}).")
-    if tuple(value.shape[1:]) != space.shape:
-        raise SpaceError(f"{what}: expected shape (B, *{space.shape}), found {tuple(value.shape)}.")
-
-
-def check_values(space: Space, value: Tree, *, what: str = "value") -> None:
-    """Raise `SpaceError` unless `value` belongs to `space` and every scalar lies in its support; reads all values.
-
-    A network would score values outside of the support without an error, and the score would mean nothing.
-
-    >>> check_values(Vector(dim=2, support=Binary()), torch.tensor([[1.0, 0.5]]))
-    Traceback (most recent call last):
-    maquette.core.errors.SpaceError: value: expected zeros and ones, found 0.5 among values from 0.5 to 1.
-    """
-    check(space, value, what=what)
-    if isinstance(space, Product):
-        for name, part in space.parts.items():
-            check_values(part, named(value)[name], what=f"{what}.{name}")
-        return
-    assert isinstance(value, Tensor)  # `check` has made sure
-    infinite = int((~value.isfinite()).sum())
-    if infinite:
-        raise SpaceError(f"{what}: expected finite values, found {infinite} of {value.numel()} that are not.")
-    expected, outside = _outside(support_of(space), value)
-    if outside.any():
-        found = f"{value[outside][0].item():g} among values from {value.min().item():g} to {value.max().item():g}"
-        raise SpaceError(f"{what}: expected {expected}, found {found}.")
-
-
-def _outside(support: Support, value: Tensor) -> tuple[str, Tensor]:
-    """What values must be, in words, and a mask of those that are not; a wrong sum marks all values of a simplex."""
-    match support:
-        case Levels(count=count):
-            return f"integer levels 0 .. {count - 1}", (value < 0) | (value > count - 1) | (value != value.long())
-        case Binary():
-            return "zeros and ones", (value != 0) & (value != 1)
-        case Interval(low=low, high=high):
-            slack = 4 * _ROUNDING * max(abs(low), abs(high))
-            return f"values in [{low:g}, {high:g}]", (value < low - slack) | (value > high + slack)
-        case Simplex():
-            total = value.sum(-1, keepdim=True)
-            uneven = (total - 1).abs() > 4 * _ROUNDING * value.shape[-1]
-            return "values from 0 on that sum to 1 along the last axis", (value < 0) | uneven
-        case _:
-            return "any", torch.zeros_like(value, dtype=torch.bool)

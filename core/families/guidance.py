@@ -16,7 +16,8 @@ from ..data import Batch
 from ..errors import ConfigError
 from ..layout import Layout
 from ..noise import Noise
-from ..spaces import Levels, Product, Simple, Space, Tree, Vector, as_parts, check, from_parts, named, support_of
+from ..spaces import Levels, Product, Simple, Space, Tree, Vector, as_parts, from_parts, named, support_of
+from ..values import check
 
 GIVEN = "given"
 

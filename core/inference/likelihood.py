@@ -13,7 +13,8 @@ from ..data import Source
 from ..errors import ConfigError, SampleError
 from ..layout import parts
 from ..noise import KeyedNoise
-from ..spaces import Binary, Levels, Space, check_values, size, support_of
+from ..spaces import Binary, Levels, Space, size, support_of
+from ..values import check_values
 from .importance import importance_bound
 
 

@@ -14,6 +14,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..errors import ConfigError
 from ..spaces import Levels, Support
 from . import LikelihoodConfig, likelihoods
 from .mixture import choose_component
@@ -100,4 +101,6 @@ class LogisticMixtureConfig(LikelihoodConfig):
     components: int = Field(default=10, ge=1, description="logistics in the mixture")
 
     def build(self, support: Support) -> LogisticMixture:
-        return LogisticMixture(self.require(support, Levels).count, self.components)
+        if (count := self.require(support, Levels).count) < 2:
+            raise ConfigError("logistic-mixture: expected at least 2 levels, found 1; take categorical.")
+        return LogisticMixture(count, self.components)

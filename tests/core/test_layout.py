@@ -5,7 +5,7 @@ import torch
 from maquette.core.errors import ConfigError, SpaceError
 from maquette.core.layout import Layout
 from maquette.core.noise import KeyedNoise
-from maquette.core.spaces import Binary, Field, Graph, Interval, Levels, Product, Sequence, Simplex, Torus, Vector
+from maquette.core.spaces import Binary, Complex, Field, Graph, Interval, Levels, Product, Real, Sequence, Torus, Vector
 
 MIXED = Product(parts={"kind": Vector(dim=2, support=Levels(count=3)), "on": Vector(dim=1, support=Binary())})
 
@@ -32,13 +32,35 @@ def test_angles_become_points_on_a_circle_whatever_their_turns():
     [
         Vector(dim=1, support=Interval()),
         Sequence(length=3, vocabulary=5),
-        Graph(node_types=2, edge_types=2, max_nodes=3),
-        Product(parts={"a": Vector(dim=1), "b": Vector(dim=2, support=Simplex())}),
+        Product(parts={"a": Vector(dim=1), "b": Vector(dim=2, support=Binary())}),
     ],
 )
 def test_a_layout_refuses_samples_it_cannot_flatten(space):
     with pytest.raises(ConfigError, match=r"samples.*takes a vector, field or sequence of real support, found"):
         Layout(space)
+
+
+@pytest.mark.parametrize(
+    ("space", "sentence"),
+    [
+        (Graph(node_types=2, edge_types=2, max_nodes=3), "found a graph; a codec turns graphs into tokens"),
+        (Vector(dim=2, support=Complex()), "complex ones; a codec turns each into two real channels"),
+        (Sequence(length=3, vocabulary=5, variable=True), "of variable length and levels support; take the transf"),
+        (Sequence(length=3, channels=2, variable=True), "of variable length and real support"),
+    ],
+)
+def test_a_refusal_says_what_a_codec_or_another_family_does(space, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        Layout(space, supports=(Levels, Real))
+    with pytest.raises(ConfigError, match=sentence.split(";")[0]):
+        Layout(Vector(dim=1), space)
+
+
+def test_tokens_of_variable_length_are_laid_out_where_a_model_takes_them():
+    words = Sequence(length=3, vocabulary=5, variable=True)
+    assert Layout(words, supports=(Levels,), variable=True).features == 3
+    with pytest.raises(ConfigError, match="variable length and real"):
+        Layout(Sequence(length=3, channels=2, variable=True), variable=True)
 
 
 def test_a_layout_refuses_conditions_it_cannot_embed():

@@ -30,15 +30,20 @@ FOUNDATIONS = {
     "core.data",
     "core.dtypes",
     "core.errors",
+    "core.features",
+    "core.graph",
     "core.grids",
     "core.layout",
     "core.noise",
     "core.objective",
     "core.operators",
+    "core.part",
     "core.philox",
     "core.precision",
     "core.registry",
     "core.spaces",
+    "core.supports",
+    "core.values",
 }
 """The single files of core, which know none of its folders."""
 

@@ -168,13 +168,7 @@ class Dequantised(nn.Module):
         """Draw n samples; reads the noise that the flow reads."""
         flat = self.flow.layout.flatten(self.flow.sample(n, condition, noise=noise))
         levels = torch.minimum((torch.sigmoid(flat) * self.counts).floor(), self.counts - 1)
-        value = self.layout.unflatten(levels)
-        named = value if isinstance(value, dict) else {"": value}
-        typed = {
-            name: named[name].long() if isinstance(support_of(part), Levels) else named[name]
-            for name, part in parts(self.layout.space)
-        }
-        return typed if isinstance(value, dict) else typed[""]
+        return self.layout.samples(levels)
 
     def stages(self) -> list[Stage]:
         return [Stage("fit", (Player("model", DequantisedObjective(self), (self,)),))]

@@ -13,7 +13,8 @@ import torch
 from ...errors import ConfigError
 from ...families import FamilyConfig
 from ...grids import with_grid
-from ...spaces import Field, Space, Tree, as_parts, check, flatten, from_parts
+from ...spaces import Field, Space, Tree, as_parts, flatten, from_parts
+from ...values import check
 from ..bench import condition_of, keyed, shared
 
 

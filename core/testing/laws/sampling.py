@@ -12,7 +12,8 @@ import torch
 
 from ...data import map_tree
 from ...families import FamilyConfig
-from ...spaces import Space, batch_size, check, flatten
+from ...spaces import Space, batch_size, flatten
+from ...values import check
 from ..bench import TOLERANCES, assert_near, condition_of, draw, keyed, shaken, shared
 
 

@@ -14,9 +14,10 @@ from maquette.core.families.flows.circular_spline import CircularSplineConfig
 from maquette.core.families.flows.spline import SplineConfig
 from maquette.core.families.gan.gan import GANConfig
 from maquette.core.noise import KeyedNoise, Recorder
-from maquette.core.spaces import Field, Product, Vector, check
+from maquette.core.spaces import Field, Product, Vector
 from maquette.core.testing.bench import draw, fit, keyed, shaken
 from maquette.core.testing.cover import SUPPORTS
+from maquette.core.values import check
 
 FLOW, GAN = SplineConfig(transforms=4, hidden=(16,), bins=4), GANConfig.example()
 SPACE = Product(parts={"e": Vector(dim=2), "v": Field(channels=1, grid=(2, 2)), "w": Vector(dim=2)})
