@@ -51,6 +51,8 @@ class Batch:
         place: their positions in the global batch of a step of training, int64 of shape (B,); None elsewhere. State
             that outlives a step (persistent chains, pools of images) has its slots there.
         name: of the source that the samples are of, in a fit of several; "" elsewhere.
+        source_row: the rows of another file that they belong to, int64 of shape (B,), such as those of the measurements
+            that reconstructions were drawn for; None for samples that belong to none.
         others: as many samples of each of the other sources that a player reads, by name.
 
     >>> batch = Batch(x=torch.tensor([[2.0], [3.0]]), condition=None, index=torch.tensor([7, 9]))
@@ -63,19 +65,21 @@ class Batch:
     index: Tensor
     place: Tensor | None = field(default=None, repr=False)
     name: str = field(default="", repr=False)
+    source_row: Tensor | None = field(default=None, repr=False)
     others: Mapping[str, Batch] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
         return batch_size(self.x)
 
     def map(self, function: Callable[[Tensor], Tensor], address: Callable[[Tensor], Tensor] | None = None) -> Batch:
-        """Apply a function to every data tensor, and another one, if given, to index and place."""
+        """Apply a function to every data tensor, and another one, if given, to index, place and source row."""
         others = {name: other.map(function, address) for name, other in self.others.items()}
-        index, place = self.index, self.place
-        if address is not None:
-            index, place = address(index), None if place is None else address(place)
         x, condition = map_tree(function, self.x), map_tree(function, self.condition)
-        return replace(self, x=x, condition=condition, index=index, place=place, others=others)
+        mapped = replace(self, x=x, condition=condition, others=others)
+        if address is None:
+            return mapped
+        place, source_row = map_tree(address, self.place), map_tree(address, self.source_row)
+        return replace(mapped, index=address(self.index), place=place, source_row=source_row)
 
     def take(self, rows: slice | Tensor) -> Batch:
         """The samples at some positions of the batch, with their conditions and indices.

@@ -27,7 +27,10 @@ Progress = Callable[[str, int, int], None]
 
 
 class Dataset(Source, Protocol):
-    """Measured, simulated or generated data on disk, read by global index."""
+    """Measured, simulated or generated data on disk, read by global index.
+
+    Its batches have the row numbers in the file as their index, also those of a part of the file.
+    """
 
     description: Mapping[str, Any]
     """What a codec needs to know about the data, as plain JSON (geometry, names of the conditions)."""
@@ -44,6 +47,28 @@ class Dataset(Source, Protocol):
 
     def rows(self, start: int, stop: int) -> Dataset:
         """The samples start .. stop - 1 as a data set of their own."""
+        ...
+
+
+SOURCE_SHA256 = "source_sha256"
+"""Attribute of a file whose samples belong to rows of another one: the digest of all rows of that file."""
+
+
+@runtime_checkable
+class Paired(Protocol):
+    """Data whose samples belong to rows of another file, such as reconstructions to measurements.
+
+    `generate --conditions-from` gives them to a `Writer` as `Batch.source_row`, P consecutive samples the same one. A
+    writer that keeps them need not keep a large condition P times. A `Dataset` that reads them returns them from
+    `fetch`, too, and has them in its `rows`.
+
+    >>> isinstance(object(), Paired)
+    False
+    """
+
+    @property
+    def source_rows(self) -> Tensor | None:
+        """Row of that file for each sample, int64 of shape (len,); None for data that belong to no rows."""
         ...
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,20 @@ from ..core.errors import ConfigError
 from ..core.noise import KeyedNoise
 from ..core.precision import Precision
 from ..core.spaces import Tree
+from ..domains.plugin import SOURCE_SHA256
 from .arguments import DataSide, check_seed
 from .console.screen import Screen, Silent
 from .load import Model, load
-from .reporting.reproduce import FROM_ROWS, FROM_TRAINING, GENERATED, WITHOUT
+from .reporting.reproduce import (
+    CONDITIONS,
+    FROM_ROWS,
+    FROM_TRAINING,
+    GENERATED,
+    PER_CONDITION,
+    SOURCE_ROWS,
+    WITHOUT,
+)
+from .run.digests import whole_digest
 from .run.folder import MODEL_SHA256
 from .streaming import Generated, Target, stream
 
@@ -31,6 +42,7 @@ def generate(
     seed: int = 0,
     out: str | Path,
     conditions_from: str | Path | DataSide | None = None,
+    per_condition: int = 1,
     conditions: Mapping[str, str] | None = None,
     sampler: Sequence[str] = (),
     batch_size: int | None = None,
@@ -42,10 +54,12 @@ def generate(
 
     Args:
         run: a run's folder.
-        n: how many; with `conditions_from`, as many as that has if not given.
+        n: how many; with `conditions_from`, `per_condition` for each of its rows if not given.
         seed: it decides the sample, together with the sample's index and condition.
         out: the file; an unfinished one of the same command is continued.
-        conditions_from: a data file, or a `DataSide` with some of its rows; sample i gets the condition of row i.
+        conditions_from: a data file, or a `DataSide` with some of its rows; sample i gets the condition of row
+            i // per_condition.
+        per_condition: samples for each row of `conditions_from`, each with noise of its own.
         conditions: a physical condition that all samples share, as words: `{"energy": "50000"}`. Without conditions
             they are drawn from the distribution seen in training, if the model has any.
         sampler: options of sampling that differ from those of the fit, as words: `["sampler.steps=50"]`; the file
@@ -62,15 +76,17 @@ def generate(
     screen, seed = screen or Silent(), check_seed(seed)
     if conditions and conditions_from:
         raise ConfigError("conditions come either from a file or from condition.NAME=VALUE, not from both.")
+    if per_condition < 1 or (per_condition > 1 and not conditions_from):
+        raise ConfigError(
+            f"--per-condition {per_condition}: says how many samples, one or more, each row of --conditions-from gets."
+        )
     model = load(run, device, precision=precision).with_sampler(sampler)
     if (conditions or conditions_from) and not model.conditional:
         raise ConfigError("conditions were given, but this model has none; give --n N alone.")
     given: _FromFile | _Shared | None = None
     if conditions_from:
-        given = _FromFile(model, DataSide.of(conditions_from))
+        given = _FromFile(model, DataSide.of(conditions_from), per_condition)
         n = len(given) if n is None else n
-        if n > len(given):
-            raise ConfigError(f"{given.side.file}: --n {n} samples were asked for, but it has {len(given)} conditions.")
         given.accept(n)
     if conditions:
         given = _Shared(model, conditions)
@@ -80,7 +96,8 @@ def generate(
         raise ConfigError("how many samples? Give --n N, or --conditions-from FILE for one per row.")
 
     def draw(index: Tensor) -> Batch:
-        return model.draw(index, seed, given(index) if given else None)
+        condition, source_row = given(index) if given else (None, None)
+        return replace(model.draw(index, seed, condition), source_row=source_row)
 
     description = model.generator.description
     screen.table(f"file: {out}", ("what", "value"), model.domain.describe(description))
@@ -95,7 +112,7 @@ def _attributes(model: Model, seed: int, given: _FromFile | _Shared | None) -> d
         "made_by": GENERATED,
         "config_hash": str(model.config.get("config_hash", "")),
         MODEL_SHA256: model.digest,
-        "conditions": given.origin if given else FROM_TRAINING if model.conditional else WITHOUT,
+        **(given.origin if given else {CONDITIONS: FROM_TRAINING if model.conditional else WITHOUT}),
         "seed": seed,
         "precision": model.precision,
         **({"sampler": ", ".join(f"{path}={value}" for path, value in model.sampler.items())} if model.sampler else {}),
@@ -103,37 +120,61 @@ def _attributes(model: Model, seed: int, given: _FromFile | _Shared | None) -> d
 
 
 class _FromFile:
-    """Conditions read from a data file, row i for sample i."""
+    """Conditions read from a data file, row i // per_condition for sample i."""
 
-    def __init__(self, model: Model, side: DataSide) -> None:
-        self.side, self.generator = side, model.generator
-        self.data = side.select(model.domain.open(side.path, {}, model.generator.description))
-        self.origin = FROM_ROWS + self.data.digest
+    def __init__(self, model: Model, side: DataSide, per_condition: int) -> None:
+        self.side, self.per_condition, self.generator = side, per_condition, model.generator
+        whole = model.domain.open(side.path, {}, model.generator.description)
+        self.data = side.select(whole)
+        sha256 = whole_digest(model.domain, side.path, whole)
+        first = int(self.data.fetch(torch.zeros(1, dtype=torch.int64)).index)
+        self.origin = {
+            CONDITIONS: FROM_ROWS + (self.data.digest if side.rows else sha256),
+            PER_CONDITION: per_condition,
+            SOURCE_SHA256: sha256,
+            SOURCE_ROWS: f"{first}:{first + len(self.data)}",
+        }
 
     def __len__(self) -> int:
-        return len(self.data)
+        return len(self.data) * self.per_condition
 
     def accept(self, n: int) -> None:
-        """Check the first n conditions before anything is drawn; raises `ConfigError` for one beyond training's."""
-        for index in torch.arange(n).split(BATCH_SIZES["cuda"]):
-            self(index)
+        """Check the conditions of n samples before any is drawn.
 
-    def __call__(self, index: Tensor) -> Tree:
-        batch = self.data.fetch(index)
+        Raises:
+            ConfigError: there are too few, or one is beyond those of training.
+        """
+        if n > len(self):
+            each = f", for {self.per_condition} samples each" if self.per_condition > 1 else ""
+            raise ConfigError(
+                f"{self.side.file}: --n {n} samples were asked for, but it has {len(self.data)} conditions{each}."
+            )
+        for rows in torch.arange(-(-n // self.per_condition)).split(BATCH_SIZES["cuda"]):
+            self._fetch(rows)
+
+    def __call__(self, index: Tensor) -> tuple[Tree, Tensor]:
+        """Conditions of some samples, and the rows of the file that they are in."""
+        rows, position = torch.unique_consecutive(index // self.per_condition, return_inverse=True)
+        condition, source_row = self._fetch(rows)
+        return map_tree(lambda tensor: tensor[position], condition), source_row[position]
+
+    def _fetch(self, rows: Tensor) -> tuple[Tree, Tensor]:
+        batch = self.data.fetch(rows)
         if batch.condition is None:
             raise ConfigError(f"{self.side.file}: holds no conditions, which --conditions-from should name.")
-        return self.generator.accept(batch.condition, where=f"{self.side.file}: ", first=int(batch.index[0]))
+        where = f"{self.side.file}: "
+        return self.generator.accept(batch.condition, where=where, first=int(batch.index[0])), batch.index
 
 
 class _Shared:
     """One condition for all samples."""
 
     def __init__(self, model: Model, values: Mapping[str, str]) -> None:
-        self.origin = ", ".join(f"{name}={value}" for name, value in sorted(values.items()))
+        self.origin = {CONDITIONS: ", ".join(f"{name}={value}" for name, value in sorted(values.items()))}
         self.one = model.domain.parse_condition(values, 1, model.generator)
 
-    def __call__(self, index: Tensor) -> Tree:
-        return map_tree(lambda tensor: tensor.expand(len(index), *tensor.shape[1:]).contiguous(), self.one)
+    def __call__(self, index: Tensor) -> tuple[Tree, None]:
+        return map_tree(lambda tensor: tensor.expand(len(index), *tensor.shape[1:]).contiguous(), self.one), None
 
 
 def condition_words(words: list[str]) -> dict[str, str]:

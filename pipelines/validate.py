@@ -14,7 +14,7 @@ from ..core.artifact import weights_digest
 from ..core.engine.world import process_group
 from ..core.errors import ConfigError
 from ..domains import domains
-from ..domains.plugin import Dataset, Evaluation
+from ..domains.plugin import SOURCE_SHA256, Dataset, Evaluation, Paired
 from .arguments import DataSide, check_seed, resolve_device
 from .console.numbers import sigmas, with_error
 from .console.screen import Screen, Silent
@@ -31,6 +31,7 @@ from .reporting.evaluation import (
     SideRecord,
 )
 from .reporting.page import write_page
+from .run.digests import whole_digest
 from .run.folder import Run, existing_run
 from .run.provenance import gather
 from .run.training_data import TrainingData, find_source_run, named_training_data, recorded_training_data
@@ -114,11 +115,16 @@ def validate(
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder}: there is a file of this name; choose another folder.")
     expected, found = DataSide.of(reference), DataSide.of(generated)
-    expected_data = expected.select(plugin.open(expected.path, options))
+    expected_file = plugin.open(expected.path, options)
+    expected_data = expected.select(expected_file)
     screen.table(f"reference: {expected.file}", ("what", "value"), expected_data.summary())
     whole = plugin.open(found.path, options, expected_data.description)
     found_data = found.select(whole)
     screen.table(f"generated: {found.file}", ("what", "value"), found_data.summary())
+    source_sha256 = None
+    if isinstance(found_data, Paired) and found_data.source_rows is not None:
+        source_sha256 = whole_digest(plugin, expected.path, expected_file, options)
+        _expect_source(found_data.origin.get(SOURCE_SHA256), source_sha256, found, expected)
     source_run = existing_run(run) if run else find_source_run(found_data, folder, found.path)
     training_data = (
         named_training_data(plugin, found_data, DataSide.of(training), source_run, options)
@@ -140,7 +146,7 @@ def validate(
         )
         if world.first:
             inputs = InputsRecord(
-                reference=_side(expected, expected_data),
+                reference=_side(expected, expected_data, source_sha256),
                 generated=GeneratedRecord(
                     **dict(_side(found, found_data)), file_rows=len(whole), origin=dict(whole.origin)
                 ),
@@ -173,8 +179,18 @@ def metrics_json(domain: str, evaluation: Evaluation, n_reference: int, n_genera
     return {"schema": METRICS_SCHEMA, "domain": domain, **counts, "metrics": metrics}
 
 
-def _side(side: DataSide, data: Dataset) -> SideRecord:
-    return SideRecord(file=str(side.file), rows=side.rows or "all", n=len(data), sha256=data.digest)
+def _expect_source(named: str | None, sha256: str, generated: DataSide, reference: DataSide) -> None:
+    """Raise `ConfigError` if the generated file names another one than the reference, to whose rows it belongs."""
+    if named not in (None, sha256):
+        raise ConfigError(
+            f"{generated.file}: its samples belong to the rows of a file with SHA-256 {named:.12}, but that of "
+            f"{reference.file} is {sha256:.12}; give as --reference the file that --conditions-from named."
+        )
+
+
+def _side(side: DataSide, data: Dataset, file_sha256: str | None = None) -> SideRecord:
+    digest = data.digest
+    return SideRecord(file=str(side.file), rows=side.rows or "all", n=len(data), sha256=digest, file_sha256=file_sha256)
 
 
 def _write(folder: Path, domain: str, evaluation: Evaluation, inputs: InputsRecord, source_run: Run | None) -> None:

@@ -96,6 +96,7 @@ class SideRecord(Record):
     rows: str = Field(description='START:STOP, or "all"')
     n: int = Field(description="number of samples")
     sha256: str = Field(description="of the content of those rows; of training data, of the whole file")
+    file_sha256: str | None = Field(default=None, description="of all rows, if the generated samples belong to these")
 
 
 class GeneratedRecord(SideRecord):

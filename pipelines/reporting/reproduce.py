@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+from ...domains.plugin import SOURCE_SHA256
 from ..run.config import flatten
 from ..run.folder import MODEL_SHA256, Run
 from ..run.record import RunRecord
@@ -15,10 +17,13 @@ from .evaluation import EvaluationRecord, InputsRecord, hashed_rows
 
 GENERATED = "maquette generate"
 """Attribute `made_by` of the files that `generate` writes."""
+CONDITIONS = "conditions"
+PER_CONDITION, SOURCE_ROWS = "per_condition", "source_rows"
+"""Their attributes about conditions; the last two, and `SOURCE_SHA256`, only where these are rows of a file."""
 FROM_TRAINING = "drawn from the distribution seen in training"
 WITHOUT = "none"
 FROM_ROWS = "rows of a file with SHA-256 "
-"""Their attribute `conditions` is or begins with one of these; else it is NAME=VALUE, NAME=VALUE."""
+"""The attribute `conditions` is or begins with one of these; else it is NAME=VALUE, NAME=VALUE."""
 
 
 def commands(evaluation: EvaluationRecord | None, record: RunRecord | None, source_run: Run | None) -> list[str]:
@@ -67,23 +72,33 @@ def _generate(inputs: InputsRecord, source_run: Run) -> str:
     precision = side.origin.get("precision", "float32")
     words += [] if precision == "float32" else ["--precision", str(precision)]
     words += str(side.origin["sampler"]).split(", ") if "sampler" in side.origin else []
-    words += [*_conditions(side.origin["conditions"], inputs), "--out", str(file.with_stem(f"{file.stem}-again"))]
+    words += [*_conditions(side.origin, inputs), "--out", str(file.with_stem(f"{file.stem}-again"))]
     return _line(*words)
 
 
-def _conditions(attribute: str, inputs: InputsRecord) -> Iterator[str]:
-    """The options of `generate` for the conditions of a file, given its attribute `conditions`."""
+def _conditions(origin: Mapping[str, Any], inputs: InputsRecord) -> Iterator[str]:
+    """The options of `generate` for the conditions of a file, given its attributes."""
+    attribute = str(origin[CONDITIONS])
     if attribute in (FROM_TRAINING, WITHOUT):
         return
     if not attribute.startswith(FROM_ROWS):
         yield from (f"condition.{pair}" for pair in re.split(r", (?=\w+=)", attribute))
         return
-    sha256 = attribute.removeprefix(FROM_ROWS)
+    yield from _source(attribute.removeprefix(FROM_ROWS), origin, inputs)
+    if (each := str(origin.get(PER_CONDITION, 1))) != "1":
+        yield from ("--per-condition", each)
+
+
+def _source(sha256: str, origin: Mapping[str, Any], inputs: InputsRecord) -> Iterator[str]:
+    """The options that name the rows with a digest: those of a side, or rows of the reference's file."""
     for name, side in inputs.sides():
         if side.sha256 == sha256:
             yield from ("--conditions-from", side.file)
             yield from () if hashed_rows(name, side) == "all rows" else ("--conditions-rows", side.rows)
             return
+    if inputs.reference.file_sha256 and inputs.reference.file_sha256 == origin.get(SOURCE_SHA256):
+        yield from ("--conditions-from", inputs.reference.file, "--conditions-rows", str(origin[SOURCE_ROWS]))
+        return
     yield from ("--conditions-from", f"FILE_OF_SHA256_{sha256[:12]}")
 
 

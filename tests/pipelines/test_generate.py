@@ -11,6 +11,7 @@ from maquette.core.engine.world import World
 from maquette.core.errors import ArtifactError, ConfigError
 from maquette.data_specs.errors import DataError
 from maquette.pipelines import streaming
+from maquette.pipelines.arguments import DataSide
 from maquette.pipelines.fit import fit
 from maquette.pipelines.generate import condition_words, generate
 from maquette.pipelines.load import load
@@ -133,13 +134,41 @@ def test_conditions_from_a_file(fitted, data, folder):
     done = generate(fitted, seed=1, out="x.h5", conditions_from=maquette.DataSide(data, "100:150"), batch_size=16)
     assert done.n == 50
     np.testing.assert_array_equal(content("x.h5")[1], content(data)[1][100:150])
-    with pytest.raises(ConfigError, match="has 900 conditions"):
+    with pytest.raises(ConfigError, match=r"has 900 conditions\."):
         generate(fitted, n=901, out="y.h5", conditions_from=data)
+    with pytest.raises(ConfigError, match="has 900 conditions, for 3 samples each"):
+        generate(fitted, n=2701, out="y.h5", conditions_from=data, per_condition=3)
+    with pytest.raises(ConfigError, match="--per-condition 0"):
+        generate(fitted, out="y.h5", conditions_from=data, per_condition=0)
+
+
+def test_several_samples_for_each_condition(maquette, fitted, data, folder):
+    words = ["--conditions-from", data, "--conditions-rows", "100:120", "--per-condition", 3]
+    result = maquette("generate", fitted, "--seed", 1, "--out", "each.h5", *words, "--batch-size", 7)
+    assert result.exit_code == 0, result.output
+    x, angle = content("each.h5")
+    np.testing.assert_array_equal(angle, content(data)[1][100:120].repeat(3, axis=0))
+    assert len(np.unique(x[:, 0])) == 60  # each has noise of its own
+    with h5py.File("each.h5") as stream, h5py.File(data) as source:
+        assert (stream.attrs["per_condition"], stream.attrs["source_rows"]) == (3, "100:120")
+        again = load(fitted).domain.open(source.filename, {})
+        assert stream.attrs["source_sha256"] == again.digest
+        assert stream.attrs["conditions"].endswith(again.rows(100, 120).digest)
+    model = load(fitted)
+    given = {"angle": torch.from_numpy(angle)}
+    np.testing.assert_allclose(x, model.sample(60, given, seed=1).numpy(), atol=1e-5)  # sample i is a function of i
+    side = DataSide(data, "100:120")
+    assert generate(fitted, n=10, seed=1, out="ten.h5", conditions_from=side, per_condition=3).n == 10
+    np.testing.assert_allclose(content("ten.h5")[0], x[:10], atol=1e-5)
 
 
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
+        (
+            ["--per-condition", "3", "--n", "5"],
+            "says how many samples, one or more, each row of --conditions-from gets",
+        ),
         (["condition.angel=1", "--n", "5"], "expected condition.angle=RADIANS"),
         (["angle=1", "--n", "5"], "conditions are written condition.NAME=VALUE"),
         ([], "how many samples?"),

@@ -18,12 +18,13 @@ def _lines(folder) -> list[list[str]]:
     return [shlex.split(line) for line in text.splitlines()]
 
 
-@pytest.mark.parametrize("how", ["training", "rows", "words"])
+@pytest.mark.parametrize("how", ["training", "rows", "each", "words"])
 def test_the_lines_to_reproduce_make_the_same_file_again(how, maquette, data, fitted, folder):
     shutil.copytree(fitted, folder / "run")
     words = {
         "training": {"n": 50},
         "rows": {"conditions_from": DataSide(data, "800:850")},
+        "each": {"conditions_from": DataSide(data, "800:850"), "per_condition": 3, "n": 70},
         "words": {"n": 50, "conditions": {"angle": "0.5"}},
     }
     generate(folder / "run", seed=4, out="gen.h5", **words[how])
