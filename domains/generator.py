@@ -61,17 +61,20 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from ..core import artifact
-from ..core.capabilities import Density, capabilities
+from ..core.capabilities import Density, Resizable, capabilities
 from ..core.config import Config, kind_of, parse
 from ..core.data import Batch, Source, map_tree
+from ..core.engine.draws import Sources
+from ..core.engine.draws import named as sources_by_name
 from ..core.errors import ConfigError
 from ..core.families import AnyFamily
+from ..core.families.sampling import share
 from ..core.noise import Noise, TapeNoise
 from ..core.objective import Stage, Trainable, transform_batches
 from ..core.precision import all_digits, at_least_single
@@ -108,7 +111,16 @@ class Codec(nn.Module, ABC):
 
     @abstractmethod
     def fit(self, source: Source) -> None:
-        """Fit scales and distributions to the training data; called once, before the family is built."""
+        """Fit scales and distributions to the training data; called once, before the family is built.
+
+        Of several sources this is the leading one; `fit_others` gets the rest.
+        """
+
+    def fit_others(self, others: Mapping[str, Source]) -> None:
+        """Fit to further training data by name, such as the paintings beside photos; called after `fit`.
+
+        By default nothing is fitted to them. `encode` gets the batches of all sources; `Batch.name` says of which.
+        """
 
     @abstractmethod
     def encode(self, batch: Batch, noise: Noise) -> Batch:
@@ -179,6 +191,22 @@ class CodecConfig(Config):
     def build(self, description: Mapping[str, Any]) -> Codec:
         """Return the unfitted codec for data that a domain describes as plain JSON."""
 
+    def description_at(self, description: Mapping[str, Any], space: Space) -> Mapping[str, Any]:
+        """The description of data whose encoded samples are of another space: a larger grid, the volume of a slice.
+
+        The codec that `build` makes for it takes over what was fitted. By default data have one size.
+
+        Args:
+            description: of the training data.
+            space: of the encoded samples.
+
+        Raises:
+            ConfigError: there are no such data.
+        """
+        raise ConfigError(
+            f"{kind_of(self)}: this codec encodes data of one size; samples of another one were asked for."
+        )
+
 
 class GeneratorConfig(Config):
     """Codec and family; a domain narrows `codec` to its own and may add an augmentation.
@@ -194,28 +222,46 @@ class GeneratorConfig(Config):
     codec: CodecConfig
     family: AnyFamily
 
-    def build(self, description: Mapping[str, Any], source: Source | None = None) -> Generator:
-        """Return a generator; the codec is fitted if `source` is given, else its buffers await loading.
+    def build(self, description: Mapping[str, Any], source: Source | Sources | None = None) -> Generator:
+        """Return a generator.
+
+        Args:
+            description: of the training data, of the leading ones if there are several.
+            source: the training data, or several by name, the leading one first: the codec is fitted to them. If they
+                are not given, its buffers await loading.
 
         Raises:
-            ConfigError: a family that cannot model the codec's space, or cannot sample.
+            ConfigError: a family that cannot model the codec's space, that cannot sample, or that samples another space
+                which the codec cannot decode.
         """
         codec = self.codec.build(description)
-        if source is not None:
-            codec.fit(source)
+        leading, others = _leading(source)
+        if leading is not None:
+            codec.fit(leading)
+            if others:
+                codec.fit_others(others)
         family = self.family.build(codec.space, codec.condition)
         able = capabilities(family)
         if "sample" not in able:
             raise ConfigError(f"family.kind: {kind_of(self.family)} cannot sample, which a generator needs.")
         kind = _kind(codec, family, able)
-        generator = kind(codec, family, self, description)
-        if source is not None and codec.condition is not None and not isinstance(codec, DrawsConditions):
-            generator.examples = _example_rows(source)
+        generator = kind(codec, family, self, description, space=self.family.samples(codec.space))
+        generator.decoder  # noqa: B018 - refuses here what it could not decode after the fit
+        if leading is not None and codec.condition is not None and not isinstance(codec, DrawsConditions):
+            generator.examples = _example_rows(leading)
         return generator
 
     def augmentation(self, codec: Codec) -> Augmentation | None:
         """A random exact symmetry of the data, applied to training batches; None for none."""
         return None
+
+
+def _leading(source: Source | Sources | None) -> tuple[Source | None, Mapping[str, Source]]:
+    """The leading source, the first one, and the others by name."""
+    if source is None:
+        return None, {}
+    sources = dict(sources_by_name(source))
+    return sources.pop(next(iter(sources))), sources
 
 
 def _example_rows(source: Source) -> Tree | None:
@@ -229,6 +275,13 @@ def _example_rows(source: Source) -> Tree | None:
 class Generator(nn.Module):
     """Samples physical quantities; trains its family on encoded batches.
 
+    Args:
+        codec: of the training data.
+        family: model of encoded samples.
+        config: of both.
+        description: of the training data.
+        space: of the encoded samples that the family draws; that of the codec if not given.
+
     Attributes:
         examples: physical conditions of a few training rows, kept in the artefact by models whose conditions are given
             and not drawn: exports and services have something to try the model on. None for other models.
@@ -238,12 +291,56 @@ class Generator(nn.Module):
     family: Any
 
     def __init__(
-        self, codec: Codec, family: nn.Module, config: GeneratorConfig, description: Mapping[str, Any]
+        self,
+        codec: Codec,
+        family: nn.Module,
+        config: GeneratorConfig,
+        description: Mapping[str, Any],
+        *,
+        space: Space | None = None,
     ) -> None:
         super().__init__()
-        self.codec, self.family, self.config, self.description = codec, family, config, dict(description)
+        self.codec, self.family, self.config, self.trained_on = codec, family, config, dict(description)
+        self.space: Space = codec.space if space is None else space
         self.augmentation = config.augmentation(codec)
         self.examples: Tree | None = None
+
+    @property
+    def description(self) -> Mapping[str, Any]:
+        """Describes the data that it samples, as a `Dataset` does."""
+        if self.space == self.codec.space:
+            return self.trained_on
+        return self.config.codec.description_at(self.trained_on, self.space)
+
+    @property
+    def decoder(self) -> Codec:
+        """The codec of what it samples: `codec`, or one for data of the other space, with what `codec` fitted.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        if self.space == self.codec.space:
+            return self.codec
+        fitted, decoder = self.codec.state_dict(), self.config.codec.build(self.description)
+        if decoder.space != self.space:
+            raise ConfigError(f"expected a codec of {self.space!r} for such data, found one of {decoder.space!r}.")
+        shapes = {name: tensor.shape for name, tensor in decoder.state_dict().items()}
+        if unlike := [name for name, tensor in fitted.items() if shapes.get(name) != tensor.shape]:
+            raise ConfigError(f"what the codec fitted ({unlike[0]}) belongs to data of one size.")
+        decoder.load_state_dict(fitted, assign=True)
+        return decoder
+
+    def at(self, space: Space) -> Self:
+        """A view of the generator, sharing its weights, that samples encoded values of another space (a larger grid).
+
+        Raises:
+            ConfigError: a family, a network or a codec that has one size only.
+        """
+        if not isinstance(self.family, Resizable):
+            raise ConfigError(f"family.kind: {kind_of(self.config.family)} samples one size only.")
+        view = share(self, family=self.family.at(space), space=space, examples=None)
+        view.decoder  # noqa: B018 - refuses
+        return view
 
     def draw_condition(self, noise: Noise) -> Tree | None:
         """Physical conditions drawn from the distribution of training; None for a model without conditions.
@@ -253,8 +350,8 @@ class Generator(nn.Module):
         """
         if self.codec.condition is None:
             return None
-        if isinstance(self.codec, DrawsConditions):
-            return self.codec.draw_condition(noise)
+        if isinstance(decoder := self.decoder, DrawsConditions):
+            return decoder.draw_condition(noise)
         raise ConfigError("the conditions of this model are not drawn: give them, such as with --conditions-from FILE.")
 
     def typical_condition(self, n: int, noise: Noise) -> Tree | None:
@@ -268,16 +365,17 @@ class Generator(nn.Module):
         if condition is None:
             condition = self.draw_condition(noise.fold("condition"))
         with all_digits():  # units and tables need them, whatever the networks compute in
-            encoded = None if condition is None else self.codec.encode_condition(condition)
+            decoder = self.decoder
+            encoded = None if condition is None else decoder.encode_condition(condition)
         x = self.family.sample(n, encoded, noise=noise.fold("family"))
         with all_digits():
-            return self.codec.decode(map_tree(at_least_single, x), condition)
+            return decoder.decode(map_tree(at_least_single, x), condition)
 
     def accept(self, condition: Tree, *, where: str = "condition.", first: int = 0) -> Tree:
         """`Codec.accept`; raises `ConfigError` also where the model has no conditions."""
         if self.codec.condition is None:
             raise ConfigError(f"{where.rstrip('.: ')}: conditions were given, but this model has none.")
-        return self.codec.accept(condition, where=where, first=first)
+        return self.decoder.accept(condition, where=where, first=first)
 
     def _prepare(self, batch: Batch, noise: Noise) -> Batch:
         if self.augmentation is not None:
@@ -292,7 +390,7 @@ class Generator(nn.Module):
 
     def save(self, folder: Path, **provenance: Any) -> None:
         """Write the artefact: config, data description and weights."""
-        config = {"generator": self.config.model_dump(mode="json"), "description": self.description, **provenance}
+        config = {"generator": self.config.model_dump(mode="json"), "description": self.trained_on, **provenance}
         examples = {_EXAMPLES + name: part for name, part in named(self.examples, "").items()}
         artifact.save(folder, config, {**self.state_dict(), **examples})
 
@@ -302,7 +400,7 @@ class DensityGenerator(Generator):
 
     def log_prob(self, x: Tree, condition: Tree | None = None) -> Tensor:
         """log p(x | condition), shape (B,), nats; the codec's docstring states the base measure of x."""
-        encoded, volume = _encode_with_volume(self.codec, x, condition, TapeNoise({}))  # reads none
+        encoded, volume = _encode_with_volume(self.decoder, x, condition, TapeNoise({}))  # reads none
         return self.family.log_prob(encoded.x, encoded.condition) + volume
 
 
@@ -324,7 +422,7 @@ class BoundedGenerator(Generator):
         volume of the codec's map; what `decode` does besides inverting the map, such as thresholding, is not part of
         it. A sample outside the range of the map has -inf.
         """
-        encoded, volume = _encode_with_volume(self.codec, x, condition, noise.fold("codec"))
+        encoded, volume = _encode_with_volume(self.decoder, x, condition, noise.fold("codec"))
         if isinstance(self.family, Density):
             return self.family.log_prob(encoded.x, encoded.condition) + volume
         return self.family.log_bound(encoded.x, encoded.condition, noise=noise.fold("family")) + volume

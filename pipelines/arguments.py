@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import index
 from pathlib import Path
@@ -23,6 +24,7 @@ LARGEST_SEED = 2**31 - 1
 """The largest seed that file attributes and other libraries' generators can hold as well."""
 
 _DEVICE = re.compile(r"cpu|cuda(:(0|[1-9]\d{0,2}))?")
+_NAMED_FILE = re.compile(r"(?P<name>[A-Za-z_][\w-]*)=(?P<file>.+)")
 _ROWS = re.compile(r"(-?\d*):(-?\d*)")
 
 
@@ -42,6 +44,32 @@ def check_seed(seed: Any) -> int:
     if not 0 <= number <= LARGEST_SEED:
         raise ConfigError(f"seed: expected a whole number from 0 to {LARGEST_SEED}, found {seed!r}.")
     return number
+
+
+def data_files(words: Sequence[str]) -> str | dict[str, str]:
+    """The data files that `--data` names: one file, or NAME=FILE each, the leading one first.
+
+    A single word that names a file is that file, whatever is in its name.
+
+    Raises:
+        ConfigError: several files without names, or a name given twice.
+
+    >>> data_files(["showers.h5"])
+    'showers.h5'
+    >>> data_files(["photos=a.h5", "paintings=b.h5"])
+    {'photos': 'a.h5', 'paintings': 'b.h5'}
+    """
+    if len(words) == 1 and (Path(words[0]).exists() or not _NAMED_FILE.fullmatch(words[0])):
+        return words[0]
+    files: dict[str, str] = {}
+    for word in words:
+        match = _NAMED_FILE.fullmatch(word)
+        if match is None:
+            raise ConfigError(f'--data "{word}": several data files are given by their names, as --data NAME=FILE.')
+        if match["name"] in files:
+            raise ConfigError(f'--data: the name "{match["name"]}" is given twice; each data file has its own.')
+        files[match["name"]] = match["file"]
+    return files
 
 
 def check_counts(n: int, batch_size: int) -> None:

@@ -14,7 +14,7 @@ from .._version import __version__
 from ..core.config import override
 from ..core.engine.signals import TERMINATING, interruptible
 from ..core.errors import ConfigError
-from .arguments import LARGEST_SEED, DataSide
+from .arguments import LARGEST_SEED, DataSide, data_files
 from .console.errors import BAD_INPUT, FAILED, INTERRUPTED, exit_on_error
 
 if TYPE_CHECKING:
@@ -142,7 +142,9 @@ def simulate(
 @app.command()
 def fit(
     domain: DomainName,
-    data: Annotated[Path, typer.Option(help="data file to train on")],
+    data: Annotated[
+        list[str], typer.Option(metavar="[NAME=]FILE", help="data file to train on; several by their names, one leads")
+    ],
     out: Annotated[Path, typer.Option(metavar="RUN", help="folder of the run")],
     assignments: Assignments = None,
     recipe: Recipe = None,
@@ -163,7 +165,7 @@ def fit(
 
         fitted = run_fit(
             domain,
-            data=data,
+            data=data_files(data),
             out=out,
             recipe=recipe,
             overrides=words,

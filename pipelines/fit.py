@@ -12,17 +12,19 @@ import torch
 
 from ..core.artifact import restore
 from ..core.dtypes import move_module
+from ..core.engine.draws import expect_readers
 from ..core.engine.evaluate import HeldOutLoss
 from ..core.engine.listeners import Listener
 from ..core.engine.loop import fit as train
 from ..core.engine.parallel import full_state_dict
+from ..core.engine.plan import Plan
 from ..core.engine.signals import interruptible
 from ..core.engine.world import process_group
-from ..core.errors import ConfigError
+from ..core.errors import ConfigError, TrainingError
 from ..domains import domains
 from ..domains.generator import Generator
 from ..domains.plugin import Dataset, Domain
-from .arguments import resolve_device, select_rows
+from .arguments import resolve_device
 from .console.numbers import samples_per_second
 from .console.screen import Screen, Silent
 from .load import load
@@ -30,10 +32,9 @@ from .mlflow.tracker import Tracker
 from .report import report
 from .reporting.latency import measure_latency
 from .run.config import DEFAULT_RECIPE, RunConfig, first_difference, read_config, resolve, with_overrides
-from .run.digests import whole_digest
 from .run.folder import Run, new_run
-from .run.held_out import split_held_out
-from .run.record import DataRecord, RunRecorder, check_tags, expect_same_data, read_record
+from .run.record import RunRecorder, check_tags, expect_same_data, read_record
+from .run.sources import DataFiles, open_data, split_all
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Fitted:
 def fit(
     domain: str,
     *,
-    data: str | Path,
+    data: DataFiles,
     out: str | Path,
     recipe: str | None = None,
     overrides: Sequence[str] = (),
@@ -66,7 +67,9 @@ def fit(
 
     Args:
         domain: name of the domain.
-        data: a data file that meets the domain's data spec.
+        data: a data file that meets the domain's data spec; or several by name, `{"photos": "a.h5", "paintings":
+            "b.h5"}`, for a family whose players read sources of these names. The first one leads: its description is
+            the model's, validation and the search for copies refer to it.
         out: the run's folder.
         recipe: a named config of the domain, or a YAML file; `quick` if not given.
         overrides: KEY=VALUE words, such as `training.steps=500`.
@@ -88,24 +91,27 @@ def fit(
         world = stack.enter_context(process_group(torch_device))
         config = _config(plugin, run, recipe, overrides, resume)
         world.barrier()  # all have read the folder before the first process writes there
-        source = plugin.open(Path(data), config.data.options)
-        sha256 = world.once(lambda: whole_digest(plugin, data, source, config.data.options))
-        expect_same_data(run, sha256)
+        files = open_data(plugin, data, config.data, world)
+        expect_same_data(run, {one.name: one.sha256 for one in files})
         before = read_record(run)
         if resume and before and before.status == "finished":
             return Fitted(run, already=True)
-        chosen = select_rows(source, config.data.rows, what=str(data))
-        screen.table(f"data: {data}", ("what", "value"), chosen.summary())
-        training, held_out = split_held_out(chosen, config.data.validation)
+        for one in files:
+            screen.table(one.title, ("what", "value"), one.chosen().summary())
+        training, held_out = split_all(files)
         torch.manual_seed(config.seed)  # initial weights are torch's own draws, alike on every rank
-        generator = _build(plugin, config, source.description, training)
+        description = files[0].whole.description
+        generator = _build(plugin, config, description, training)
         move_module(generator, torch_device, config.training.parallel.dtype)
         plan = config.training.plan(generator.stages())
+        _expect_readers(plan, training)
         evaluator = HeldOutLoss(plan, held_out, torch_device, config.training.checkpoint.every) if held_out else None
+        records = [one.record(training[one.name]) for one in files]
         recorder = RunRecorder(
             run,
             config,
-            DataRecord(file=str(data), sha256=sha256, rows=len(source), training_rows=len(training)),
+            records[0],
+            other_data=records[1:],
             parameters=sum(p.numel() for p in generator.parameters()),
             world_size=world.size,
             device=torch_device,
@@ -128,7 +134,7 @@ def fit(
         )
         tensors = full_state_dict(generator)
         if world.first:
-            whole = config.generator.build(source.description)
+            whole = config.generator.build(description)
             restore(whole, tensors, what="the fitted model")
             whole.examples = generator.examples
             whole.save(run.model, domain=plugin.name, config_hash=config.digest())
@@ -156,7 +162,17 @@ def _config(plugin: Domain, run: Run, recipe: str | None, overrides: Sequence[st
     return stored.model_copy(update={"tracking": asked.tracking})
 
 
-def _build(plugin: Domain, config: RunConfig, description: Mapping[str, Any], training: Dataset) -> Generator:
+def _expect_readers(plan: Plan, sources: Mapping[str, Dataset]) -> None:
+    """Refuse data that the players of a plan do not read, and players without data, before anything is written."""
+    try:
+        expect_readers(plan.stages, sources)
+    except TrainingError as error:
+        raise ConfigError(f"data: {error} Several files are given by their names, as --data NAME=FILE.") from None
+
+
+def _build(
+    plugin: Domain, config: RunConfig, description: Mapping[str, Any], training: Mapping[str, Dataset]
+) -> Generator:
     """The generator, its codec fitted; raises `ConfigError` with the recipes that suit such data if this does not."""
     try:
         return config.generator.build(description, training)

@@ -239,6 +239,7 @@ def _log_tags(client: MlflowClient, run_id: str, run: Run, record: RunRecord) ->
         "maquette.config_hash": record.config_hash,
         "maquette.seed": record.seed,
         "maquette.data_sha256": record.data.sha256,
+        **{f"maquette.data_sha256.{data.name}": data.sha256 for data in record.other_data},
         "maquette.git": record.git,
         "maquette.hardware": record.hardware,
         "maquette.command": record.command,

@@ -118,12 +118,15 @@ def _facts(evaluation: EvaluationRecord | None, record: RunRecord | None) -> lis
 def _provenance(evaluation: EvaluationRecord | None, record: RunRecord | None) -> list[tuple[str, str]]:
     rows: list[tuple[str, str]] = []
     if record:
-        data = record.data
         rows += [
             ("fit status", record.status),
             ("fitted", f"{record.started} to {record.finished or 'now'}, sessions: {record.sessions}"),
-            ("training data", f"{data.file}, {data.training_rows:,} of {data.rows:,} rows"),
-            ("training data SHA-256 of content (all rows)", data.sha256),
+        ]
+        for data in record.sources:
+            what = f"training data {data.name}".rstrip()
+            rows += [(what, f"{data.file}, {data.training_rows:,} of {data.rows:,} rows")]
+            rows += [(f"{what} SHA-256 of content (all rows)", data.sha256)]
+        rows += [
             *([("tags", ", ".join(f"{name}={value}" for name, value in record.tags.items()))] if record.tags else []),
             ("config hash", record.config_hash),
             ("seed", str(record.seed)),

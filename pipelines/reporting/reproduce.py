@@ -47,8 +47,11 @@ def commands(evaluation: EvaluationRecord | None, record: RunRecord | None, sour
     """
     lines = []
     if record and source_run:
-        words = ["fit", record.domain, "--data", record.data.file, "--out", f"{source_run.folder}-again"]
-        lines.append(_line(*words, "--recipe", str(source_run.config)))
+        words = ["fit", record.domain]
+        for data in record.sources:
+            words += ["--data", f"{data.name}={data.file}" if data.name else data.file]
+        words += ["--out", f"{source_run.folder}-again", "--recipe", str(source_run.config)]
+        lines.append(_line(*words))
     if evaluation:
         if source_run and _generated_by_its_model(evaluation):
             lines.append(_generate(evaluation.inputs, source_run))

@@ -27,16 +27,10 @@ _NOT_OVERRIDDEN = {
 """Keys that no KEY=VALUE sets, with the reason."""
 
 
-class DataConfig(Config):
-    """Which samples of the data file are trained on."""
+class _Rows(Config):
+    """Rows of a data file."""
 
     rows: str | None = Field(default=None, description="rows START:STOP of the file to use; all if not given")
-    validation: int = Field(
-        default=0,
-        ge=0,
-        description="rows that are held out, the last ones; more of them where that would divide a group",
-    )
-    options: dict[str, Any] = Field(default_factory=dict, description="options of the domain's reader")
 
     @field_validator("rows", mode="before")
     @classmethod
@@ -44,6 +38,41 @@ class DataConfig(Config):
         if value is not None:
             parse_rows(str(value))
         return value
+
+
+class SourceConfig(_Rows):
+    """What differs for one of several data files; what is not given is as for all of them."""
+
+    validation: int | None = Field(default=None, ge=0, description="rows that are held out, the last ones")
+    options: dict[str, Any] = Field(default_factory=dict, description="further options of the domain's reader")
+
+
+class DataConfig(_Rows):
+    """Which samples of the data file are trained on; of several files, of each.
+
+    >>> config = DataConfig(validation=10, sources={"paintings": SourceConfig(rows="0:100")})
+    >>> config.of("photos").rows, config.of("paintings").rows, config.of("paintings").validation
+    (None, '0:100', 10)
+    """
+
+    validation: int = Field(
+        default=0,
+        ge=0,
+        description="rows that are held out, the last ones; more of them where that would divide a group",
+    )
+    options: dict[str, Any] = Field(default_factory=dict, description="options of the domain's reader")
+    sources: dict[str, SourceConfig] = Field(
+        default_factory=dict, description="what differs for single ones of several data files, by their names"
+    )
+
+    def of(self, name: str) -> DataConfig:
+        """What holds for the data file of a name."""
+        own = self.sources.get(name, SourceConfig())
+        return DataConfig(
+            rows=self.rows if own.rows is None else own.rows,
+            validation=self.validation if own.validation is None else own.validation,
+            options={**self.options, **own.options},
+        )
 
 
 class RunConfig(Config):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -18,8 +18,9 @@ from .provenance import Provenance, gather, now
 
 
 class DataRecord(Record):
-    """The data that a run was fitted to."""
+    """The data that a run was fitted to, or some of them."""
 
+    name: str = Field(default="", description="by which players read it, if there are several")
     file: str = Field(description="the data file, as it was named")
     sha256: str = Field(description="SHA-256 of the file's content")
     sha256_of: str = Field(default="content of all rows", description="what the SHA-256 is taken of")
@@ -56,6 +57,7 @@ class RunRecord(Session):
     config_hash: str = Field(description="SHA-256 of the config keys that decide the outcome")
     seed: int = Field(description="seed of the weights, the data order and all noise")
     data: DataRecord
+    other_data: list[DataRecord] = Field(default_factory=list, description="further data, after the leading ones")
     parameters: int = Field(description="number of weights of the generator")
     sessions: int = Field(description="how many commands have worked on the run")
     tags: dict[str, str] = Field(default_factory=dict, description="what the user calls the run by, all sessions")
@@ -64,6 +66,11 @@ class RunRecord(Session):
     status: Literal["running", "finished"] = "running"
     finished: str | None = Field(default=None, description="when the fit ended, UTC")
     latency: LatencyRecord | None = Field(default=None, description="measured when the fit had ended")
+
+    @property
+    def sources(self) -> list[DataRecord]:
+        """All data, the leading ones first."""
+        return [self.data, *self.other_data]
 
 
 def read_record(run: Run) -> RunRecord | None:
@@ -75,14 +82,30 @@ def read_record(run: Run) -> RunRecord | None:
     return RunRecord.read(run.record) if run.record.is_file() else None
 
 
-def expect_same_data(run: Run, sha256: str) -> None:
-    """Raise `ConfigError` if the run began with data of another digest."""
+def expect_same_data(run: Run, digests: Mapping[str, str]) -> None:
+    """Raise `ConfigError` if the run began with data of other digests or names, or in another order.
+
+    Args:
+        run: it may have no record yet.
+        digests: SHA-256 by name, the leading data first; the name of a single file is "".
+    """
     before = read_record(run)
-    if before and before.data.sha256 != sha256:
+    if before is None:
+        return
+    began = {one.name: one.sha256 for one in before.sources}
+    if list(began) != list(digests):
+        names = [" and ".join(each) if any(each) else "one file without a name" for each in (began, digests)]
         raise ConfigError(
-            f"{run.folder}: the run began with other data (SHA-256 {before.data.sha256[:12]}, now {sha256[:12]}); "
-            "give the same file, or another --out."
+            f"{run.folder}: the run began with other data ({names[0]}, now {names[1]}); give the same files in the "
+            "same order, or another --out."
         )
+    for name, sha256 in began.items():
+        if sha256 != digests[name]:
+            which = f"{name}: " if name else ""
+            raise ConfigError(
+                f"{run.folder}: the run began with other data ({which}SHA-256 {sha256[:12]}, now "
+                f"{digests[name][:12]}); give the same file, or another --out."
+            )
 
 
 _TAG = re.compile(r"\w[\w.:/ -]{0,249}")
@@ -119,7 +142,8 @@ class RunRecorder:
     Args:
         run: the run's folder.
         config: its resolved config.
-        data: what it is fitted to.
+        data: what it is fitted to, the leading data of several.
+        other_data: the others.
         parameters: number of weights.
         world_size: number of processes.
         device: where it runs.
@@ -135,7 +159,7 @@ class RunRecorder:
     ...     run = Run(Path(folder))
     ...     RunRecorder(run, config, data, parameters=10, world_size=1, device=torch.device("cpu")).begin()
     ...     record = read_record(run)
-    ...     expect_same_data(run, "ab12")
+    ...     expect_same_data(run, {"": "ab12"})
     >>> isinstance(record, RunRecord), isinstance(record, Session)  # the first session, and the later ones in a list
     (True, True)
     >>> record.status, record.data.training_rows, record.sessions, record.resumed
@@ -148,6 +172,7 @@ class RunRecorder:
         config: RunConfig,
         data: DataRecord,
         *,
+        other_data: Sequence[DataRecord] = (),
         parameters: int,
         world_size: int,
         device: torch.device,
@@ -165,6 +190,7 @@ class RunRecorder:
             config_hash=config.digest(),
             seed=config.seed,
             data=data,
+            other_data=list(other_data),
             parameters=parameters,
             sessions=before.sessions + 1 if before else 1,
             tags={**(before.tags if before else {}), **(tags or {})},

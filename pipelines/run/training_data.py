@@ -138,5 +138,6 @@ def _recorded(domain: Domain, run: Run) -> _Recorded:
         raise ArtifactError(f'{run.folder}: is a run of the domain "{record.domain}", not of "{domain.name}".')
     # only this part: others, such as the family, may be of an older version
     given = parse(DataConfig, config.get("data", {}), where=f"{run.config}: data")
-    data = record.data
-    return _Recorded(Path(data.file), data.sha256, given.options, given.rows, data.training_rows)
+    data = record.data  # of several, the leading data are those that samples are compared with
+    used = given.of(data.name)
+    return _Recorded(Path(data.file), data.sha256, used.options, used.rows, data.training_rows)

@@ -124,7 +124,7 @@ def test_a_signal_saves_and_the_same_command_ends_like_an_undisturbed_one(start,
         fit("toy", data=folder / "other.h5", out=folder / "run", resume=True)
 
 
-@pytest.mark.parametrize("moment", ["select_rows", "_build", "RunRecorder", "restore", "measure_latency", "report"])
+@pytest.mark.parametrize("moment", ["split_all", "_build", "RunRecorder", "restore", "measure_latency", "report"])
 def test_a_signal_around_the_steps_is_answered_at_once(fitted, data, folder, monkeypatch, moment):
     def interrupt(*_, **__):
         os.kill(os.getpid(), signal.SIGUSR1)

@@ -26,7 +26,7 @@ def test_every_key_is_described():
 
 def test_a_folder_without_a_record_has_none(folder):
     assert read_record(Run(folder)) is None
-    expect_same_data(Run(folder), "any")
+    expect_same_data(Run(folder), {"": "any"})
 
 
 @pytest.fixture
@@ -55,6 +55,6 @@ def test_an_old_or_damaged_record_is_a_sentence(run, data, change, sentence):
 def test_other_data_are_refused(fitted):
     record = read_record(Run(fitted))
     assert record is not None
-    expect_same_data(Run(fitted), record.data.sha256)
+    expect_same_data(Run(fitted), {"": record.data.sha256})
     with pytest.raises(ConfigError, match="began with other data"):
-        expect_same_data(Run(fitted), "0" * 64)
+        expect_same_data(Run(fitted), {"": "0" * 64})
