@@ -1,44 +1,27 @@
 """A domain's generator: a codec (physical quantities to tensors) composed with a family of `core`.
 
-A codec for tables of two columns with one condition, both divided by their standard deviations, and its config:
+A generator of tables of two columns with one condition, whose codec leaves them as they are, and whose family has a
+density:
 
 >>> from maquette.core.data import TensorSource
 >>> from maquette.core.noise import KeyedNoise
 >>> from maquette.core.spaces import Vector
->>> class Scaled(VolumeCodec):
+>>> class Plain(VolumeCodec):
 ...     exact = True
-...     def __init__(self):
-...         super().__init__(Vector(dim=2), Vector(dim=1))
-...         self.register_buffer("scale", torch.ones(3))
-...     def fit(self, source):
-...         batch = source.fetch(torch.arange(len(source)))
-...         self.scale.copy_(torch.cat((batch.x, batch.condition), dim=1).std(0))
+...     def fit(self, source): ...
 ...     def encode_with_volume(self, batch, noise):
-...         y = Batch(batch.x / self.scale[:2], self.encode_condition(batch.condition), batch.index)
-...         return y, -self.scale[:2].log().sum().expand(len(batch))
-...     def encode_condition(self, condition):
-...         return condition / self.scale[2]
+...         return batch, torch.zeros(len(batch))
 ...     def decode(self, y, condition):
-...         return y * self.scale[:2]
-...     def draw_condition(self, noise):
-...         return self.scale[2] * noise.normal("condition", (1,))
->>> class ScaledConfig(CodecConfig):
+...         return y
+>>> class PlainConfig(CodecConfig):
 ...     def build(self, description):
-...         return Scaled()
-
-A generator of such tables, whose family has a density:
-
+...         return Plain(Vector(dim=2), Vector(dim=1))
 >>> data = TensorSource(torch.randn(50, 2), torch.randn(50, 1))
->>> config = GeneratorConfig.model_validate({"codec": ScaledConfig(), "family": {"kind": "linear"}})
+>>> config = GeneratorConfig.model_validate({"codec": PlainConfig(), "family": {"kind": "linear"}})
 >>> generator = config.build({}, data)
 >>> batch = data.fetch(torch.arange(3))
 >>> noise = KeyedNoise(0, batch.index)
->>> encoded = generator.codec.encode(batch, noise)
->>> torch.allclose(generator.codec.decode(encoded.x, batch.condition), batch.x)
-True
 >>> x = generator.sample(3, batch.condition, noise=noise)
->>> isinstance(generator.codec, Codec), isinstance(generator.codec, DrawsConditions)
-(True, True)
 >>> isinstance(generator, DensityGenerator), isinstance(generator, BoundedGenerator)
 (True, False)
 >>> x.shape, generator.log_prob(x, batch.condition).shape
@@ -48,7 +31,7 @@ It is one file and its description, from which the same config reads it again:
 
 >>> import tempfile
 >>> from pydantic import create_model
->>> TableConfig = create_model("TableConfig", __base__=GeneratorConfig, codec=(ScaledConfig, ScaledConfig()))
+>>> TableConfig = create_model("TableConfig", __base__=GeneratorConfig, codec=(PlainConfig, PlainConfig()))
 >>> with tempfile.TemporaryDirectory() as folder:
 ...     generator.save(folder, domain="tables")
 ...     again = load_generator(Path(folder), TableConfig)
@@ -58,10 +41,9 @@ True
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -79,133 +61,10 @@ from ..core.noise import Noise, TapeNoise
 from ..core.objective import Stage, Trainable, transform_batches
 from ..core.precision import all_digits, at_least_single
 from ..core.spaces import Space, Tree, batch_size, named
-from .disagreement import Disagreement, relative_difference
+from .codec import Augmentation, Codec, CodecConfig, DrawsConditions, VolumeCodec
+from .examples import example_rows
 
-EXAMPLES = 64
-EXAMPLE_BYTES = 32 * 2**20
-"""Most rows and bytes of conditions that are kept as examples."""
 _EXAMPLES = "examples/"  # prefix of their names among the weights
-
-Augmentation = Callable[[Batch, Noise], Batch]
-"""Replaces the samples of a training batch by random images under a symmetry of the data."""
-
-
-class Codec(nn.Module, ABC):
-    """Maps physical batches to values of `space` given `condition`, and back; the module's docstring has an example.
-
-    What it fits (scales, distributions) is in buffers, so that it is saved with the weights.
-
-    Args:
-        space: of encoded samples; the family is built for it.
-        condition: space of encoded conditions; None without conditions.
-    """
-
-    sample_name: ClassVar[str] = "samples"
-    """Name of a sample in files and exports, if it is one tensor."""
-    units: ClassVar[Mapping[str, str]] = {}
-    """Units of the physical conditions and samples by name; a name that is missing has none."""
-
-    def __init__(self, space: Space, condition: Space | None = None) -> None:
-        super().__init__()
-        self.space, self.condition = space, condition
-
-    @abstractmethod
-    def fit(self, source: Source) -> None:
-        """Fit scales and distributions to the training data; called once, before the family is built.
-
-        Of several sources this is the leading one; `fit_others` gets the rest.
-        """
-
-    def fit_others(self, others: Mapping[str, Source]) -> None:
-        """Fit to further training data by name, such as the paintings beside photos; called after `fit`.
-
-        By default nothing is fitted to them. `encode` gets the batches of all sources; `Batch.name` says of which.
-        """
-
-    @abstractmethod
-    def encode(self, batch: Batch, noise: Noise) -> Batch:
-        """Physical batch to a batch of `space` and `condition`; noise dequantises."""
-
-    def encode_condition(self, condition: Tree) -> Tree:
-        """Physical condition to a value of `self.condition`; by default it is one already."""
-        return condition
-
-    def accept(self, condition: Tree, *, where: str = "condition.", first: int = 0) -> Tree:
-        """Those of the given physical conditions that the model needs.
-
-        Args:
-            condition: physical values, by name or one tensor.
-            where: prefix of a condition's name in messages.
-            first: row number of the first value, for messages.
-
-        Raises:
-            ConfigError: a condition is missing, or outside the range of training.
-        """
-        return condition
-
-    @abstractmethod
-    def decode(self, y: Tree, condition: Tree | None) -> Tree:
-        """Value of `space` and *physical* condition, None without conditions, to physical samples."""
-
-    def disagreement(self, expected: Tree, found: Tree, condition: Tree | None) -> Disagreement:
-        """How far physical samples differ from those expected, by name; given `condition`, None without conditions.
-
-        By default the largest difference of a value, relative to the largest value of its sample. A codec whose
-        `decode` has thresholds, where rounding may decide, says what it allows there.
-        """
-        return relative_difference(expected, found)
-
-
-class VolumeCodec(Codec):
-    """A codec whose map has a volume, so that log-densities of encoded samples become those of physical ones."""
-
-    exact: ClassVar[bool] = False
-    """Whether the map is one to one and reads no noise, so that densities stay exact; otherwise they become bounds."""
-
-    @abstractmethod
-    def encode_with_volume(self, batch: Batch, noise: Noise) -> tuple[Batch, Tensor]:
-        """Physical batch to a batch of `space` and `condition`, and the log-volume (B,) of the map.
-
-        The log-volume is log |dy / d(x, noise)| - log q(noise): log p(x) >= log p(y) + volume, with equality for a
-        codec that is exact. A codec's docstring states the base measure of x.
-        """
-
-    def encode(self, batch: Batch, noise: Noise) -> Batch:
-        """`encode_with_volume` without the volume."""
-        return self.encode_with_volume(batch, noise)[0]
-
-
-@runtime_checkable
-class DrawsConditions(Protocol):
-    """A codec that knows the distribution of conditions in training; one that does not needs them to be given."""
-
-    def draw_condition(self, noise: Noise) -> Tree | None:
-        """Physical conditions drawn from the distribution of training."""
-        ...
-
-
-class CodecConfig(Config):
-    """Base of a domain's codec configs."""
-
-    @abstractmethod
-    def build(self, description: Mapping[str, Any]) -> Codec:
-        """Return the unfitted codec for data that a domain describes as plain JSON."""
-
-    def description_at(self, description: Mapping[str, Any], space: Space) -> Mapping[str, Any]:
-        """The description of data whose encoded samples are of another space: a larger grid, the volume of a slice.
-
-        The codec that `build` makes for it takes over what was fitted. By default data have one size.
-
-        Args:
-            description: of the training data.
-            space: of the encoded samples.
-
-        Raises:
-            ConfigError: there are no such data.
-        """
-        raise ConfigError(
-            f"{kind_of(self)}: this codec encodes data of one size; samples of another one were asked for."
-        )
 
 
 class GeneratorConfig(Config):
@@ -235,11 +94,12 @@ class GeneratorConfig(Config):
                 which the codec cannot decode.
         """
         codec = self.codec.build(description)
-        leading, others = _leading(source)
+        sources = {} if source is None else dict(sources_by_name(source))
+        leading = sources.pop(next(iter(sources))) if sources else None
         if leading is not None:
             codec.fit(leading)
-            if others:
-                codec.fit_others(others)
+            if sources:
+                codec.fit_others(sources)
         family = self.family.build(codec.space, codec.condition)
         able = capabilities(family)
         if "sample" not in able:
@@ -248,28 +108,12 @@ class GeneratorConfig(Config):
         generator = kind(codec, family, self, description, space=self.family.samples(codec.space))
         generator.decoder  # noqa: B018 - refuses here what it could not decode after the fit
         if leading is not None and codec.condition is not None and not isinstance(codec, DrawsConditions):
-            generator.examples = _example_rows(leading)
+            generator.examples = example_rows(leading)
         return generator
 
     def augmentation(self, codec: Codec) -> Augmentation | None:
         """A random exact symmetry of the data, applied to training batches; None for none."""
         return None
-
-
-def _leading(source: Source | Sources | None) -> tuple[Source | None, Mapping[str, Source]]:
-    """The leading source, the first one, and the others by name."""
-    if source is None:
-        return None, {}
-    sources = dict(sources_by_name(source))
-    return sources.pop(next(iter(sources))), sources
-
-
-def _example_rows(source: Source) -> Tree | None:
-    """Physical conditions of a few rows, evenly spaced: `EXAMPLES`, or as many as `EXAMPLE_BYTES` hold."""
-    one = named(source.fetch(torch.zeros(1, dtype=torch.int64)).condition)
-    size = sum(part.numel() * part.element_size() for part in one.values())
-    count = max(1, min(EXAMPLES, len(source), EXAMPLE_BYTES // max(1, size)))
-    return source.fetch(torch.arange(count) * len(source) // count).condition
 
 
 class Generator(nn.Module):

@@ -101,7 +101,7 @@ def export(run: str | Path, *, format: str, out: str | Path, screen: Screen | No
         screen.progress("export", 1, 3, "trace and convert")
         write(format, trace(model.generator, signature), signature, temporary)
         screen.progress("export", 2, 3, "compare")
-        found = compare(model.generator.codec, FORMATS[format].open(temporary), expected)
+        found = compare(model.generator.decoder, FORMATS[format].open(temporary), expected)
         if not found.holds:
             raise ExportError(f"{file}: not written, because it would not repeat the Python sampler: {found.found}.")
         artifact.sync(temporary)
@@ -148,4 +148,4 @@ def _port(port: Port) -> dict[str, Any]:
 
 def _samples_to_compare(model: Model) -> int:
     low, high = _SAMPLES
-    return min(max(low, math.ceil(_VALUES / size(model.generator.codec.space))), high)
+    return min(max(low, math.ceil(_VALUES / size(model.generator.space))), high)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from ..generator import Augmentation, Codec, GeneratorConfig
+from ..codec import Augmentation, Codec
+from ..generator import GeneratorConfig
 from .codec.codec import ShowerCodecConfig, shower_codec
 from .codec.symmetries import RandomSymmetry
 

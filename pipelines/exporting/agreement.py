@@ -9,8 +9,8 @@ from torch import Tensor
 
 from ...core.data import map_tree
 from ...core.spaces import Tree
+from ...domains.codec import Codec
 from ...domains.disagreement import Disagreement
-from ...domains.generator import Codec
 from ..console.numbers import number
 from .formats import Compute
 from .trace import Example

@@ -147,7 +147,7 @@ def draw_example(generator: Generator, n: int, *, seed: int) -> Example:
 
 def signature_of(generator: Generator, drawn: Example) -> Signature:
     """Inputs and outputs of the sampler that made an example."""
-    codec = generator.codec
+    codec = generator.decoder
     given = generator.examples is not None  # a few rows, which show no range
     many = drawn.condition if given else generator.draw_condition(KeyedNoise(0, torch.arange(_DRAWS), stream="range"))
     conditions = (

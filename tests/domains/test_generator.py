@@ -9,15 +9,8 @@ from maquette.core.data import Batch, Source
 from maquette.core.errors import ConfigError
 from maquette.core.noise import KeyedNoise, Noise
 from maquette.core.spaces import Tree, Vector
-from maquette.domains.generator import (
-    BoundedGenerator,
-    Codec,
-    CodecConfig,
-    DensityGenerator,
-    Generator,
-    GeneratorConfig,
-    VolumeCodec,
-)
+from maquette.domains.codec import Codec, CodecConfig, VolumeCodec
+from maquette.domains.generator import BoundedGenerator, DensityGenerator, Generator, GeneratorConfig
 from torch import Tensor, nn
 
 OWED = ("fit", "encode", "decode")

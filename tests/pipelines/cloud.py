@@ -11,7 +11,8 @@ from maquette.core.errors import ConfigError
 from maquette.core.noise import Noise
 from maquette.core.spaces import Tree, Vector
 from maquette.domains import domains
-from maquette.domains.generator import Codec, CodecConfig, Generator, GeneratorConfig
+from maquette.domains.codec import Codec, CodecConfig
+from maquette.domains.generator import Generator, GeneratorConfig
 from maquette.domains.plugin import SimulatorConfig
 from torch import Tensor
 from toy import Toy, ToyCodec, ToySimulator, ToySimulatorConfig

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from maquette.domains import domains
-from maquette.domains.generator import CodecConfig, GeneratorConfig
+from maquette.domains.codec import CodecConfig
+from maquette.domains.generator import GeneratorConfig
 from toy import GivenCodec, Toy
 
 

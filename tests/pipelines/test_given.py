@@ -9,7 +9,7 @@ import numpy as np
 import pandas
 import pytest
 from maquette.core.errors import ConfigError
-from maquette.domains import generator as generator_module
+from maquette.domains import examples as examples_module
 from maquette.pipelines.export import export
 from maquette.pipelines.fit import fit
 from maquette.pipelines.mlflow.pyfunc import ServedModel
@@ -19,7 +19,7 @@ from maquette.pipelines.mlflow.pyfunc import ServedModel
 def given(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("runs") / "given"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(generator_module, "EXAMPLE_BYTES", 40)  # ten angles
+        patch.setattr(examples_module, "EXAMPLE_BYTES", 40)  # ten angles
         fit("given", data=data, out=run, overrides=["tracking=none"])
     return run
 

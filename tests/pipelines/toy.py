@@ -25,7 +25,8 @@ from maquette.core.spaces import Space, Tree, Vector, named
 from maquette.core.statistics.estimate import Estimate
 from maquette.data_specs.errors import DataError
 from maquette.domains import domains
-from maquette.domains.generator import CodecConfig, Generator, GeneratorConfig, VolumeCodec
+from maquette.domains.codec import CodecConfig, VolumeCodec
+from maquette.domains.generator import Generator, GeneratorConfig
 from maquette.domains.plugin import Evaluation, Progress, Published, ReferenceCost, SimulatorConfig, Unavailable
 from matplotlib.figure import Figure
 from torch import Tensor, nn

@@ -31,8 +31,8 @@ from ....core.statistics.moments import RunningMoments
 from ....data_specs.calorimeter.geometry import MIN_DEPOSIT, Geometry
 from ....data_specs.calorimeter.geometry_json import geometry_from_json
 from ....data_specs.errors import DataError
+from ...codec import Codec, CodecConfig, VolumeCodec
 from ...disagreement import Disagreement
-from ...generator import Codec, CodecConfig, VolumeCodec
 from ..batches import deposits, incident_energy
 from . import volume
 from .conditions import UNITS, ConditionCodec

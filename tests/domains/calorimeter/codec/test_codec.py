@@ -13,7 +13,7 @@ from maquette.data_specs.errors import DataError
 from maquette.domains.calorimeter.codec.codec import MIN_SHOWERS, ShowerCodecConfig, shower_codec
 from maquette.domains.calorimeter.dataset import ShowerDataset
 from maquette.domains.calorimeter.sample import sample_path
-from maquette.domains.generator import Codec
+from maquette.domains.codec import Codec
 from small_stacks import CUT, MIXED, RINGS, fitted, showers
 
 
