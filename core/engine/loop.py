@@ -327,13 +327,13 @@ class _Fit:
         """Load optimisers and averaged weights of the current stage."""
         packed = {trainer: content["optimizers"][trainer.player.name] for trainer in trainers}
         allocated = {
-            trainer: optimizer_tensors(packed[trainer], trainer.parameters, content["tensors"]) for trainer in trainers
+            trainer: optimizer_tensors(packed[trainer], trainer.named, content["tensors"]) for trainer in trainers
         }
         tensors = {key: tensor for part in allocated.values() for key, tensor in part.items()}
         self.checkpoints.load(name, content, tensors | self.averages.tensors())
         for trainer in trainers:
             if trainer.optimizer is not None:
-                load_optimizer(trainer.optimizer, packed[trainer], allocated[trainer])
+                load_optimizer(trainer.optimizer, packed[trainer], trainer.named, allocated[trainer])
             trainer.sums = StepSums.parse(content["sums"][trainer.player.name])
 
     def _interrupt(self, step: int, stage: str) -> None:

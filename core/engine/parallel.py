@@ -1,7 +1,9 @@
 """Networks of processes that train together: replicated or sharded.
 
 Under `ddp` every process holds all weights. Under `fsdp` each network is sharded over the processes (FSDP2, Zhao et
-al., "PyTorch FSDP", VLDB 2023). With one process both are the same.
+al., "PyTorch FSDP", VLDB 2023). A block of a network whose class has `fsdp_unit = True` is a unit of its own, so that a
+process gathers the weights of one block at a time; its weights are used by its `forward` alone. With one process both
+are the same.
 """
 
 from __future__ import annotations
@@ -42,14 +44,11 @@ def shard(plan: Plan, world: World, device: torch.device) -> list[FSDPModule]:
     """
     if plan.training.parallel.kind != "fsdp" or world.size == 1:
         return []
-    units = _units(plan)
+    found = units(plan)
     mesh = init_device_mesh(device.type, (world.size,))
-    cut = [
-        fully_shard(network, mesh=mesh, reshard_after_forward=True, ignored_params=_empty(network))
-        for network, _ in units
-    ]
-    for network, (_, double) in zip(cut, units, strict=True):
-        network.set_reshard_after_backward(not double)
+    cut = [fully_shard(unit, mesh=mesh, reshard_after_forward=True, ignored_params=_empty(unit)) for unit, _ in found]
+    for unit, (_, double) in zip(cut, found, strict=True):
+        unit.set_reshard_after_backward(not double, recurse=False)
     return cut
 
 
@@ -58,9 +57,23 @@ def _empty(network: nn.Module) -> set[nn.Parameter]:
     return {parameter for parameter in network.parameters() if not parameter.numel()}
 
 
-def _units(plan: Plan) -> list[tuple[nn.Module, bool]]:
-    """Networks to shard, inner ones first as FSDP2 requires, and whether double backward goes through them."""
-    units: dict[int, tuple[nn.Module, bool]] = {}
+def units(plan: Plan) -> list[tuple[nn.Module, bool]]:
+    """Networks to shard and their blocks, inner ones first as FSDP2 requires, and whether double backward goes through.
+
+    A network through which double backward goes stays whole, because FSDP cannot unshard one unit within another for
+    that.
+
+    Raises:
+        TrainingError: as `shard`.
+
+    >>> from maquette.core.engine.plan import TrainingConfig
+    >>> from maquette.core.families.autoregressive.transformer import TransformerConfig
+    >>> from maquette.core.spaces import Sequence
+    >>> model = TransformerConfig(width=4, depth=2, heads=2).build(Sequence(length=3, vocabulary=5))
+    >>> [type(unit).__name__ for unit, _ in units(TrainingConfig().plan(model.stages()))]
+    ['_Block', '_Block', 'Autoregressive']
+    """
+    networks: dict[int, tuple[nn.Module, bool]] = {}
     for stage in plan.stages:
         double = any(player.objective.double_backward for player in stage.players)
         for player in stage.players:
@@ -77,8 +90,15 @@ def _units(plan: Plan) -> list[tuple[nn.Module, bool]]:
                         "which FSDP cannot unshard for that; give only the outer network to the player, or use "
                         "training.parallel.kind=ddp."
                     )
-                units[id(network)] = (network, double or units.get(id(network), (network, False))[1])
-    return sorted(units.values(), key=lambda unit: sum(1 for _ in unit[0].modules()))
+                networks[id(network)] = (network, double or networks.get(id(network), (network, False))[1])
+    within = {id(part) for network, double in networks.values() if double for part in network.modules()}
+    blocks = {
+        id(part): (part, False)
+        for network, _ in networks.values()
+        for part in network.modules()
+        if getattr(part, "fsdp_unit", False) and id(part) not in within
+    }
+    return sorted((blocks | networks).values(), key=lambda unit: sum(1 for _ in unit[0].modules()))
 
 
 def replicate(objective: Objective, plan: Plan, world: World) -> nn.Module:

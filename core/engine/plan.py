@@ -24,7 +24,9 @@ class OptimizerConfig(Config):
     betas: tuple[float, float] = Field(
         default=(0.9, 0.99), description="decay of the running moments; sgd takes the first as its momentum"
     )
-    weight_decay: float = Field(default=0.0, ge=0)
+    weight_decay: float = Field(
+        default=0.0, ge=0, description="of matrices and kernels; biases, normalisations and embeddings do not decay"
+    )
     warmup: int = Field(default=0, ge=0, description="steps of linear warm-up")
     schedule: Literal["constant", "cosine"] = "cosine"
     final: float = Field(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -127,23 +127,25 @@ def unpack(packed: Any, tensor: Callable[[str], Tensor]) -> Any:
     return [unpack(item, tensor) for item in content] if kind == "list" else content
 
 
-def optimizer_tensors(packed: Any, parameters: Sequence[nn.Parameter], index: Mapping[str, Any]) -> dict[str, Tensor]:
+def optimizer_tensors(
+    packed: Any, parameters: Mapping[str, nn.Parameter], index: Mapping[str, Any]
+) -> dict[str, Tensor]:
     """Allocate the tensors of an optimiser's saved state; those with the shape of a sharded parameter are sharded, too.
 
     Args:
-        packed: what `pack` returned for the optimiser's state, whose keys are the positions of parameters.
-        parameters: of the optimiser, in its order.
+        packed: what `pack` returned for the optimiser's state, whose keys are the names of parameters.
+        parameters: of the optimiser, by name.
         index: the checkpoint's list of tensors, with "size" and "dtype" of each.
 
-    >>> packed = {"map": [[0, {"map": [["moment", {"tensor": "adam/0/moment"}]]}]]}
-    >>> index = {"adam/0/moment": {"size": [2], "dtype": "torch.float32"}}
-    >>> allocated = optimizer_tensors(packed, [nn.Parameter(torch.ones(2))], index)
+    >>> packed = {"map": [["bias", {"map": [["moment", {"tensor": "adam/bias/moment"}]]}]]}
+    >>> index = {"adam/bias/moment": {"size": [2], "dtype": "torch.float32"}}
+    >>> allocated = optimizer_tensors(packed, {"bias": nn.Parameter(torch.ones(2))}, index)
     >>> {name: tuple(tensor.shape) for name, tensor in allocated.items()}  # their values are read next
-    {'adam/0/moment': (2,)}
+    {'adam/bias/moment': (2,)}
     """
     allocated: dict[str, Tensor] = {}
-    for position, content in packed["map"]:
-        like = parameters[position]
+    for parameter, content in packed["map"]:
+        like = parameters[parameter]
 
         def make(name: str, like: nn.Parameter = like) -> Tensor:
             size, dtype = index[name]["size"], getattr(torch, index[name]["dtype"].removeprefix("torch."))
@@ -157,18 +159,26 @@ def optimizer_tensors(packed: Any, parameters: Sequence[nn.Parameter], index: Ma
     return {name: tensor.detach() for name, tensor in allocated.items()}
 
 
-def load_optimizer(optimizer: Optimizer, packed: Any, tensors: Mapping[str, Tensor]) -> None:
-    """Give an optimiser its saved state; its options stay those of the config.
+def load_optimizer(
+    optimizer: Optimizer, packed: Any, parameters: Mapping[str, nn.Parameter], tensors: Mapping[str, Tensor]
+) -> None:
+    """Give an optimiser its saved state, parameter by parameter; its options stay those of the config.
+
+    Args:
+        optimizer: of the parameters.
+        packed: what `pack` returned for the state of an optimiser, whose keys are the names of parameters.
+        parameters: by name, in any order.
+        tensors: of the state, by name.
 
     >>> weight = nn.Parameter(torch.ones(2))
     >>> weight.grad = torch.ones(2)
     >>> optimizer, other = torch.optim.Adam([weight]), torch.optim.Adam([weight])
     >>> optimizer.step()
     >>> tensors = {}
-    >>> packed = pack(optimizer.state_dict()["state"], "adam", tensors)
-    >>> load_optimizer(other, packed, tensors)
+    >>> packed = pack({"weight": optimizer.state[weight]}, "adam", tensors)
+    >>> load_optimizer(other, packed, {"weight": weight}, tensors)
     >>> other.state[weight]["exp_avg"]
     tensor([0.1000, 0.1000])
     """
-    state = unpack(packed, lambda name: tensors[name])
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    for name, state in unpack(packed, lambda name: tensors[name]).items():
+        optimizer.state[parameters[name]] = state

@@ -69,9 +69,10 @@ class PlayerTrainer:
         self.micro_batch = plan.training.micro_batch
         self.precision = plan.training.parallel.precision
         self.dtype = plan.training.parallel.dtype
-        self.parameters = _trainable(player) if self.options.kind != "none" else []
+        self.named = _trainable(player) if self.options.kind != "none" else {}
+        self.parameters = list(self.named.values())
         self._check()
-        self.optimizer = optimizers.build(self.options, self.parameters)
+        self.optimizer = optimizers.build(self.options, self.named, player.networks)
         self.finite = FiniteCheck(self.where, device, world)
         self.sums = StepSums()
         # compiled networks would be compiled again for the shape of an epoch's last batch
@@ -178,8 +179,9 @@ class PlayerTrainer:
         optimizer.step(cast(Callable[[], float], closure))  # torch takes a tensor, too
 
     def optimizer_state(self) -> Any:
-        """The state of the optimiser by the number of the parameter, empty if there is none."""
-        return {} if self.optimizer is None else self.optimizer.state_dict()["state"]
+        """The state of the optimiser by the name of the parameter, empty if there is none."""
+        state = {} if self.optimizer is None else self.optimizer.state
+        return {name: state[parameter] for name, parameter in self.named.items() if parameter in state}
 
     def learning_rate(self, step: int) -> float:
         """The learning rate of a step of the stage, 0 without an optimiser."""
@@ -232,10 +234,13 @@ class PlayerTrainer:
         return batch.map(pin, pin).to(self.device, self.dtype, non_blocking=True)
 
 
-def _trainable(player: Player) -> list[nn.Parameter]:
-    """The parameters of a player's networks that require gradients, each once, without empty ones."""
-    own = {id(parameter): parameter for network in player.networks for parameter in network.parameters()}
-    return [parameter for parameter in own.values() if parameter.requires_grad and parameter.numel()]
+def _trainable(player: Player) -> dict[str, nn.Parameter]:
+    """The parameters of a player's networks that require gradients, each under one name, without empty ones."""
+    own: dict[int, tuple[str, nn.Parameter]] = {}
+    for number, network in enumerate(player.networks):
+        for name, parameter in network.named_parameters():
+            own.setdefault(id(parameter), (f"{number}/{name}", parameter))
+    return {name: parameter for name, parameter in own.values() if parameter.requires_grad and parameter.numel()}
 
 
 def freeze_others(trainers: Sequence[PlayerTrainer], trainer: PlayerTrainer) -> None:

@@ -12,6 +12,7 @@ coarsest level and returns to the grid of the sample. A model adds layers of its
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -50,6 +51,8 @@ class Hourglass(nn.Module):
     >>> net.output(features).shape
     torch.Size([3, 64, 2])
     """
+
+    no_weight_decay: ClassVar[tuple[str, ...]] = ("top",)
 
     def __init__(
         self,

@@ -87,6 +87,7 @@ class Patches(nn.Module):
 
     order: Tensor
     inverse: Tensor
+    no_weight_decay: ClassVar[tuple[str, ...]] = ("bias",)
 
     def __init__(self, indices: list[Tensor], width: int) -> None:
         super().__init__()
@@ -143,6 +144,8 @@ class _Block(nn.Module):
         expansion: inner width of the MLP over `width`.
     """
 
+    fsdp_unit: ClassVar[bool] = True
+
     def __init__(self, width: int, heads: int, expansion: float) -> None:
         super().__init__()
         inner = int(width * expansion)
@@ -176,6 +179,8 @@ class PatchTransformer(nn.Module):
     >>> network(torch.zeros(5, 16), torch.zeros(5), Context(torch.zeros(5, 3))).shape
     torch.Size([5, 16])
     """
+
+    no_weight_decay: ClassVar[tuple[str, ...]] = ("positions",)
 
     def __init__(
         self, indices: list[Tensor], context_features: int, config: PatchTransformerConfig, *, time: bool

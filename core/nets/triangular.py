@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -24,6 +26,7 @@ class StrictlyLower(nn.Module):
     """
 
     pairs: Tensor
+    no_weight_decay: ClassVar[tuple[str, ...]] = ("bias",)
 
     def __init__(self, features: int, embed_dim: int, context_features: int, outputs: int) -> None:
         super().__init__()

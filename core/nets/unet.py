@@ -45,6 +45,8 @@ class ModulatedBlock(nn.Module):
     torch.Size([5, 6, 8])
     """
 
+    fsdp_unit: ClassVar[bool] = True
+
     def __init__(self, field: Field, in_channels: int, out_channels: int, features: int, groups: int) -> None:
         super().__init__()
         self.first_norm = nn.GroupNorm(groups, in_channels)
@@ -72,6 +74,8 @@ class GridAttention(nn.Module):
     >>> torch.equal(attention(x), x)
     True
     """
+
+    fsdp_unit: ClassVar[bool] = True
 
     def __init__(self, channels: int, heads: int, groups: int) -> None:
         super().__init__()

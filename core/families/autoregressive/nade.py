@@ -48,6 +48,7 @@ class NADE(nn.Module):
     """
 
     orders: Tensor
+    no_weight_decay: ClassVar[tuple[str, ...]] = ("seen", "output_bias")
 
     def __init__(
         self, orders: Tensor, embed_dim: int, context_features: int, hidden: Sequence[int], parameters: int

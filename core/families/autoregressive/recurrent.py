@@ -48,6 +48,8 @@ class Recurrent(nn.Module):
 
     neighbours: Tensor
 
+    no_weight_decay: ClassVar[tuple[str, ...]] = ("positions", "embed")
+
     def __init__(
         self,
         features: int,

@@ -32,6 +32,8 @@ from .raster import positions, raster
 class _Block(nn.Module):
     """Attention, then a gated feed-forward layer, each on normalised tokens and with a residual."""
 
+    fsdp_unit: ClassVar[bool] = True
+
     def __init__(self, width: int, heads: int, hidden: int, rotary: Rotary, pattern: Pattern) -> None:
         super().__init__()
         self.attention_norm, self.feedforward_norm = nn.RMSNorm(width), nn.RMSNorm(width)
@@ -68,6 +70,7 @@ class Decoder(nn.Module):
     """
 
     blocks: Any  # a list of blocks
+    no_weight_decay: ClassVar[tuple[str, ...]] = ("positions", "embed")
 
     def __init__(
         self, positions: Tensor, context_features: int, likelihood: Likelihood, config: TransformerConfig

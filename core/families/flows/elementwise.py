@@ -7,7 +7,7 @@ of logistics are in the files of the families named after them.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -93,6 +93,8 @@ class ContextParameter(nn.Module):
     >>> parameter(torch.zeros(5, 2)).shape
     torch.Size([5, 3])
     """
+
+    no_weight_decay: ClassVar[tuple[str, ...]] = ("constant",)
 
     def __init__(self, initial: Tensor, context_features: int) -> None:
         super().__init__()

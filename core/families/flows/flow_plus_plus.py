@@ -104,6 +104,8 @@ class LogisticMixtureCDF:
 class _GridAttention(nn.Module):
     """Residual self-attention over the cells of a grid with learned positions; starts as the identity."""
 
+    no_weight_decay: ClassVar[tuple[str, ...]] = ("positions",)
+
     def __init__(self, cells: int, width: int, heads: int) -> None:
         super().__init__()
         self.positions = nn.Parameter(0.02 * torch.randn(cells, width))
