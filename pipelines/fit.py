@@ -105,7 +105,10 @@ def fit(
         move_module(generator, torch_device, config.training.parallel.dtype)
         plan = config.training.plan(generator.stages())
         _expect_readers(plan, training)
-        evaluator = HeldOutLoss(plan, held_out, torch_device, config.training.checkpoint.every) if held_out else None
+        evaluator = None
+        if held_out:
+            every = config.training.checkpoint.every
+            evaluator = HeldOutLoss(plan, held_out, torch_device, every, world=world)
         records = [one.record(training[one.name]) for one in files]
         recorder = RunRecorder(
             run,

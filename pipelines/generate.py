@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..core.data import Batch, map_tree
 from ..core.errors import ConfigError
+from ..core.memory import blocks
 from ..core.noise import KeyedNoise
 from ..core.precision import Precision
 from ..core.spaces import Tree
@@ -31,8 +32,6 @@ from .reporting.reproduce import (
 from .run.digests import whole_digest
 from .run.folder import MODEL_SHA256
 from .streaming import Generated, Target, stream
-
-BATCH_SIZES = {"cpu": 1000, "cuda": 10_000}
 
 
 def generate(
@@ -64,7 +63,8 @@ def generate(
             they are drawn from the distribution seen in training, if the model has any.
         sampler: options of sampling that differ from those of the fit, as words: `["sampler.steps=50"]`; the file
             records all in use.
-        batch_size: samples drawn at once; 1,000 on a CPU and 10,000 on a GPU if not given.
+        batch_size: samples drawn at once; as many as fit into `core.memory.WORKING_BYTES` if not given, at most 1,000
+            on a CPU and 10,000 on a GPU. It does not change the samples, and an unfinished file may have another.
         device: "auto", "cpu", "cuda" or "cuda:NUMBER".
         precision: of the networks' products: "float32", "tf32" (float32 on a CPU) or "bfloat16"; the file
             records it.
@@ -102,7 +102,7 @@ def generate(
     description = model.generator.description
     screen.table(f"file: {out}", ("what", "value"), model.domain.describe(description))
     target = Target(model.domain, Path(out), description, _attributes(model, seed, given))
-    size = batch_size or BATCH_SIZES.get(model.device.type, BATCH_SIZES["cpu"])
+    size = batch_size or model.at_once(draw, n)
     return stream(draw, n, target, batch_size=size, screen=screen, what="generate")
 
 
@@ -149,17 +149,16 @@ class _FromFile:
             raise ConfigError(
                 f"{self.side.file}: --n {n} samples were asked for, but it has {len(self.data)} conditions{each}."
             )
-        for rows in torch.arange(-(-n // self.per_condition)).split(BATCH_SIZES["cuda"]):
-            self._fetch(rows)
+        for batch in blocks(self.data, -(-n // self.per_condition)):
+            self._conditions(batch)
 
     def __call__(self, index: Tensor) -> tuple[Tree, Tensor]:
         """Conditions of some samples, and the rows of the file that they are in."""
         rows, position = torch.unique_consecutive(index // self.per_condition, return_inverse=True)
-        condition, source_row = self._fetch(rows)
+        condition, source_row = self._conditions(self.data.fetch(rows))
         return map_tree(lambda tensor: tensor[position], condition), source_row[position]
 
-    def _fetch(self, rows: Tensor) -> tuple[Tree, Tensor]:
-        batch = self.data.fetch(rows)
+    def _conditions(self, batch: Batch) -> tuple[Tree, Tensor]:
         if batch.condition is None:
             raise ConfigError(f"{self.side.file}: holds no conditions, which --conditions-from should name.")
         where = f"{self.side.file}: "

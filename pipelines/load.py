@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, get_args
@@ -15,6 +15,7 @@ from ..core import artifact
 from ..core.data import Batch, map_tree
 from ..core.errors import ArtifactError, ConfigError
 from ..core.families.sampling import sampler_options, share, with_sampler
+from ..core.memory import bytes_per_sample, samples_at_once
 from ..core.noise import KeyedNoise
 from ..core.precision import Precision, computing
 from ..core.spaces import Tree
@@ -50,6 +51,7 @@ class Model:
     ) -> None:
         self.precision: Precision = precision
         self.generator, self.domain, self.device, self.folder = generator.to(device), domain, device, folder
+        self._measured: tuple[Generator, int] | None = None  # bytes that a sample takes while this generator draws it
         self.config: dict[str, Any] = artifact.read_config(folder / artifact.CONFIG)
 
     def __repr__(self) -> str:
@@ -84,7 +86,13 @@ class Model:
         return artifact.weights_digest(self.folder)
 
     def sample(
-        self, n: int, condition: Tree | None = None, *, seed: int = 0, batch_size: int = 1000, first: int = 0
+        self,
+        n: int,
+        condition: Tree | None = None,
+        *,
+        seed: int = 0,
+        batch_size: int | None = None,
+        first: int = 0,
     ) -> Tree:
         """Draw physical samples.
 
@@ -93,7 +101,7 @@ class Model:
             condition: n physical conditions; drawn from the distribution seen in training if not given. A model
                 without conditions takes none.
             seed: the same seed gives the same samples.
-            batch_size: how many are drawn at once.
+            batch_size: how many are drawn at once; as `at_once` says if not given. It does not change the samples.
             first: index of the first sample, to continue where an earlier call ended.
 
         Returns:
@@ -103,21 +111,33 @@ class Model:
             ConfigError: a number of samples below one, a bad seed, another number of conditions than n, conditions
                 beyond those of training, or none for a model that cannot draw them.
         """
-        check_counts(n, batch_size)
+        check_counts(n, 1 if batch_size is None else batch_size)
         seed = check_seed(seed)
         if condition is not None and length_of(condition) != n:
             raise ConfigError(f"expected one condition per sample ({n}), found {length_of(condition)}.")
         if condition is not None:
             condition = self.generator.accept(condition)
-        parts = []
-        for start in range(0, n, batch_size):
-            stop = min(start + batch_size, n)
-            index = torch.arange(first + start, first + stop)
-            piece = map_tree(lambda t, a=start, b=stop: t[a:b], condition)
-            parts.append(self.draw(index, seed, piece).x)
+
+        def draw(rows: Tensor) -> Batch:
+            return self.draw(first + rows, seed, map_tree(lambda tensor: tensor[rows], condition))
+
+        parts: list[Any] = [draw(rows).x for rows in torch.arange(n).split(batch_size or self.at_once(draw, n))]
         if isinstance(parts[0], Tensor):
             return torch.cat(parts)
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    def at_once(self, draw: Callable[[Tensor], object], n: int) -> int:
+        """How many of n samples are drawn at once: as many as `core.memory` allows for what one of them takes.
+
+        Args:
+            draw: draws the samples of some indices, int64 of shape (B,), by this model; called for the first ones.
+            n: how many are wanted.
+        """
+        if n == 1:
+            return 1
+        if self._measured is None or self._measured[0] is not self.generator:
+            self._measured = self.generator, bytes_per_sample(lambda count: draw(torch.arange(count)))
+        return samples_at_once(self.device, self._measured[1])
 
     @torch.no_grad()
     def draw(self, index: Tensor, seed: int, condition: Tree | None = None) -> Batch:

@@ -11,12 +11,14 @@ from torch import Tensor
 from ..core.config import override, parse
 from ..core.data import Batch
 from ..core.errors import ConfigError
+from ..core.memory import bytes_of, samples_at_once
 from ..domains import domains
 from .arguments import check_seed, resolve_device
 from .console.screen import Screen, Silent
 from .streaming import Generated, Target, stream
 
-BATCH_SIZE = 1000
+WORKING_NUMBERS = 32
+"""Memory that a simulator is taken to need per sample, in multiples of the sample itself."""
 
 
 def simulate(
@@ -38,7 +40,8 @@ def simulate(
         seed: it decides the sample, together with the sample's index.
         out: the file; an unfinished one of the same command is continued.
         overrides: KEY=VALUE words for the simulator's config.
-        batch_size: samples simulated at once; 1,000 if not given.
+        batch_size: samples simulated at once. If not given, as many as fit into `core.memory.WORKING_BYTES` when each
+            takes `WORKING_NUMBERS` times its own bytes, at most 1,000 on a CPU.
         device: "auto" (a GPU if there is one and the simulator runs on it), "cpu", "cuda" or "cuda:NUMBER".
         screen: where progress and results are shown; nowhere if not given.
 
@@ -62,7 +65,10 @@ def simulate(
     target = Target(plugin, Path(out), simulator.description, attributes)
     screen = screen or Silent()
     screen.table(f"file: {out}", ("what", "value"), plugin.describe(simulator.description))
-    return stream(draw, n, target, batch_size=batch_size or BATCH_SIZE, screen=screen, what="simulate")
+    if batch_size is None:
+        each = WORKING_NUMBERS * bytes_of(draw(torch.arange(1))) if n > 1 else 0
+        batch_size = samples_at_once(torch_device, each)
+    return stream(draw, n, target, batch_size=batch_size, screen=screen, what="simulate")
 
 
 def _device(name: str, devices: Sequence[str], domain: str) -> torch.device:

@@ -1,11 +1,14 @@
 """Samples drawn batch by batch into a file: resumable after a kill, split over the ranks of a command.
 
 Batches begin at multiples of the batch size counted from sample 0, also after a kill and on every rank, so the same
-seed and batch size give the same bytes.
+seed and batch size give the same bytes. With another batch size the samples are the same but for rounding, and a killed
+command goes on with what is written; on several ranks, with what is in the file itself and in parts of the same rows.
 """
 
 from __future__ import annotations
 
+import re
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -101,9 +104,10 @@ def stream(draw: Draw, n: int, target: Target, *, batch_size: int, screen: Scree
     with process_group(timeout=_TIMEOUT) as world:
         if world.size == 1:
             return Generated(target.file, n, _write(draw, range(n), target, batch_size, screen, what))
+        batch_size = world.broadcast(batch_size)  # if each measured its own, by memory, they might differ
         written = world.once(lambda: _written(target, n))  # refused on all processes before any draws
         samples = _split(n, batch_size, world)
-        part = replace(target, file=_part(target.file, world))
+        part = replace(target, file=_part(target.file, samples))
         lacking = samples.stop > max(samples.start, written)
         done = _write(draw, samples, part, batch_size, screen, what) if lacking else Throughput(0, 0.0, 0.0)
         world.barrier()
@@ -155,23 +159,26 @@ def _write(draw: Draw, samples: range, target: Target, batch_size: int, screen: 
     return Throughput(samples.stop - begun, sampling, writing)
 
 
-def _part(file: Path, world: World) -> Path:
-    return file.with_name(f"{file.stem}.part-{world.rank}-of-{world.size}{file.suffix}")
+def _part(file: Path, samples: range) -> Path:
+    """The file of a rank's samples; named by them, since those of another batch size or number of ranks are others."""
+    return file.with_name(f"{file.stem}.part-{samples.start}-{samples.stop}{file.suffix}")
 
 
 def _join(n: int, target: Target, size: int, batch_size: int, screen: Screen) -> None:
-    """Copy what the target lacks out of the ranks' parts, in order; remove them."""
-    worlds = [World(rank, size) for rank in range(size)]
-    stops = torch.tensor([_split(n, batch_size, world).stop for world in worlds])
+    """Copy what the target lacks out of the ranks' parts, in order; remove all parts of it."""
+    shares = [_split(n, batch_size, World(rank, size)) for rank in range(size)]
+    stops = torch.tensor([share.stop for share in shares])
 
     @cache
-    def part(rank: int) -> tuple[Dataset, int]:
-        return target.domain.open(_part(target.file, worlds[rank]), {}), _split(n, batch_size, worlds[rank]).start
+    def part(rank: int) -> Dataset:
+        return target.domain.open(_part(target.file, shares[rank]), {})
 
     def read(index: Tensor) -> Batch:
-        source, start = part(int(torch.searchsorted(stops, index[0], right=True)))
-        return replace(source.fetch(index - start), index=index)
+        rank = int(torch.searchsorted(stops, index[0], right=True))
+        return replace(part(rank).fetch(index - shares[rank].start), index=index)
 
     _write(read, range(n), target, batch_size, screen, "joining parts")  # parts hold whole batches
-    for world in worlds:
-        _part(target.file, world).unlink(missing_ok=True)
+    name = re.compile(rf"{re.escape(target.file.stem)}\.part-\d+-\d+{re.escape(target.file.suffix)}(\.partial)?")
+    for left in target.file.parent.iterdir():
+        if name.fullmatch(left.name):
+            shutil.rmtree(left) if left.is_dir() else left.unlink()

@@ -1,7 +1,8 @@
 """The laws of training, for any plan: neither the number of processes nor an interruption changes a fit.
 
 A case is a pair of functions at the top level of a file, so that other processes can import them: `make_plan(parallel)`
-builds the plan with the same weights at every call, `make_source()` the samples. Fits run in float64.
+builds the plan with the same weights at every call, `make_source()` the samples. Fits run in float64; at the end of
+each stage they write the loss over all samples, as if these were held out.
 
     def test_my_plan_trains_alike_on_two_processes(tmp_path):
         assert_world_size_does_not_matter(make_plan, make_source, tmp_path)

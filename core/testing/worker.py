@@ -24,6 +24,7 @@ import torch
 from safetensors.torch import save_file
 
 from ..data import Source
+from ..engine.evaluate import HeldOutLoss
 from ..engine.loop import fit
 from ..engine.parallel import full_tensor
 from ..engine.plan import ParallelConfig, Plan
@@ -32,6 +33,7 @@ from ..engine.world import process_group
 from ..errors import Interrupted
 
 WEIGHTS = "weights.safetensors"
+_LAST = 2**62  # steps between evaluations, of which only that at the end of a stage is left
 MakePlan = Callable[[ParallelConfig], Plan]
 MakeSource = Callable[[], Source]
 Reference = tuple[str, str, Sequence[Any]]
@@ -115,10 +117,12 @@ def run(job: Job) -> None:
     """Run a job in this process, together with the processes that it has joined."""
     parallel = ParallelConfig.model_validate({"kind": job.kind, "precision": "float64"})
     plan: Plan = _resolve(job.plan)(parallel)
+    source = _resolve(job.source)()
     listeners = () if job.stop is None else (_Stop(job.stop),)
     with process_group() as world:
+        evaluator = HeldOutLoss(plan, source, torch.device("cpu"), _LAST, batch_size=7, world=world)
         try:
-            fit(plan, _resolve(job.source)(), job.folder, seed=3, resume=job.resume, listeners=listeners)
+            fit(plan, source, job.folder, seed=3, resume=job.resume, evaluator=evaluator, listeners=listeners)
         except Interrupted:
             if job.stop is None:
                 raise

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from statistics import median
 
 import torch
+from torch import Tensor
 
 from ...core.data import map_tree
 from ..console.numbers import counted
@@ -20,8 +22,8 @@ _REPEATS = 15
 def measure_latency(model: Model) -> LatencyRecord:
     """Milliseconds per sample, drawn by itself and in a batch: medians over repeats.
 
-    The batch has `LARGEST_BATCH` samples, or as many as a slow model draws in a few seconds. Conditions that are given,
-    not drawn, are those of rows of the training data.
+    The batch has `LARGEST_BATCH` samples, or as many as a slow model draws in a few seconds, or as fit into memory.
+    Conditions that are given, not drawn, are those of rows of the training data.
 
     A model that takes a millisecond for any number of samples:
 
@@ -29,6 +31,7 @@ def measure_latency(model: Model) -> LatencyRecord:
     >>> domain = SimpleNamespace(reference_cost=lambda description: None)
     >>> model = SimpleNamespace(
     ...     draw=lambda index, seed, condition: time.sleep(0.001),
+    ...     at_once=lambda draw, n: 1000,
     ...     domain=domain,
     ...     generator=SimpleNamespace(description={}, examples=None),
     ...     device="cpu",
@@ -39,6 +42,7 @@ def measure_latency(model: Model) -> LatencyRecord:
     """
     single = _milliseconds(model, 1)
     batch_size = max(1, min(LARGEST_BATCH, int(1000 * _SECONDS / single)))
+    batch_size = min(batch_size, model.at_once(partial(_draw, model), batch_size))
     cost = model.domain.reference_cost(model.generator.description)
     return LatencyRecord(
         single_ms=single,
@@ -76,8 +80,11 @@ def _milliseconds(model: Model, n: int) -> float:
     end = time.perf_counter() + _SECONDS
     while not times or (time.perf_counter() < end and len(times) <= _REPEATS):
         index = torch.arange(n) + len(times) * n
-        condition = map_tree(lambda rows, i=index: rows[i % len(rows)], model.generator.examples)
         begun = time.perf_counter()
-        model.draw(index, 0, condition)  # ends on the CPU, so a GPU is waited for
+        _draw(model, index)  # ends on the CPU, so a GPU is waited for
         times.append(time.perf_counter() - begun)
     return 1000 * median(times[1:] or times) / n
+
+
+def _draw(model: Model, index: Tensor) -> None:
+    model.draw(index, 0, map_tree(lambda rows: rows[index % len(rows)], model.generator.examples))

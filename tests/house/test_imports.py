@@ -34,6 +34,7 @@ FOUNDATIONS = {
     "core.graph",
     "core.grids",
     "core.layout",
+    "core.memory",
     "core.noise",
     "core.objective",
     "core.operators",
@@ -47,7 +48,7 @@ FOUNDATIONS = {
 }
 """The single files of core, which know none of its folders."""
 
-_ENGINE_KNOWS = ("artifact", "config", "data", "dtypes", "errors", "noise", "objective", "precision")
+_ENGINE_KNOWS = ("artifact", "config", "data", "dtypes", "errors", "memory", "noise", "objective", "precision")
 CORE_MAY_IMPORT = {
     "core.bases": FOUNDATIONS | {"core.nets", "core.samplers"},
     "core.engine": {f"core.{name}" for name in _ENGINE_KNOWS},

@@ -7,6 +7,8 @@ import maquette
 import numpy as np
 import pytest
 import torch
+import toy
+from maquette.core import memory
 from maquette.core.engine.world import World
 from maquette.core.errors import ArtifactError, ConfigError
 from maquette.data_specs.errors import DataError
@@ -61,6 +63,58 @@ def test_whatever_the_batch_size_the_samples_are_the_same(fitted, batch_size):
     torch.testing.assert_close(
         model.sample(50, seed=7, batch_size=batch_size), model.sample(50, seed=7), rtol=0, atol=1e-5
     )
+
+
+@pytest.mark.parametrize("budget", [1, 4000])
+def test_batches_are_what_fits_into_memory(fitted, folder, monkeypatch, budget):
+    whole = load(fitted).sample(130, seed=7)
+    monkeypatch.setitem(memory.WORKING_BYTES, "cpu", budget)
+    model, draw, sizes = load(fitted), maquette.pipelines.load.Model.draw, []
+
+    def counted(self, index, *rest):
+        sizes.append(len(index))
+        return draw(self, index, *rest)
+
+    monkeypatch.setattr(maquette.pipelines.load.Model, "draw", counted)
+    torch.testing.assert_close(model.sample(130, seed=7), whole, rtol=0, atol=1e-5)
+    measured, fitting = sizes[:2], set(sizes[2:-1])
+    assert measured == [1, 2]
+    assert len(fitting) == 1
+    assert max(fitting) == 1 if budget == 1 else 1 < max(fitting) < 128
+    generate(fitted, n=130, seed=7, out="x.h5")
+    np.testing.assert_allclose(content("x.h5")[0], whole, atol=1e-5)
+    assert max(sizes) == max(2, *fitting)
+    del sizes[:]
+    model.sample(130, seed=8)
+    assert set(sizes[:-1]) == fitting  # known from before
+    model.sample(1)
+    assert sizes[-1] == 1
+
+
+def test_simulated_batches_are_what_fits_into_memory(folder, monkeypatch):
+    maquette.simulate("toy", n=40, seed=3, out="whole.h5")
+    monkeypatch.setitem(memory.WORKING_BYTES, "cpu", 32 * 4 * 3 * 10)  # ten points and their angles
+    simulate, sizes = toy.ToySimulator.simulate, []
+
+    def counted(self, index, seed):
+        sizes.append(len(index))
+        return simulate(self, index, seed)
+
+    monkeypatch.setattr(toy.ToySimulator, "simulate", counted)
+    maquette.simulate("toy", n=40, seed=3, out="parts.h5")
+    assert sizes == [1, 8, 8, 8, 8, 8]
+    np.testing.assert_allclose(content("parts.h5")[0], content("whole.h5")[0], atol=1e-6)
+
+
+def test_a_killed_run_goes_on_with_another_batch_size(fitted, folder):
+    generate(fitted, n=300, seed=7, out="whole.h5", batch_size=64)
+    shutil.copy("whole.h5", "cut.h5.partial")
+    with h5py.File("cut.h5.partial", "a") as stream:
+        for name in ("x", "angle"):
+            stream[name].resize(100, axis=0)
+    assert generate(fitted, n=300, seed=7, out="cut.h5", batch_size=7).throughput.samples == 200
+    np.testing.assert_array_equal(content("cut.h5")[0][:100], content("whole.h5")[0][:100])
+    np.testing.assert_allclose(content("cut.h5")[0], content("whole.h5")[0], atol=1e-5)
 
 
 def test_later_samples_can_be_drawn_alone(fitted):
@@ -252,7 +306,7 @@ def test_a_simulator_works_where_its_indices_are_and_only_where_it_can(maquette,
     assert maquette("simulate", "toy", "--n", 5, "--out", "y.h5", "--device", "cpu").exit_code == 2
     monkeypatch.setattr("maquette.pipelines.simulate.resolve_device", lambda name: torch.device("meta"))
     assert maquette("simulate", "toy", "--n", 5, "--out", "y.h5").exit_code == 1  # on "meta" there are no data to write
-    assert [device.type for device in seen] == ["cpu", "meta"]
+    assert list(dict.fromkeys(device.type for device in seen)) == ["cpu", "meta"]
 
 
 def test_a_lower_precision_moves_samples_little_and_is_recorded(maquette, fitted, folder):

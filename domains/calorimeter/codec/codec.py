@@ -16,7 +16,7 @@ After Krause & Shih, arXiv:2106.05285 (two stages) and Ernst et al., arXiv:2312.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -25,6 +25,7 @@ from torch import Tensor
 
 from ....core.data import Batch, Source
 from ....core.errors import ConfigError, SpaceError
+from ....core.memory import blocks
 from ....core.noise import KeyedNoise, Noise
 from ....core.spaces import Product, Tree, Vector
 from ....core.statistics.moments import RunningMoments
@@ -44,7 +45,6 @@ from .padding import Padding
 
 MIN_SHOWERS = 20
 """Fewest showers that a codec can be fitted to."""
-_BLOCK = 4096  # showers in memory at once while fitting
 
 
 class ShowerCodec(VolumeCodec):
@@ -108,7 +108,7 @@ class ShowerCodec(VolumeCodec):
             )
         smallest, largest, conditions = math.inf, 0.0, []
         responses = RunningMoments(())
-        for batch in _blocks(source):
+        for batch in blocks(source):
             x, energy = deposits(batch.x), incident_energy(batch.condition)
             if (x >= self.geometry.effective_threshold).any():
                 smallest = min(smallest, x[x >= self.geometry.effective_threshold].min().item())
@@ -133,7 +133,7 @@ class ShowerCodec(VolumeCodec):
         logits = RunningMoments((layers,))
         heights = HeightHistogram(self.padding.layer, top=math.log1p(2 * largest_excess))
         histogram = torch.zeros(layers, max_cells + 1, dtype=torch.float64)
-        for batch in _blocks(source):
+        for batch in blocks(source):
             x = self._above_cut(batch)
             energies, counts = self._layers(x)
             logits.add(*self.layer_energies.logits(energies, incident_energy(batch.condition)))
@@ -277,9 +277,3 @@ def shower_codec(codec: Codec) -> ShowerCodec:
     if isinstance(codec, ShowerCodec):
         return codec
     raise ConfigError(f"codec: the calorimeter needs a ShowerCodec, found {type(codec).__name__}.")
-
-
-def _blocks(source: Source) -> Iterator[Batch]:
-    """The whole source, a block at a time."""
-    for index in torch.arange(len(source)).split(_BLOCK):
-        yield source.fetch(index)

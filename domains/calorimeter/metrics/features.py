@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 
 from ....core.data import Source
 from ....core.engine.world import ALONE, World
+from ....core.memory import BLOCK_BYTES, samples_within
 from ....core.statistics.histogram import Binning
 from ....data_specs.calorimeter.geometry import CartesianLayer, Geometry, PolarLayer
 from ..batches import deposits, incident_energy
 
 Array = NDArray[np.float32]
-BLOCK = 1024
-"""Showers in memory at once."""
+LARGEST_BLOCK = 1024
+"""Most showers in memory at once."""
 LINES = {"line_511": 0.510999, "line_88": 0.088005}
 """MeV: annihilation at rest, and K-shell binding energy of lead, each deposited in one piece by an idealised engine."""
 ROUNDING = 1e-12
@@ -31,6 +32,15 @@ BINNING_SHOWERS, RUNS = 4096, 64
 """Showers from which the bins of the voxel spectrum are set; runs of consecutive rows in `evenly_spaced`."""
 LINE_WIDTH = 1e-6
 """MeV: largest distance from a line at which a deposit counts as on it; float32 resolves 6e-8 there."""
+
+
+def block_size(voxels: int) -> int:
+    """Showers of so many voxels in memory at once.
+
+    >>> [block_size(voxels) for voxels in (368, 6480, 40_500)]
+    [1024, 1024, 128]
+    """
+    return samples_within(BLOCK_BYTES, 4 * voxels, most=LARGEST_BLOCK)
 
 
 def evenly_spaced(total: int, n: int) -> NDArray[np.int64]:
@@ -225,12 +235,12 @@ class Extractor:
 
         Processes divide the blocks, and each gets all features.
         """
-        own = []
-        for start in range(world.rank * BLOCK, n, world.size * BLOCK):
-            stop = min(start + BLOCK, n)
+        own, block = [], block_size(self.geometry.n_voxels)
+        for start in range(world.rank * block, n, world.size * block):
+            stop = min(start + block, n)
             showers, incident = read(source, np.arange(start, stop), self.geometry.effective_threshold)
             own.append((self(showers, incident), showers.sum(0, dtype=np.float64)))
-            progress(min(stop + (world.size - 1) * BLOCK, n), n)
+            progress(min(stop + (world.size - 1) * block, n), n)
         by_rank = world.gather(own)
         # block k was computed by rank k modulo the number of ranks
         found = [blocks[k] for k in range(len(by_rank[0])) for blocks in by_rank if k < len(blocks)]

@@ -16,7 +16,7 @@ from ...judging.comparison import Estimates
 from ...plugin import Unavailable
 from .comparison import Comparison
 from .effort import EffortConfig
-from .features import BLOCK, evenly_spaced, low_level, read
+from .features import block_size, evenly_spaced, low_level, read
 
 
 def memorisation(
@@ -56,6 +56,7 @@ def _blocks(
 ) -> Iterator[NDArray[np.float32]]:
     """The features of some training showers, evenly spaced."""
     pool = evenly_spaced(len(training), effort.training)
-    for start in range(0, len(pool), BLOCK):
-        yield low_level(*read(training, pool[start : start + BLOCK], geometry.effective_threshold))
-        progress(min(start + BLOCK, len(pool)), len(pool))
+    block = block_size(geometry.n_voxels)
+    for start in range(0, len(pool), block):
+        yield low_level(*read(training, pool[start : start + block], geometry.effective_threshold))
+        progress(min(start + block, len(pool)), len(pool))
