@@ -6,6 +6,7 @@ of `Layer.grid` runs fastest. Lengths in mm, energies in MeV.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -178,3 +179,18 @@ class Geometry:
     def active(self) -> tuple[int, ...]:
         """Indices of the layers that have cells."""
         return tuple(i for i, layer in enumerate(self.layers) if layer.n_voxels)
+
+
+def describe_geometry(geometry: Geometry, how: str = "") -> Sequence[tuple[str, str]]:
+    """Pairs (label, value with unit) to print; `how` says how the geometry was found.
+
+    >>> from maquette.data_specs.calorimeter.geometries import known_geometry
+    >>> describe_geometry(known_geometry("ds2"))[1:]
+    [('voxels', '6,480 in 45 layers'), ('readout threshold', '15.15 keV')]
+    """
+    none = f"none; deposits under {1e6 * MIN_DEPOSIT:g} eV, which cannot ionise, are cut (an XML may give one)"
+    return [
+        ("geometry", f"{geometry.name} ({how})" if how else geometry.name),
+        ("voxels", f"{geometry.n_voxels:,} in {len(geometry.active)} layers"),
+        ("readout threshold", f"{1000 * geometry.threshold:g} keV" if geometry.threshold else none),
+    ]

@@ -7,8 +7,8 @@ where the published files hold incident energies in GeV beside deposits in MeV.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -19,17 +19,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
+from ..hdf5.digest import content_digest
+from ..hdf5.reading import (
+    BLOCK_BYTES,
+    READ_ERRORS,
+    StoredArray,
+    common_length,
+    evenly_spaced_ranges,
+    gather,
+    open_hdf5,
+    ranges,
+    short_reason,
+    text_attributes,
+)
 from .conditions import CONDITIONS, DTYPES, check_conditions
-from .geometry import MIN_DEPOSIT, Geometry
+from .geometry import Geometry, describe_geometry
 from .resolve import resolve_geometry
 from .units import MIN_SHOWERS, ThresholdCheck, check_energies, check_rows, check_together
 
-BLOCK_BYTES = 32 * 2**20
 _CHECKED_ENERGIES = 65_536  # rows whose energies are checked on opening
 _CHECKED_DEPOSITS = 256  # rows whose deposits are checked on opening
-_POSITIONS = 16  # where in the file such a sample is read: so many runs of rows, evenly spaced
 _AS_FOUND = {**DTYPES, "particle": np.float64}  # so that a NaN among PDG numbers is found
-_READ_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError)  # what h5py raises on damaged files
 
 
 @dataclass(frozen=True)
@@ -41,46 +51,35 @@ class Showers:
         conditions: by name, each (n, k).
         start: row of the first.
 
-    >>> deposits, energy = np.zeros((2, 504), np.float32), np.full((2, 1), 5000.0, np.float32)
-    >>> whole = Showers(deposits, {"energy": energy})
-    >>> halves = [Showers(deposits[i : i + 1], {"energy": energy[i : i + 1]}, start=i) for i in range(2)]
-    >>> content_digest([whole]) == content_digest(halves)
-    True
+    >>> showers = Showers(np.zeros((2, 504), np.float32), {"energy": np.full((2, 1), 5000.0, np.float32)})
+    >>> list(showers.arrays)
+    ['deposits', 'energy']
     """
 
     deposits: NDArray[np.float32]
     conditions: Mapping[str, NDArray[Any]]
     start: int = 0
 
-
-def content_digest(blocks: Iterable[Showers]) -> str:
-    """SHA-256 of the values of showers; independent of blocks, compression and file."""
-    hashes: dict[str, Any] = {}
-    rows, shapes = 0, {}
-    for block in blocks:
-        rows += len(block.deposits)
-        for name, values in (("deposits", block.deposits), *sorted(block.conditions.items())):
-            little = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<"))
-            hashes.setdefault(name, hashlib.sha256()).update(little.data)
-            shapes[name] = (little.dtype.str, values.shape[1:])
-    text = ";".join(f"{name} {shapes[name]} {state.hexdigest()}" for name, state in sorted(hashes.items()))
-    return hashlib.sha256(f"{rows};{text}".encode()).hexdigest()
+    @property
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Deposits and conditions by name."""
+        return {"deposits": self.deposits, **self.conditions}
 
 
 @dataclass(frozen=True)
 class _Column:
-    """One or more datasets read side by side as an array (n, k)."""
+    """One or more arrays of a file, read side by side as an array (n, k)."""
 
-    datasets: tuple[h5py.Dataset, ...]
+    parts: tuple[StoredArray, ...]
     dtype: Any
     scale: float = 1.0
 
     @property
     def width(self) -> int:
-        return sum(int(np.prod(dataset.shape[1:], dtype=np.int64)) for dataset in self.datasets)
+        return sum(math.prod(part.shape) for part in self.parts)
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
-        parts = [dataset[start:stop].reshape(stop - start, -1) for dataset in self.datasets]
+        parts = [part.read(start, stop).reshape(stop - start, -1) for part in self.parts]
         values = (parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)).astype(self.dtype, copy=False)
         return values if self.scale == 1 else values * self.dtype(self.scale)
 
@@ -118,24 +117,24 @@ class ShowerReader:
         self, path: str | Path, geometry: str | Geometry | None = None, *, expected: Geometry | None = None
     ) -> None:
         self.path = Path(path)
-        self._file = _open(self.path)
+        self._file = open_hdf5(self.path, "showers")
         try:
             self._setup(geometry, expected)
         except DataError:
             self.close()
             raise
-        except _READ_ERRORS as error:
+        except READ_ERRORS as error:
             self.close()
-            raise DataError(f"{self.path}: damaged or truncated ({_short(error)}); copy or make it again.") from None
+            raise DataError(
+                f"{self.path}: damaged or truncated ({short_reason(error)}); copy or make it again."
+            ) from None
 
     def _setup(self, geometry: str | Geometry | None, expected: Geometry | None) -> None:
-        self.attributes = {name: _text(value) for name, value in self._file.attrs.items()}
-        names = _layout(self._file, self.path)
-        datasets = {name: [_dataset(self._file, part, self.path) for part in parts] for name, parts in names.items()}
-        self._length = _common_length(datasets, self.path)
-        self._columns = {
-            name: _Column(tuple(parts), _AS_FOUND.get(name, np.float32)) for name, parts in datasets.items()
-        }
+        self.attributes = text_attributes(self._file)
+        names = _layout(set(self._file), self.path)
+        parts = {name: [_array(self._file, part) for part in found] for name, found in names.items()}
+        self._length = common_length([part for found in parts.values() for part in found], "showers")
+        self._columns = {name: _Column(tuple(found), _AS_FOUND.get(name, np.float32)) for name, found in parts.items()}
         for name in ("energy", "particle"):
             if name in self._columns and self._columns[name].width != 1:
                 width = self._columns[name].width
@@ -153,23 +152,23 @@ class ShowerReader:
     def _find_units(self, *, layered: bool) -> None:
         where, totals, given = str(self.path), [], []
         threshold = ThresholdCheck(self.geometry.threshold)
-        sample = max(1, min(_CHECKED_DEPOSITS, BLOCK_BYTES // (4 * self.geometry.n_voxels)))
-        for start, stop in _evenly_spaced(self._length, sample):
-            deposits = self._column("showers", start, stop)
+        sample = max(1, min(_CHECKED_DEPOSITS, BLOCK_BYTES // self.row_bytes))
+        for start, stop in evenly_spaced_ranges(self._length, sample):
+            deposits = self._columns["showers"].read(start, stop)
             _check_deposits(deposits, where, start)
             threshold.add(deposits)
             totals.append(deposits.sum(axis=1, dtype=np.float64))
-            given.append(self._column("energy", start, stop))
+            given.append(self._columns["energy"].read(start, stop))
             check_conditions({"energy": given[-1]}, where, start)
         energies, deposited = np.concatenate(given), np.concatenate(totals)
         lit = deposited > 0
         self.energies_in_gev = layered and bool(lit.any() and np.median(deposited[lit] / energies[lit, 0]) > 100)
         if self.energies_in_gev:
             energy = self._columns["energy"]
-            self._columns["energy"] = _Column(energy.datasets, energy.dtype, 1000.0)
+            self._columns["energy"] = _Column(energy.parts, energy.dtype, 1000.0)
             energies = 1000 * energies
         check_energies(self._energies(), where)
-        for (start, _), energy, total in zip(_evenly_spaced(self._length, sample), given, totals, strict=True):
+        for (start, _), energy, total in zip(evenly_spaced_ranges(self._length, sample), given, totals, strict=True):
             check_rows(energy * (1000 if self.energies_in_gev else 1), total, where, start)
         check_together(energies, deposited, where, f"{len(energies)} evenly spaced rows")
         threshold.check(where)
@@ -177,8 +176,8 @@ class ShowerReader:
     def _energies(self) -> NDArray[np.float32]:
         """Incident energies (n, 1), MeV, of a sample of rows spread over the file."""
         parts = []
-        for start, stop in _evenly_spaced(self._length, _CHECKED_ENERGIES):
-            parts.append(self._column("energy", start, stop))
+        for start, stop in evenly_spaced_ranges(self._length, _CHECKED_ENERGIES):
+            parts.append(self._columns["energy"].read(start, stop))
             check_conditions({"energy": parts[-1]}, str(self.path), start)
         return np.concatenate(parts)
 
@@ -197,9 +196,9 @@ class ShowerReader:
         Raises:
             DataError: damage, NaN, negative energies, impossible conditions or mixed units, naming the row.
         """
-        where, deposits = str(self.path), self._column("showers", start, stop)
+        where, deposits = str(self.path), self._columns["showers"].read(start, stop)
         _check_deposits(deposits, where, start)
-        found = {name: self._column(name, start, stop) for name in self.conditions}
+        found = {name: self._columns[name].read(start, stop) for name in self.conditions}
         check_conditions(found, where, start)
         totals = deposits.sum(axis=1, dtype=np.float64)
         check_rows(found["energy"], totals, where, start)
@@ -210,33 +209,19 @@ class ShowerReader:
 
     def gather(self, index: NDArray[np.int64]) -> Showers:
         """The showers at `index`, in that order; reads each chunk of the file once."""
-        first = self._columns["showers"].datasets[0]
-        rows_per_chunk = first.chunks[0] if first.chunks else 1024
-        order = np.argsort(index, kind="stable")
-        groups = np.split(order, np.flatnonzero(np.diff(index[order] // rows_per_chunk)) + 1) if len(index) else []
-        deposits = np.empty((len(index), self.geometry.n_voxels), np.float32)
-        conditions = {name: np.empty((len(index), self._columns[name].width), DTYPES[name]) for name in self.conditions}
-        for group in groups:
-            start, stop = int(index[group[0]]), int(index[group[-1]]) + 1
-            block = self.read(start, stop)
-            deposits[group] = block.deposits[index[group] - start]
-            for name, values in block.conditions.items():
-                conditions[name][group] = values[index[group] - start]
-        return Showers(deposits, conditions)
+        found = gather(lambda start, stop: self.read(start, stop).arrays, index, self._rows_per_chunk)
+        return Showers(found.pop("deposits"), found)
 
     def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[Showers]:
         """Walk through rows start .. stop - 1 in blocks of about 32 MiB."""
         stop = self._length if stop is None else stop
-        first = self._columns["showers"].datasets[0]
-        step = max(1, BLOCK_BYTES // (4 * self.geometry.n_voxels))
-        if first.chunks and step > first.chunks[0]:
-            step -= step % first.chunks[0]
-        for low in range(start, stop, step):
-            yield self.read(low, min(low + step, stop))
+        step = BLOCK_BYTES // self.row_bytes
+        for low, high in ranges(start, stop, step=step, chunk=self._rows_per_chunk):
+            yield self.read(low, high)
 
     def digest(self, start: int = 0, stop: int | None = None) -> str:
         """SHA-256 of the content of these rows; reads them all."""
-        return content_digest(self.blocks(start, stop))
+        return content_digest(block.arrays for block in self.blocks(start, stop))
 
     def summary(self) -> Sequence[tuple[str, str]]:
         """Pairs (label, value with unit) to print."""
@@ -267,92 +252,40 @@ class ShowerReader:
     ) -> None:
         self.close()
 
-    def _column(self, name: str, start: int, stop: int) -> NDArray[Any]:
-        column = self._columns[name]
-        try:
-            return column.read(start, stop)
-        except _READ_ERRORS as error:
-            low, high = _damaged(column, start, stop)
-            raise DataError(
-                f"{self.path}: rows {low} .. {high - 1} of {str(column.datasets[0].name).lstrip('/')} cannot be read "
-                f"({_short(error)}); the file is damaged: copy or make it again."
-            ) from None
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a shower's deposits in memory."""
+        return 4 * self.geometry.n_voxels
+
+    @property
+    def _rows_per_chunk(self) -> int:
+        return self._columns["showers"].parts[0].rows_per_chunk
 
 
-def describe_geometry(geometry: Geometry, how: str = "") -> Sequence[tuple[str, str]]:
-    """Pairs (label, value with unit) to print; `how` says how the geometry was found.
-
-    >>> from maquette.data_specs.calorimeter.geometries import known_geometry
-    >>> describe_geometry(known_geometry("ds2"))[1:]
-    [('voxels', '6,480 in 45 layers'), ('readout threshold', '15.15 keV')]
-    """
-    none = f"none; deposits under {1e6 * MIN_DEPOSIT:g} eV, which cannot ionise, are cut (an XML may give one)"
-    return [
-        ("geometry", f"{geometry.name} ({how})" if how else geometry.name),
-        ("voxels", f"{geometry.n_voxels:,} in {len(geometry.active)} layers"),
-        ("readout threshold", f"{1000 * geometry.threshold:g} keV" if geometry.threshold else none),
-    ]
-
-
-def _evenly_spaced(length: int, rows: int) -> Sequence[tuple[int, int]]:
-    """Up to `rows` rows of a file, as ranges (start, stop) at equal distances; all of them if there are no more."""
-    if length <= rows:
-        return [(0, length)]
-    size = max(1, rows // _POSITIONS)
-    starts = np.linspace(0, length - size, max(1, rows // size)).astype(np.int64)
-    return [(int(start), int(start) + size) for start in starts]
-
-
-def _open(path: Path) -> h5py.File:
-    if path.is_dir():
-        raise DataError(f"{path}: expected a shower file (HDF5), found a folder.")
-    if not path.exists():
-        raise DataError(f"{path}: there is no such file.")
-    try:
-        if not h5py.is_hdf5(path):
-            raise DataError(f"{path}: expected a shower file, but this is not HDF5 (or its header is damaged).")
-        return h5py.File(path, "r")
-    except OSError as error:
-        raise DataError(f"{path}: damaged or truncated HDF5 ({_short(error)}); copy or make it again.") from None
-
-
-def _layout(file: h5py.File, path: Path) -> dict[str, tuple[str, ...]]:
+def _layout(found: set[str], path: Path) -> dict[str, tuple[str, ...]]:
     """Names of the datasets behind each column."""
-    if "showers" in file or "layer_0" not in file:
+    if "showers" in found or "layer_0" not in found:
         needed = {"energy": CONDITIONS["energy"], "showers": "showers"}
         for name in needed.values():
-            if name not in file:
+            if name not in found:
                 raise DataError(
-                    f'{path}: the dataset "{name}" is missing (found {sorted(file) or "nothing"}); expected '
+                    f'{path}: the dataset "{name}" is missing (found {sorted(found) or "nothing"}); expected '
                     "incident_energies (n, 1) and showers (n, voxels), MeV."
                 )
-        optional = {name: dataset for name, dataset in CONDITIONS.items() if dataset in file}
+        optional = {name: dataset for name, dataset in CONDITIONS.items() if dataset in found}
         return {name: (dataset,) for name, dataset in (needed | optional).items()}
-    count = next(i for i in range(len(file) + 1) if f"layer_{i}" not in file)
-    if "energy" not in file:
+    count = next(i for i in range(len(found) + 1) if f"layer_{i}" not in found)
+    if "energy" not in found:
         raise DataError(f'{path}: found layer_0 .. layer_{count - 1}, but the dataset "energy" (n, 1) is missing.')
     return {"energy": ("energy",), "showers": tuple(f"layer_{i}" for i in range(count))}
 
 
-def _dataset(file: h5py.File, name: str, path: Path) -> h5py.Dataset:
-    item = file[name]
-    if not isinstance(item, h5py.Dataset) or item.dtype.kind not in "fiu":
-        found = f"numbers of type {item.dtype}" if isinstance(item, h5py.Dataset) else "a group"
-        raise DataError(f"{path}: expected {name} to hold real numbers, found {found}.")
-    if not 1 <= item.ndim <= 4 or (name == "showers" and item.ndim != 2):
+def _array(file: h5py.File, name: str) -> StoredArray:
+    array = StoredArray.of(file, name, kinds="fiu")
+    if len(array.shape) > 3 or (name == "showers" and len(array.shape) != 1):
         expected = "(n, voxels)" if name == "showers" else "(n, ...)"
-        raise DataError(f"{path}: expected {name} of shape {expected}, found {item.shape}.")
-    return item
-
-
-def _common_length(datasets: Mapping[str, Sequence[h5py.Dataset]], path: Path) -> int:
-    lengths = {str(part.name).lstrip("/"): part.shape[0] for parts in datasets.values() for part in parts}
-    if len(set(lengths.values())) != 1:
-        raise DataError(f"{path}: every dataset needs one row per shower, found {lengths} rows.")
-    length = next(iter(lengths.values()))
-    if length == 0:
-        raise DataError(f"{path}: has no showers; at least one is needed.")
-    return int(length)
+        raise DataError(f"{array.path}: expected {name} of shape {expected}, found {array.dataset.shape}.")
+    return array
 
 
 def _check_deposits(deposits: NDArray[np.floating], where: str, start: int) -> None:
@@ -365,30 +298,3 @@ def _check_deposits(deposits: NDArray[np.floating], where: str, start: int) -> N
         f"{where}: row {start + row}, voxel {voxel}: the deposit is {deposits[row, voxel]:g}; expected a finite "
         f"non-negative number of MeV ({int(wrong.sum())} such in rows {start} .. {start + len(deposits) - 1})."
     )
-
-
-def _damaged(column: _Column, start: int, stop: int) -> tuple[int, int]:
-    """Narrow a failed read down to the first chunk that cannot be read."""
-    chunks = column.datasets[0].chunks
-    step = chunks[0] if chunks else stop - start
-    low = start
-    while low < stop:
-        high = min(stop, (low // step + 1) * step)
-        try:
-            column.read(low, high)
-        except _READ_ERRORS:
-            return low, high
-        low = high
-    return start, stop
-
-
-def _text(value: Any) -> str:
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
-
-
-def _short(error: BaseException) -> str:
-    text = str(error).split("\n")[0]
-    if "filter returned failure" in text:
-        return "checksum or compression of a chunk is wrong"
-    inner = text[text.find("(") + 1 : text.rfind(")")] if "(" in text and text.endswith(")") else text
-    return inner[:120] or type(error).__name__

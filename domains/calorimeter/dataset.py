@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from ...core.data import Batch
-from ...data_specs.calorimeter.conditions import DTYPES
 from ...data_specs.calorimeter.geometry import Geometry
 from ...data_specs.calorimeter.geometry_json import geometry_from_json, geometry_to_json
-from ...data_specs.calorimeter.showers import ShowerReader, Showers, content_digest
+from ...data_specs.calorimeter.showers import ShowerReader
 from ...data_specs.calorimeter.writer import ShowerWriter
+from ..dataset import MEMORY_BOUND, FileDataset
 from .batches import deposits, named_conditions
 
-MEMORY_BOUND = 4 * 2**30
-"""Bytes of deposits up to which a data set is held in memory; larger ones are read batch by batch."""
 
-
-class ShowerDataset:
+class ShowerDataset(FileDataset[ShowerReader]):
     """A shower file as a `Source`.
 
     `fetch` returns x (B, voxels) float32 MeV, condition {"energy": (B, 1) float32 MeV} with "particle" (B, 1)
@@ -39,6 +34,7 @@ class ShowerDataset:
     Raises:
         DataError: the file does not meet its spec.
 
+    >>> import torch
     >>> from maquette.domains.calorimeter.sample import sample_path
     >>> data = ShowerDataset(sample_path())
     >>> data
@@ -55,80 +51,25 @@ class ShowerDataset:
         expected: Geometry | None = None,
         memory: int = MEMORY_BOUND,
     ) -> None:
-        self.reader = ShowerReader(file, geometry, expected=expected)
-        self.memory = memory
-        self.start, self.stop = 0, len(self.reader)
+        super().__init__(ShowerReader(file, geometry, expected=expected), memory)
 
     @property
     def geometry(self) -> Geometry:
         return self.reader.geometry
 
     @property
-    def origin(self) -> Mapping[str, str]:
-        """The attributes of the file, as text."""
-        return self.reader.attributes
-
-    @cached_property
     def description(self) -> Mapping[str, Any]:
         """The geometry, whole, and the width of each condition: a model that keeps this needs no file."""
         return {"geometry": geometry_to_json(self.geometry), "conditions": dict(self.reader.conditions)}
 
-    def __len__(self) -> int:
-        return self.stop - self.start
+    def extra_repr(self) -> str:
+        conditions = "+".join(self.reader.conditions)
+        return f"geometry={self.geometry.name}, {super().extra_repr()}, conditions={conditions}"
 
-    def __repr__(self) -> str:
-        return (
-            f"{type(self).__name__}({self.reader.path.name}, geometry={self.geometry.name}, "
-            f"rows {self.start} .. {self.stop - 1}, conditions={'+'.join(self.reader.conditions)})"
-        )
-
-    def rows(self, start: int, stop: int) -> ShowerDataset:
-        """The showers start .. stop - 1 of this data set."""
-        part = object.__new__(ShowerDataset)
-        part.reader, part.memory = self.reader, self.memory
-        part.start, part.stop = self.start + start, min(self.start + stop, self.stop)
-        return part
-
-    def fetch(self, index: Tensor) -> Batch:
-        """Return the showers at `index` (int64, 0 .. len - 1), in that order."""
-        rows = index + self.start
-        held = self._in_memory
-        if held is None:
-            x, condition = _tensors(self.reader.gather(rows.numpy()))
-        else:
-            x, condition = held[0][index], {name: values[index] for name, values in held[1].items()}
-        return Batch(x, condition, rows)
-
-    @cached_property
-    def digest(self) -> str:
-        """SHA-256 of the content of these rows."""
-        held = self._in_memory
-        if held is None:
-            return self.reader.digest(self.start, self.stop)
-        conditions = {name: values.numpy() for name, values in held[1].items()}
-        return content_digest([Showers(held[0].numpy(), conditions)])
-
-    def summary(self) -> Sequence[tuple[str, str]]:
-        """Pairs (label, value with unit) to print."""
-        rows = list(self.reader.summary())
-        if len(self) < len(self.reader):
-            rows.append(("rows", f"{self.start:,} .. {self.stop - 1:,}"))
-        return rows
-
-    @cached_property
-    def _in_memory(self) -> tuple[Tensor, dict[str, Tensor]] | None:
-        if 4 * len(self) * self.geometry.n_voxels > self.memory:
-            return None
-        x = np.empty((len(self), self.geometry.n_voxels), np.float32)
-        conditions = {
-            name: np.empty((len(self), width), DTYPES[name]) for name, width in self.reader.conditions.items()
-        }
-        for block in self.reader.blocks(self.start, self.stop):
-            part = slice(block.start - self.start, block.start - self.start + len(block.deposits))
-            x[part] = block.deposits
-            for name, values in block.conditions.items():
-                conditions[name][part] = values
-        return _tensors(Showers(x, conditions))
+    def batch(self, arrays: Mapping[str, Tensor], index: Tensor) -> Batch:
+        """Showers as x, all else as their conditions."""
+        condition = dict(arrays)
+        return Batch(condition.pop("deposits"), condition, index)
 
 
 class ShowerFileWriter:
@@ -143,6 +84,7 @@ class ShowerFileWriter:
     Raises:
         DataError: the file exists already or was begun with other settings.
 
+    >>> import torch
     >>> from tempfile import TemporaryDirectory
     >>> from maquette.domains.calorimeter.sample import sample_path
     >>> data = ShowerDataset(sample_path())
@@ -177,8 +119,3 @@ class ShowerFileWriter:
 
 def _array(values: Tensor) -> np.ndarray[Any, Any]:
     return values.detach().cpu().numpy()
-
-
-def _tensors(showers: Showers) -> tuple[Tensor, dict[str, Tensor]]:
-    conditions = {name: torch.from_numpy(values) for name, values in showers.conditions.items()}
-    return torch.from_numpy(showers.deposits), conditions

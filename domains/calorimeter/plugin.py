@@ -11,8 +11,8 @@ from pydantic import Field
 from ...core.config import Config, parse
 from ...core.spaces import Tree
 from ...data_specs.calorimeter.checks import check_showers
+from ...data_specs.calorimeter.geometry import describe_geometry
 from ...data_specs.calorimeter.geometry_json import geometry_from_json
-from ...data_specs.calorimeter.showers import describe_geometry
 from ..generator import Generator
 from ..plugin import Evaluation, Progress, ReferenceCost, Unavailable
 from .codec.codec import shower_codec

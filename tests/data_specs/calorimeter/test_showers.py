@@ -128,7 +128,7 @@ def put(row: int, column: int, value: float) -> Callable[[np.ndarray], np.ndarra
         ({"layer_0": np.ones((3, 2, 2))}, 'dataset "energy" (n, 1) is missing'),
         ({}, "found nothing"),
         (altered(showers=lambda x: x[:, :-1]), "no known geometry has 503 voxels"),
-        (altered(showers=lambda x: x[:-1]), "one row per shower"),
+        (altered(showers=lambda x: x[:-1]), "as many rows as the others"),
         (altered(showers=lambda x: x.reshape(N, 3, -1)), "of shape (n, voxels)"),
         (altered(showers=lambda x: x[:0], incident_energies=lambda x: x[:0]), "has no showers"),
         (altered(showers=lambda x: np.full((N, VOXELS), b"a")), "real numbers, found numbers of type |S1"),
