@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 
 import torch
@@ -19,6 +20,8 @@ class BatchOrder:
         batch_size: samples per batch; the last batch of an epoch has what is left.
         seed: the run's seed.
         name: of the source; sources of other names have other orders.
+        beside: computes the order of the next epoch in the second half of an epoch, because that of millions of samples
+            takes longer than a step; without it each order is computed when it is needed.
 
     >>> order = BatchOrder(size=5, batch_size=2, seed=0)
     >>> [len(order.batch(draw)) for draw in range(4)], order.batch(0)
@@ -29,12 +32,13 @@ class BatchOrder:
     batch_size: int
     seed: int
     name: str = ""
-    _permutations: dict[int, Tensor] = field(default_factory=dict, init=False)
+    beside: Executor | None = None
+    _permutations: dict[int, Future[Tensor]] = field(default_factory=dict, init=False)
 
     def batch(self, draw: int) -> Tensor:
         """Return the global indices of batch number `draw` (0, 1, ...), int64 on the CPU."""
         epoch, slot = self._place(draw)
-        return self._permutation(epoch)[slot * self.batch_size : (slot + 1) * self.batch_size]
+        return self._laid(epoch, slot * self.batch_size, min((slot + 1) * self.batch_size, self.size))
 
     def first(self, draw: int) -> int:
         """Number of samples in the batches before `draw`."""
@@ -49,21 +53,33 @@ class BatchOrder:
         True
         """
         epochs = range(first // self.size, (first + n - 1) // self.size + 1)
-        laid = torch.cat([self._permutation(epoch) for epoch in epochs])
-        start = first - epochs[0] * self.size
-        return laid[start : start + n]
+        places = [(epoch, epoch * self.size) for epoch in epochs]
+        parts = [self._laid(epoch, max(first - start, 0), min(first + n - start, self.size)) for epoch, start in places]
+        return torch.cat(parts)
 
     def _place(self, draw: int) -> tuple[int, int]:
         """Epoch of a batch, and its number there."""
         return divmod(draw, -(-self.size // self.batch_size))
 
+    def _laid(self, epoch: int, start: int, stop: int) -> Tensor:
+        """The indices at some positions of an epoch."""
+        for each in (epoch, epoch + 1) if self.beside and 2 * stop > self.size else (epoch,):
+            if each not in self._permutations:
+                self._permutations = {k: v for k, v in self._permutations.items() if abs(k - epoch) <= 1}
+                self._permutations[each] = self._begin(each)
+        return self._permutations[epoch].result()[start:stop]
+
+    def _begin(self, epoch: int) -> Future[Tensor]:
+        if self.beside is not None:
+            return self.beside.submit(self._permutation, epoch)
+        done: Future[Tensor] = Future()
+        done.set_result(self._permutation(epoch))
+        return done
+
     def _permutation(self, epoch: int) -> Tensor:
-        if epoch not in self._permutations:
-            stream = f"order/{self.name}" if self.name else "order"
-            keys = KeyedNoise(self.seed, torch.arange(self.size), stream, epoch, torch.float64).uniform("key")
-            self._permutations = {k: v for k, v in self._permutations.items() if k == epoch - 1}
-            self._permutations[epoch] = torch.argsort(keys, stable=True)
-        return self._permutations[epoch]
+        stream = f"order/{self.name}" if self.name else "order"
+        keys = KeyedNoise(self.seed, torch.arange(self.size), stream, epoch, torch.float64).uniform("key")
+        return torch.argsort(keys, stable=True)
 
 
 @dataclass(frozen=True)

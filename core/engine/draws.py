@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
 from torch import Tensor
@@ -115,6 +116,7 @@ class Draws:
         stage: whose players take turns.
         turns: players of one step in order.
         seed: the run's seed.
+        beside: computes orders ahead of time, see `BatchOrder`.
 
     >>> import torch
     >>> from maquette.core.data import TensorSource
@@ -127,11 +129,20 @@ class Draws:
     [4, 4, 2, 4]
     """
 
-    def __init__(self, sources: Sources, stage: ScheduledStage, turns: Sequence[Player], seed: int) -> None:
+    def __init__(
+        self,
+        sources: Sources,
+        stage: ScheduledStage,
+        turns: Sequence[Player],
+        seed: int,
+        beside: Executor | None = None,
+    ) -> None:
         self.sources, self.turns = sources, turns
         self.names = [names_of(player, sources, f'stage "{stage.name}", player "{player.name}"') for player in turns]
         used = {name for names in self.names for name in names}
-        self.orders = {name: BatchOrder(len(sources[name]), stage.batch_size, seed, name) for name in sorted(used)}
+        self.orders = {
+            name: BatchOrder(len(sources[name]), stage.batch_size, seed, name, beside) for name in sorted(used)
+        }
 
     def draw(self, step: int, turn: int) -> Draw:
         """The batch of a turn of a step, both from 0."""

@@ -20,17 +20,20 @@ from ..dtypes import move_module
 from ..errors import Interrupted, TrainingError
 from ..noise import KeyedNoise
 from ..precision import tensor_float_32
+from .ahead import one_thread
 from .averages import Averages
 from .checkpoint import FOLDER, Checkpoints
 from .clock import Clock
 from .draws import Draws, Sources, expect_readers, named
 from .evaluate import Evaluator, evaluating
+from .feed import Feed
 from .finite import NotFinite
 from .listeners import Listener
 from .losses import FILE, LossFile
 from .pace import Pace
 from .parallel import reshard, shard
 from .plan import Plan, ScheduledStage
+from .resident import resident
 from .signals import Signals
 from .state import Position, digest, load_optimizer, model_tensors, optimizer_tensors, pack
 from .sums import StepSums
@@ -163,6 +166,7 @@ class _Fit:
             )
         content = self._load(*saved) if saved else {}
         position = Position(**content.get("position", {}))
+        self.sources = resident(self.sources, self.device, self.options.resident_bytes)
         self.clock = Clock(self.options.max_minutes, content.get("seconds", 0.0))
         self.losses: LossFile | None = None
         if self.world.first:
@@ -223,7 +227,20 @@ class _Fit:
     ) -> bool:
         """Take the steps of a stage from a position in it; return whether to stop before the next one."""
         turns = [trainer for trainer in trainers for _ in range(trainer.player.turns)]
-        draws = Draws(self.sources, stage, [trainer.player for trainer in turns], self.seed)
+        with one_thread() as beside:
+            draws = Draws(self.sources, stage, [trainer.player for trainer in turns], self.seed, beside)
+            with Feed(draws, turns, stage.steps, self.device) as feed:
+                return self._take(stage, position, trainers, turns, feed, pace)
+
+    def _take(
+        self,
+        stage: ScheduledStage,
+        position: Position,
+        trainers: Sequence[PlayerTrainer],
+        turns: Sequence[PlayerTrainer],
+        feed: Feed,
+        pace: Pace,
+    ) -> bool:
         step, last, signalled = position.step, False, False
         while not last:
             for turn, trainer in enumerate(turns):
@@ -232,14 +249,14 @@ class _Fit:
                 if len(trainers) > 1 or step == position.step:
                     freeze_others(trainers, trainer)
                 number = step * trainer.player.turns + turns[:turn].count(trainer)
-                draw = draws.draw(step, turn)
+                share = feed.turn(step, turn)
                 try:
-                    trainer.step(draw, number, step)
+                    trainer.step(share, number, step)
                 except NotFinite as fault:
                     if not fault.weights_changed:
                         self._save(Position(position.stage, step, turn), trainers)
                     raise
-                pace.add(trainer.player.name, len(draw))
+                pace.add(trainer.player.name, share.samples)
                 reshard(self.sharded)
             self.averages.update(step)
             step += 1
@@ -250,6 +267,7 @@ class _Fit:
                 for trainer in trainers:
                     self._log(trainer, step, pace)
             if self.evaluator is not None and (last or step % self.evaluator.every == 0):
+                feed.settle()  # the evaluator may read the same files
                 self._evaluate(self.evaluator, stage, trainers, step)
             if not last and (signalled or step % self.options.checkpoint.every == 0):
                 self._save(Position(position.stage, step), trainers)

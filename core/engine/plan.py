@@ -113,6 +113,9 @@ class TrainingConfig(Config):
     stages: dict[str, StageConfig] = Field(default_factory=dict, description="options by stage")
     parallel: ParallelConfig = ParallelConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
+    resident_bytes: int = Field(
+        default=2**33, ge=0, description="data of at most so many bytes are kept on the GPU; 0 for none"
+    )
     log_every: int = Field(default=10, ge=1, description="steps between rows of the loss file")
     max_minutes: float | None = Field(
         default=None,

@@ -17,7 +17,7 @@ from ..noise import KeyedNoise
 from ..objective import Losses, Player
 from . import optimizers
 from .batch_order import Piece, split_batch
-from .draws import Draw
+from .feed import Turn
 from .finite import FiniteCheck
 from .parallel import full_tensor, no_sync, replicate, to_local
 from .plan import Plan, ScheduledStage
@@ -51,9 +51,10 @@ class PlayerTrainer:
     >>> plan = TrainingConfig(optimizer=OptimizerConfig(lr=0.1)).plan(flow.stages())
     >>> (stage,) = plan.stages
     >>> trainer = PlayerTrainer(stage, stage.players[0], plan, World(), torch.device("cpu"), seed=0)
-    >>> draw, losses = Draw({"": TensorSource(3 * torch.randn(10, 2))}, {"": torch.arange(10)}), []
+    >>> source, losses = TensorSource(3 * torch.randn(10, 2)), []
+    >>> turn = Turn(10, trainer.split(10), lambda number: trainer.move(source.fetch(torch.arange(10))))
     >>> for step in range(3):  # on the same batch
-    ...     trainer.step(draw, number=step, step=step)
+    ...     trainer.step(turn, number=step, step=step)
     ...     losses.append(trainer.sums.means()["loss"])
     >>> losses[0] > losses[1] > losses[2]
     True
@@ -114,59 +115,71 @@ class PlayerTrainer:
                 "apart; start one process, or choose an objective without batch statistics."
             )
 
-    def step(self, draw: Draw, number: int, step: int) -> None:
+    def split(self, samples: int) -> list[Piece]:
+        """The micro-batches of this process in a global batch; raises `TrainingError` for one that cannot be split."""
+        group = self.player.objective.group
+        if samples % group:
+            raise TrainingError(
+                f"{self.where}: its loss couples groups of {group} samples; expected batches that are multiples of "
+                f"that, found one of {samples}: choose batch_size and the number of training samples accordingly."
+            )
+        return split_batch(samples, self.world.rank, self.world.size, self.micro_batch, group=group, full=self.full)
+
+    def move(self, batch: Batch) -> Batch:
+        """The batch on the device, in the precision of the plan."""
+        if self.device.type == "cpu":
+            return batch.to(self.device, self.dtype)
+
+        def pin(tensor: Tensor) -> Tensor:
+            return tensor if tensor.is_cuda else tensor.pin_memory()
+
+        return batch.map(pin, pin).to(self.device, self.dtype, non_blocking=True)
+
+    def step(self, turn: Turn, number: int, step: int) -> None:
         """Take one optimiser step.
 
         Args:
-            draw: the global batch; the same on all processes.
+            turn: the global batch, in the micro-batches of `split`, moved by `move`.
             number: of this optimiser step in the stage, from 0; keys the noise.
             step: of the stage, from 0; decides the learning rate.
 
         Raises:
-            TrainingError: the batch is no multiple of the objective's group.
             NotFinite: the loss or its gradient is not finite.
         """
-        group = self.player.objective.group
-        if len(draw) % group:
-            raise TrainingError(
-                f"{self.where}: its loss couples groups of {group} samples; expected batches that are multiples of "
-                f"that, found one of {len(draw)}: choose batch_size and the number of training samples accordingly."
-            )
-        pieces = split_batch(len(draw), self.world.rank, self.world.size, self.micro_batch, group=group, full=self.full)
         if self.optimizer is None:
-            self._follow(draw, pieces, number, step)
+            self._follow(turn, number, step)
         else:
-            self._descend(self.optimizer, draw, pieces, number, step)
+            self._descend(self.optimizer, turn, number, step)
         with torch.no_grad():
             self.player.objective.update(self.sums.statistics)
 
-    def _follow(self, draw: Draw, pieces: list[Piece], number: int, step: int) -> None:
+    def _follow(self, turn: Turn, number: int, step: int) -> None:
         """Sum statistics without gradients."""
         sums, seen = StepSums(), []
         with torch.no_grad():
-            for piece in pieces:
-                index, out = self._forward(self.player.objective, draw, piece, number)
+            for k, piece in enumerate(turn.pieces):
+                index, out = self._forward(self.player.objective, turn.read(k), number)
                 sums.add(out, piece.counts)
                 seen.append((index, out.losses))
         sums.all_reduce(self.world)
         self.finite.check(step + 1, sums.loss, torch.zeros_like(sums.loss), seen, changed=False)
         self.sums = sums
 
-    def _descend(self, optimizer: Optimizer, draw: Draw, pieces: list[Piece], number: int, step: int) -> None:
+    def _descend(self, optimizer: Optimizer, turn: Turn, number: int, step: int) -> None:
         """Take a step of the optimiser."""
         if self._wrapped is None:  # only now are all other players frozen
             self._wrapped = replicate(self.player.objective, self._plan, self.world)
             if self._wrapped is not self.player.objective:
                 # DDP rebuilds its buckets after the first backward. That backward must not count: the last bits of sums
                 # depend on the buckets, and a resumed fit must equal an uninterrupted one to the bit.
-                self._gradients(draw, pieces, number)
+                self._gradients(turn, number)
         for group in optimizer.param_groups:
             group["lr"] = self.learning_rate(step)
         evaluations = 0
 
         def closure() -> Tensor:
             nonlocal evaluations
-            sums, seen = self._gradients(draw, pieces, number)
+            sums, seen = self._gradients(turn, number)
             norm = self._norm()
             self.finite.check(step + 1, sums.loss, norm, seen, changed=evaluations > 0)
             if self.options.clip is not None:
@@ -189,24 +202,23 @@ class PlayerTrainer:
             return 0.0
         return learning_rate(self.options, step, self.stage.steps)
 
-    def _forward(self, objective: nn.Module, draw: Draw, piece: Piece, number: int) -> tuple[Tensor, Losses]:
+    def _forward(self, objective: nn.Module, batch: Batch, number: int) -> tuple[Tensor, Losses]:
         """Indices and losses of a micro-batch."""
-        batch = self._move(draw.fetch(piece.place))
         noise = KeyedNoise(self.seed, batch.index, self.stream, number, self.dtype)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
             return batch.index, objective(batch, noise)
 
-    def _gradients(self, draw: Draw, pieces: list[Piece], number: int) -> tuple[StepSums, list[tuple[Tensor, Tensor]]]:
+    def _gradients(self, turn: Turn, number: int) -> tuple[StepSums, list[tuple[Tensor, Tensor]]]:
         """Fill the gradients of the global mean loss; return sums, and (indices, losses) of each micro-batch."""
         for parameter in self.parameters:
             parameter.grad = None
         sums, seen = StepSums(), []
-        forward, alone = self._wrapped, len(pieces) == 1
+        forward, alone = self._wrapped, len(turn.pieces) == 1
         assert forward is not None
-        for k, piece in enumerate(pieces):
-            last = k == len(pieces) - 1
+        for k, piece in enumerate(turn.pieces):
+            last = k == len(turn.pieces) - 1
             with nullcontext() if last else no_sync(forward), torch.enable_grad():
-                index, out = self._forward(forward, draw, piece, number)
+                index, out = self._forward(forward, turn.read(k), number)
                 sums.add(out, piece.counts)
                 if alone:  # the weight is known before backward, which saves a pass over the gradients
                     sums.all_reduce(self.world)
@@ -223,15 +235,6 @@ class PlayerTrainer:
     def _norm(self) -> Tensor:
         gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
         return full_tensor(get_total_norm(gradients)).to(self.device)
-
-    def _move(self, batch: Batch) -> Batch:
-        if self.device.type == "cpu":
-            return batch.to(self.device, self.dtype)
-
-        def pin(tensor: Tensor) -> Tensor:
-            return tensor if tensor.is_cuda else tensor.pin_memory()
-
-        return batch.map(pin, pin).to(self.device, self.dtype, non_blocking=True)
 
 
 def _trainable(player: Player) -> dict[str, nn.Parameter]:
