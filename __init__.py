@@ -1,8 +1,8 @@
 """Maquette: fast, trustworthy surrogates of expensive simulations and measurements.
 
 The verbs of the command line are functions: `demo`, `simulate`, `fit`, `generate`, `validate`, `report`, `export`.
-`load` reads a fitted model, and `DataSide` chooses rows of a data file that a verb reads. From data to a model and its
-samples:
+`verb` performs one that a domain brings. `load` reads a fitted model, and `DataSide` chooses rows of a data file that a
+verb reads. From data to a model and its samples:
 
 >>> from tempfile import TemporaryDirectory
 >>> import maquette, torch
@@ -42,8 +42,21 @@ if TYPE_CHECKING:
     from .pipelines.report import report
     from .pipelines.simulate import simulate
     from .pipelines.validate import validate
+    from .pipelines.verb import verb
 
-__all__ = ["DataSide", "__version__", "demo", "export", "fit", "generate", "load", "report", "simulate", "validate"]
+__all__ = [
+    "DataSide",
+    "__version__",
+    "demo",
+    "export",
+    "fit",
+    "generate",
+    "load",
+    "report",
+    "simulate",
+    "validate",
+    "verb",
+]
 
 
 def __getattr__(name: str) -> Any:

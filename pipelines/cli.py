@@ -14,8 +14,20 @@ from .._version import __version__
 from ..core.config import override
 from ..core.engine.signals import TERMINATING, interruptible
 from ..core.errors import ConfigError
-from .arguments import LARGEST_SEED, DataSide, data_files
+from .arguments import DataSide, data_files
 from .console.errors import BAD_INPUT, FAILED, INTERRUPTED, exit_on_error
+from .options import (
+    Assignments,
+    BatchSize,
+    DataOptions,
+    Device,
+    DomainName,
+    NoTracking,
+    Recipe,
+    RunFolder,
+    Seed,
+    side,
+)
 
 if TYPE_CHECKING:
     from ..core.precision import Precision
@@ -26,11 +38,22 @@ HELP = f"""Fast, trustworthy surrogates of expensive simulations and measurement
 
 Exit codes: 0 done, {FAILED} the work failed, {BAD_INPUT} bad input (command line, config, data or model),
 {INTERRUPTED} interrupted with the state saved (the same command with --resume goes on), 130 stopped from the keyboard.
+Domains may have verbs of their own: `maquette list domains` names them, `maquette DOMAIN --help` explains them.
 """
 
 
 class Verbs(TyperGroup):
-    """Commands whose errors become a sentence and an exit code."""
+    """Commands whose errors become a sentence and an exit code; domains bring further ones.
+
+    They are looked for only when a word is no command of all domains, because that imports the domain.
+    """
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if (command := super().get_command(ctx, cmd_name)) is not None:
+            return command
+        from .domain_commands import command_group
+
+        return command_group(cmd_name)
 
     def invoke(self, ctx: Any) -> Any:
         with exit_on_error():
@@ -65,18 +88,6 @@ lists, configs, datas = _group("List what is there."), _group("Look at configs."
 app.add_typer(lists, name="list")
 app.add_typer(configs, name="config")
 app.add_typer(datas, name="data")
-
-DomainName = Annotated[str, typer.Argument(metavar="DOMAIN", help="a domain, see `maquette list domains`")]
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="folder of a run")]
-Assignments = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", show_default=False)]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:NUMBER")]
-Seed = Annotated[int, typer.Option(help="the same seed gives the same result", min=0, max=LARGEST_SEED)]
-BatchSize = Annotated[int | None, typer.Option(help="samples made at once", min=1)]
-Recipe = Annotated[str | None, typer.Option(help="named config of the domain, or a YAML file; quick if not given")]
-DataOptions = Annotated[
-    list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="of the domain's reader of data; repeatable")
-]
-NoTracking = Annotated[bool, typer.Option("--no-tracking", help="do not log to MLflow")]
 
 
 def _print_version(asked: bool) -> None:
@@ -207,7 +218,7 @@ def generate(
             n=n,
             seed=seed,
             out=out,
-            conditions_from=_side("--conditions-from", conditions_from, conditions_rows, "--conditions-rows"),
+            conditions_from=side("--conditions-from", conditions_from, conditions_rows, "--conditions-rows"),
             per_condition=per_condition,
             conditions=condition_words([word for word in words if word not in steering]),
             sampler=steering,
@@ -251,7 +262,7 @@ def validate(
             reference=DataSide(reference, reference_rows),
             generated=DataSide(generated, generated_rows),
             out=out,
-            training=_side("--training", training, training_rows, "--training-rows"),
+            training=side("--training", training, training_rows, "--training-rows"),
             effort=effort,
             seed=seed,
             options=override({}, option or []),
@@ -390,15 +401,6 @@ def _tags(words: list[str]) -> dict[str, str]:
             raise ConfigError(f'--tag "{word}": tags are written NAME=VALUE, each name once.')
         tags[name] = value
     return tags
-
-
-def _side(option: str, file: Path | None, rows: str | None, rows_option: str) -> DataSide | None:
-    """A file with rows that an option of their own chooses; raises `ConfigError` for rows without a file."""
-    if file:
-        return DataSide(file, rows)
-    if rows:
-        raise ConfigError(f"{rows_option} chooses rows of the file that {option} names; give both.")
-    return None
 
 
 def _screen() -> Terminal | Lines | Silent:

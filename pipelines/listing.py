@@ -8,6 +8,7 @@ from typing import Any
 from ..core.capabilities import capabilities
 from ..core.families import FamilyConfig, families
 from ..domains import domains
+from ..domains.verbs import verbs_of
 from .console.extras import install_line_of
 from .safe_yaml import read_yaml
 
@@ -47,23 +48,23 @@ def _folder(config: type[FamilyConfig]) -> str:
 
 
 def domains_table() -> Listing:
-    """Name, summary and recipes of every domain; if its extra is missing, the command that installs it.
+    """Name, summary, recipes and own verbs of every domain; if its extra is missing, the command that installs it.
 
     >>> columns, rows = domains_table()
-    >>> columns, [name for name, _, _ in rows if name == "calorimeter"]
-    (('domain', 'what it is', 'recipes'), ['calorimeter'])
+    >>> columns, [row[0] for row in rows if row[0] == "calorimeter"]
+    (('domain', 'what it is', 'recipes', 'own verbs'), ['calorimeter'])
     """
-    return ("domain", "what it is", "recipes"), [_domain_row(name) for name in domains.names()]
+    return ("domain", "what it is", "recipes", "own verbs"), [_domain_row(name) for name in domains.names()]
 
 
-def _domain_row(name: str) -> tuple[str, str, str]:
+def _domain_row(name: str) -> tuple[str, ...]:
     try:
         plugin = domains.get(name)
     except ModuleNotFoundError as error:
         if line := install_line_of(error.name):
-            return name, f"needs {error.name}: {line}", ""
+            return name, f"needs {error.name}: {line}", "", ""
         raise
-    return name, plugin.summary, ", ".join(sorted(plugin.recipes()))
+    return name, plugin.summary, ", ".join(sorted(plugin.recipes())), ", ".join(sorted(verbs_of(plugin)))
 
 
 def recipes_table(domain: str) -> Listing:

@@ -65,7 +65,7 @@ CORE_MAY_IMPORT = {
 
 VERBS = {
     f"pipelines.{name}"
-    for name in ("demo", "doctor", "export", "fit", "generate", "listing", "report", "simulate", "validate")
+    for name in ("demo", "doctor", "export", "fit", "generate", "listing", "report", "simulate", "validate", "verb")
 }
 BELOW_VERBS = {
     f"pipelines.{name}"
@@ -76,6 +76,7 @@ BELOW_VERBS = {
         "files",
         "load",
         "mlflow",
+        "options",
         "reporting",
         "run",
         "safe_yaml",
@@ -87,6 +88,7 @@ PIPELINES_MAY_IMPORT = {
     "pipelines.console": set(),
     "pipelines.files": set(),
     "pipelines.safe_yaml": set(),
+    "pipelines.options": {"pipelines.arguments"},
     "pipelines.exporting": {"pipelines.console"},
     "pipelines.streaming": {"pipelines.arguments", "pipelines.console"},
     "pipelines.run": {f"pipelines.{name}" for name in ("arguments", "console", "files", "safe_yaml")},
@@ -96,7 +98,8 @@ PIPELINES_MAY_IMPORT = {
     **dict.fromkeys(VERBS, BELOW_VERBS),
     "pipelines.fit": {*BELOW_VERBS, "pipelines.report"},
     "pipelines.demo": {*BELOW_VERBS, *VERBS},
-    "pipelines.cli": {*BELOW_VERBS, *VERBS},
+    "pipelines.domain_commands": {*BELOW_VERBS, "pipelines.verb"},
+    "pipelines.cli": {*BELOW_VERBS, *VERBS, "pipelines.domain_commands"},
 }
 """Parts of pipelines that a part of pipelines may import, beside itself."""
 

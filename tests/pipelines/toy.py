@@ -28,6 +28,7 @@ from maquette.domains import domains
 from maquette.domains.codec import CodecConfig, VolumeCodec
 from maquette.domains.generator import Generator, GeneratorConfig
 from maquette.domains.plugin import Evaluation, Progress, Published, ReferenceCost, SimulatorConfig, Unavailable
+from maquette.domains.verbs import Verb
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
@@ -251,6 +252,9 @@ class Toy:
                 return ToyData(parts.pop("x"), parts, origin=origin)
         except (OSError, KeyError) as error:
             raise DataError(f"{file}: expected a toy file ({error}).") from None
+
+    def verbs(self) -> Mapping[str, type[Verb]]:
+        return {}
 
     def describe(self, description: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
         return [("conditions", ", ".join(description["conditions"]))]

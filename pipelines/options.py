@@ -1,0 +1,39 @@
+"""Words and options that several commands take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..core.errors import ConfigError
+from .arguments import LARGEST_SEED, DataSide
+
+DomainName = Annotated[str, typer.Argument(metavar="DOMAIN", help="a domain, see `maquette list domains`")]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="folder of a run")]
+Assignments = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", show_default=False)]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:NUMBER")]
+Seed = Annotated[int, typer.Option(help="the same seed gives the same result", min=0, max=LARGEST_SEED)]
+BatchSize = Annotated[int | None, typer.Option(help="samples made at once", min=1)]
+Recipe = Annotated[str | None, typer.Option(help="named config of the domain, or a YAML file; quick if not given")]
+DataOptions = Annotated[
+    list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="of the domain's reader of data; repeatable")
+]
+NoTracking = Annotated[bool, typer.Option("--no-tracking", help="do not log to MLflow")]
+
+
+def side(option: str, file: Path | None, rows: str | None, rows_option: str) -> DataSide | None:
+    """A file with rows that an option of their own chooses.
+
+    Raises:
+        ConfigError: rows without a file.
+
+    >>> side("--data", Path("showers.h5"), "0:100", "--data-rows")
+    DataSide(file=PosixPath('showers.h5'), rows='0:100')
+    """
+    if file:
+        return DataSide(file, rows)
+    if rows:
+        raise ConfigError(f"{rows_option} chooses rows of the file that {option} names; give both.")
+    return None
