@@ -255,15 +255,6 @@ class Resizable(Protocol):
         ...
 
 
-@runtime_checkable
-class Constraint(Protocol):
-    """Lists the legal next choices while a sample is built step by step (valences, grammars)."""
-
-    def allowed(self, state: Tree) -> tuple[Tensor, Tensor]:
-        """Return the mask of legal choices (B, choices) and features of the states (B, F)."""
-        ...
-
-
 PROTOCOLS = {
     "sample": Sampler,
     "density": Density,

@@ -26,6 +26,7 @@ from .spaces import (
     Levels,
     Product,
     Real,
+    Sequence,
     Simple,
     Space,
     Support,
@@ -148,6 +149,11 @@ class Layout:
             kinds = sorted({support.kind for support in supports})
             raise ConfigError(f"samples: this model takes parts of one support, found {kinds}; chain two families.")
         return supports[0]
+
+    @property
+    def end(self) -> int | None:
+        """The level that ends a sequence of variable length; None for other samples."""
+        return self.space.end if isinstance(self.space, Sequence) else None
 
     def flatten(self, x: Tree) -> Tensor:
         """Samples as `(B, features)`; raises `SpaceError`."""

@@ -28,7 +28,7 @@ from ..capabilities import Conditionals
 from ..errors import ArtifactError, SpaceError
 from ..likelihoods import Discrete
 from ..samplers.ancestral import ancestral
-from ..spaces import Binary, Levels, Tree, batch_size
+from ..spaces import Tree, batch_size
 from .stepwise import blank_samples, steps
 
 _MAGIC = b"MQCZ\x03"
@@ -60,7 +60,7 @@ def compress(model: Conditionals, x: Tree, condition: Tree | None = None) -> byt
         ModuleNotFoundError: the package `constriction` is not installed.
 
     >>> from maquette.core.families.autoregressive.fvsbn import FVSBNConfig
-    >>> from maquette.core.spaces import Vector
+    >>> from maquette.core.spaces import Binary, Vector
     >>> model = FVSBNConfig().build(Vector(dim=8, support=Binary()))
     >>> x = torch.ones(16, 8)
     >>> archive = compress(model, x)
@@ -136,13 +136,10 @@ def _code_samples(model: Conditionals, flat: Tensor, condition: Tree | None, cod
 
 def _levels(model: Conditionals) -> int:
     """Levels of a feature; raises `SpaceError` for a model of real features."""
-    match model.layout.support:
-        case Binary():
-            return 2
-        case Levels(count=count):
-            return count
-        case support:
-            raise SpaceError(f"model: only integer features can be compressed without loss, found {support.kind} ones.")
+    if not isinstance(model.likelihood, Discrete):
+        kind = model.layout.support.kind
+        raise SpaceError(f"model: only integer features can be compressed without loss, found {kind} ones.")
+    return model.likelihood.count
 
 
 def _digest(flat: Tensor, words: bytes) -> bytes:

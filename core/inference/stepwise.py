@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from ..capabilities import Conditionals, Stepwise
+from ..layout import parts
 from ..samplers.ancestral import Step, uncached_step
-from ..spaces import Levels, Tree
+from ..spaces import Levels, Tree, support_of
 
 
 def blank_samples(model: Conditionals, n: int) -> Tensor:
@@ -23,7 +24,8 @@ def blank_samples(model: Conditionals, n: int) -> Tensor:
     """
     module: Any = model
     weight = next(module.parameters())
-    dtype = torch.int64 if isinstance(model.layout.support, Levels) else weight.dtype
+    whole = any(isinstance(support_of(part), Levels) for _, part in parts(model.layout.space))
+    dtype = torch.int64 if whole else weight.dtype
     return torch.zeros(n, model.layout.features, dtype=dtype, device=weight.device)
 
 

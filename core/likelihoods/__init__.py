@@ -73,10 +73,31 @@ def at_least_float32(parameters: Tensor) -> Tensor:
 
 @runtime_checkable
 class Discrete(Likelihood, Protocol):
-    """A distribution of integer levels, all of which can be listed."""
+    """A distribution of integer levels, all of which can be listed.
+
+    Attributes:
+        count: number of levels.
+    """
+
+    @property
+    def count(self) -> int: ...
 
     def log_masses(self, parameters: Tensor) -> Tensor:
         """log p(k | parameters (..., P)) of every level k, (..., levels), nats."""
+        ...
+
+
+@runtime_checkable
+class Restrictable(Discrete, Protocol):
+    """A distribution of levels that stays one of its kind when some levels are excluded."""
+
+    def restrict(self, parameters: Tensor, allowed: Tensor) -> Tensor:
+        """Parameters of the distribution given that the level is one of those allowed.
+
+        Args:
+            parameters: (..., P); where all levels are allowed, they stay as they are.
+            allowed: (..., levels), bool, broadcast over the leading axes.
+        """
         ...
 
 

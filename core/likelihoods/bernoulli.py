@@ -25,6 +25,7 @@ class Bernoulli:
     embed_dim: int = field(default=1, repr=False)
     uniforms: int = field(default=1, repr=False)
     discrete: bool = field(default=True, repr=False)
+    count: int = field(default=2, repr=False)
 
     def embed(self, x: Tensor, like: Tensor) -> Tensor:
         return x.to(like.dtype).unsqueeze(-1)
@@ -35,6 +36,10 @@ class Bernoulli:
 
     def log_masses(self, parameters: Tensor) -> Tensor:
         return F.logsigmoid(torch.cat((-parameters, parameters), dim=-1))
+
+    def restrict(self, parameters: Tensor, allowed: Tensor) -> Tensor:
+        zero, one = (torch.where(each, 0.0, torch.inf).to(parameters.dtype) for each in allowed.split(1, dim=-1))
+        return parameters + zero - one  # NaN, which is no distribution, where neither is allowed
 
     def draw(self, parameters: Tensor, u: Tensor) -> Tensor:
         return (u < torch.sigmoid(parameters)).to(parameters.dtype).squeeze(-1)

@@ -44,10 +44,17 @@ class Categorical:
     def log_masses(self, parameters: Tensor) -> Tensor:
         return parameters.log_softmax(-1)
 
+    def restrict(self, parameters: Tensor, allowed: Tensor) -> Tensor:
+        return parameters.masked_fill(~allowed, -torch.inf)
+
     def draw(self, parameters: Tensor, u: Tensor) -> Tensor:
         # the last value of the distribution function is one up to rounding, and no level lies beyond it
-        cumulative = parameters.softmax(-1).cumsum(-1)[..., :-1]
-        return (u > cumulative).sum(-1)
+        masses = parameters.softmax(-1)
+        drawn = (u > masses.cumsum(-1)[..., :-1]).sum(-1)
+        # nor does one of mass zero, if the last levels are excluded
+        levels = torch.arange(self.count, device=drawn.device)
+        possible = (masses > 0) & (levels <= drawn.unsqueeze(-1))
+        return torch.where(possible, levels, 0).amax(-1)
 
     def mean(self, parameters: Tensor) -> Tensor:
         levels = torch.arange(self.count, device=parameters.device, dtype=parameters.dtype)

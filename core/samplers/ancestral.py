@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ..constraint import Path
 from .callbacks import Callback, SamplerStep
 
 Step = Callable[[Tensor | None], Tensor]
@@ -41,6 +42,40 @@ def ancestral(
         if callback is not None:
             callback(SamplerStep(number, torch.stack(values, dim=1)))
     return torch.stack(values, dim=1)
+
+
+def constrained_step(step: Step, path: Path, restrict: Callable[[Tensor, Tensor], Tensor]) -> Step:
+    """The step of a model under a constraint: what the constraint does not allow gets the probability zero.
+
+    The probabilities of the allowed levels are divided by their sum, feature by feature. So a sample x is drawn with
+    the probability prod_i p(x_i | x_<i) / sum of p(k | x_<i) over the levels k allowed after x_<i, which differs from
+    the model's probability of x among all allowed samples.
+
+    Args:
+        step: of the model.
+        path: where the samples stand before the first feature.
+        restrict: parameters (B, P) and the levels allowed (B, levels) to parameters of the distribution among those.
+
+    >>> class Rising:  # no level below the last one
+    ...     def start(self, n, condition=None, *, device=None):
+    ...         return torch.zeros(n, dtype=torch.int64, device=device)
+    ...     def allowed(self, state):
+    ...         return torch.arange(3) >= state[:, None]
+    ...     def advance(self, state, level):
+    ...         return level
+    >>> restrict = lambda p, allowed: p * allowed / (p * allowed).sum(1, keepdim=True)
+    >>> step = constrained_step(lambda last: torch.tensor([[0.2, 0.2, 0.6]]), Path.begin(Rising(), 1), restrict)
+    >>> step(None), step(torch.tensor([1]))
+    (tensor([[0.2000, 0.2000, 0.6000]]), tensor([[0.0000, 0.2500, 0.7500]]))
+    """
+
+    def constrained(previous: Tensor | None) -> Tensor:
+        nonlocal path
+        if previous is not None:
+            path = path.advance(previous)
+        return restrict(step(previous), path.allowed())
+
+    return constrained
 
 
 def uncached_step(parameters: Callable[[Tensor], Tensor], start: Tensor) -> Step:

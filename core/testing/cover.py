@@ -56,6 +56,8 @@ def cases(config: FamilyConfig, *, full: bool = False) -> list[Case]:
     sample has matters, because some laws can only be tried on a plane or where all states can be listed. All pairs of
     space, support and condition occur in some case, all pairs of support and size, and a plane with a condition and
     without one. If the network takes fields there are two more: a field given a field, and given a field and a vector.
+    If it takes levels there are up to four: parts of two supports, and tokens of variable length, each with a condition
+    and without one.
 
     Args:
         config: of the family.
@@ -79,7 +81,7 @@ def cases(config: FamilyConfig, *, full: bool = False) -> list[Case]:
         for condition in CONDITIONS
     ]
     found = [case for case in product if _builds(config, case)] if full else _cover(config, product)
-    found += [case for case in _field_cases(config) if _builds(config, case)]
+    found += [case for case in _field_cases(config) + _level_cases(config) if _builds(config, case)]
     assert found, f"{type(config).__name__}: none of its spaces {config.spaces} could be tried"
     return found
 
@@ -109,6 +111,19 @@ def _field_cases(config: FamilyConfig) -> list[Case]:
     return [(space, space), (space, Product(parts={"theta": Vector(dim=2), "phase": phase}))]
 
 
+def _level_cases(config: FamilyConfig) -> list[Case]:
+    """What is no dense row of one support: nodes and edges of a small graph, and tokens of variable length."""
+    nodes, edges, labelled = Vector(dim=2, support=Levels(count=3)), Vector(dim=1, support=Binary()), CONDITIONS[-1]
+    mixed = Product(parts={"nodes": nodes, "edges": edges})
+    variable = Sequence(length=3, vocabulary=3, variable=True)
+    return [
+        (space, condition)
+        for space in (mixed, variable)
+        if "levels" in config.supports and space.kind in config.spaces
+        for condition in (None, labelled)
+    ]
+
+
 def _sequence(length: int, support: Support) -> Sequence:
     if isinstance(support, Levels):
         return Sequence(length=length, vocabulary=support.count)
@@ -131,8 +146,10 @@ def pairs(case: Case) -> set[tuple[str, str]]:
 def _factors(case: Case) -> tuple[str, str, str]:
     """The sorts of space, support and condition."""
     space, condition = case
-    (_, part), *_ = parts(space)
-    return space.kind, support_of(part).kind, "none" if condition is None else condition.kind
+    named = [part for _, part in parts(space)]
+    sort = "variable" if isinstance(space, Sequence) and space.variable else space.kind
+    sort = "mixed" if any(support_of(part) != support_of(named[0]) for part in named) else sort
+    return sort, support_of(named[0]).kind, "none" if condition is None else condition.kind
 
 
 def _cover(config: FamilyConfig, candidates: list[Case]) -> list[Case]:

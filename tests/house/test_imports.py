@@ -26,6 +26,7 @@ FOUNDATIONS = {
     "core.artifact",
     "core.capabilities",
     "core.config",
+    "core.constraint",
     "core.context",
     "core.data",
     "core.dtypes",
@@ -56,7 +57,7 @@ CORE_MAY_IMPORT = {
     "core.inference": FOUNDATIONS | {"core.likelihoods", "core.samplers"},
     "core.likelihoods": {f"core.{name}" for name in ("config", "errors", "registry", "spaces")},
     "core.nets": {f"core.{name}" for name in ("config", "context", "errors", "layout", "noise", "registry", "spaces")},
-    "core.samplers": {"core.capabilities", "core.errors", "core.noise", "core.spaces"},
+    "core.samplers": {"core.capabilities", "core.constraint", "core.errors", "core.noise", "core.spaces"},
     "core.statistics": {"core.config", "core.errors"},
     "core.testing": FOUNDATIONS
     | {f"core.{name}" for name in ("bases", "engine", "families", "inference", "likelihoods", "nets", "samplers")},

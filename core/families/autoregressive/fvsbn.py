@@ -13,11 +13,11 @@ from typing import ClassVar, Literal
 
 from torch import nn
 
-from ...layout import Layout
-from ...likelihoods import SUPPORTS, AnyLikelihood, likelihood_of
+from ...likelihoods import AnyLikelihood
 from ...nets.triangular import StrictlyLower
 from ...spaces import Space
 from .. import FamilyConfig, families
+from .legal import features_of
 from .model import Autoregressive
 
 
@@ -44,7 +44,6 @@ class FVSBNConfig(FamilyConfig):
     likelihood: AnyLikelihood | None = None
 
     def build(self, space: Space, condition: Space | None = None) -> Autoregressive:
-        layout = Layout(space, condition, SUPPORTS)
-        likelihood = likelihood_of(layout.support, self.likelihood)
+        layout, likelihood = features_of(space, condition, self.likelihood)
         network = StrictlyLower(layout.features, likelihood.embed_dim, layout.context_features, likelihood.parameters)
         return Autoregressive(layout, likelihood, network)

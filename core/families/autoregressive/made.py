@@ -17,12 +17,12 @@ from torch.nn import functional as F
 
 from ...config import Width
 from ...errors import ConfigError
-from ...layout import Layout
-from ...likelihoods import SUPPORTS, AnyLikelihood, likelihood_of
+from ...likelihoods import AnyLikelihood
 from ...nets.masked import MaskedMLP
 from ...samplers.ancestral import Step
 from ...spaces import Space
 from .. import FamilyConfig, families
+from .legal import features_of
 from .orders import OrderEnsemble, SingleOrder
 
 
@@ -124,8 +124,7 @@ class MADEConfig(FamilyConfig):
     likelihood: AnyLikelihood | None = None
 
     def build(self, space: Space, condition: Space | None = None) -> OrderEnsemble:
-        layout = Layout(space, condition, SUPPORTS)
-        likelihood = likelihood_of(layout.support, self.likelihood)
+        layout, likelihood = features_of(space, condition, self.likelihood, variable=self.order == "natural")
         if layout.features == 1 and not layout.context_features:
             raise ConfigError("made: one feature without a condition leaves the network without inputs; use fvsbn.")
         order = torch.randperm if self.order == "random" else torch.arange

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
+from ...constraint import Path
 from ...data import Batch
 from ...layout import Layout, cast_like
 from ...likelihoods import Likelihood, at_least_float32
 from ...noise import Noise, require_batch_size
 from ...objective import Losses, Objective, Player, Stage
-from ...samplers.ancestral import Step, ancestral, uncached_step
+from ...samplers.ancestral import Step, ancestral, constrained_step, uncached_step
 from ...spaces import Tree
+from .legal import drawn_features, legal_levels
 
 
 @runtime_checkable
@@ -80,6 +82,7 @@ class Autoregressive(nn.Module):
         order = torch.arange(layout.features) if order is None else order
         self.register_buffer("order", order)
         self.register_buffer("position", order.argsort(), persistent=False)
+        self.legal = legal_levels(layout, order)
 
     def extra_repr(self) -> str:
         return (
@@ -89,8 +92,16 @@ class Autoregressive(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor | None, *mask: Tensor) -> Tensor:
         """Flat samples (B, D), context (B, C) and a dropout mask, if any, to parameters (B, D, P), in `order`."""
-        inputs = self.likelihood.embed(x[:, self.order], cast_like(x, self.network))
-        return at_least_float32(self.network(inputs, context, *mask))
+        sequence = x[:, self.order]
+        inputs = self.likelihood.embed(sequence, cast_like(x, self.network))
+        return self._restrict(at_least_float32(self.network(inputs, context, *mask)), sequence)
+
+    def _restrict(self, parameters: Tensor, sequence: Tensor) -> Tensor:
+        """Parameters (B, D, P) of the distributions among the levels that features of sequences (B, D) can take."""
+        if self.legal is None:
+            return parameters
+        likelihood: Any = self.likelihood  # `features_of` has found one that can be restricted
+        return likelihood.restrict(parameters, self.legal.along(sequence))
 
     def context(self, x: Tensor, condition: Tree | None) -> Tensor | None:
         """Context (B, C) in the dtype of the network, for flat samples x (B, D)."""
@@ -111,7 +122,7 @@ class Autoregressive(nn.Module):
         """Draw n samples; reads the uniform noise "numbers" (D, U), in the order of the layout."""
         require_batch_size(noise, n)
         uniforms = noise.uniform("numbers", (self.layout.features, self.likelihood.uniforms))
-        return self.layout.unflatten(self.draw(self.layout.context(condition, uniforms).vector, uniforms))
+        return self.layout.samples(self.draw(self.layout.context(condition, uniforms).vector, uniforms))
 
     def draw(self, context: Tensor | None, uniforms: Tensor) -> Tensor:
         """Flat samples (B, D) from context (B, C) and uniform numbers (B, D, U), in the order of the layout."""
@@ -124,6 +135,13 @@ class Autoregressive(nn.Module):
         return self._begin(self.layout.context(condition, like).vector, like)
 
     def _begin(self, context: Tensor | None, like: Tensor) -> Step:
+        step = self._network_step(context, like)
+        if self.legal is None:
+            return step
+        likelihood: Any = self.likelihood
+        return constrained_step(step, Path.begin(self.legal, like.shape[0], device=like.device), likelihood.restrict)
+
+    def _network_step(self, context: Tensor | None, like: Tensor) -> Step:
         embed = self.likelihood.embed
         if not isinstance(self.network, Incremental):
             start = like.new_zeros(like.shape[:2])
@@ -137,6 +155,9 @@ class Autoregressive(nn.Module):
 
 class AutoregressiveObjective(Objective):
     """Negative log-likelihood per feature, nats; reads the noise "dropout" where the network has dropout.
+
+    Of sequences of variable length it is the mean over the tokens and the end, and the sample's weight is their number:
+    every token of a batch counts as much as any other.
 
     >>> from maquette.core.families.autoregressive.fvsbn import FVSBNConfig
     >>> from maquette.core.noise import KeyedNoise
@@ -156,7 +177,9 @@ class AutoregressiveObjective(Objective):
         model = self.model
         flat = model.layout.flatten(batch.x)
         parameters = model(flat, model.context(flat, batch.condition), *self.dropout_mask(noise))
-        return Losses(-model.likelihood.log_prob(parameters, flat[:, model.order]).mean(1))
+        losses = -model.likelihood.log_prob(parameters, flat[:, model.order])
+        drawn = drawn_features(model.legal, flat, losses)
+        return Losses(losses.mean(1)) if drawn is None else Losses(losses.sum(1) / drawn, weights=drawn)
 
     def dropout_mask(self, noise: Noise) -> tuple[Tensor, ...]:
         """A mask, scaled so that hidden features keep their mean; empty for a network without dropout."""

@@ -22,13 +22,14 @@ from torch import Tensor, nn
 from ...config import Width
 from ...data import Batch
 from ...errors import ConfigError
-from ...layout import Layout, cast_like
-from ...likelihoods import SUPPORTS, AnyLikelihood, at_least_float32, likelihood_of
+from ...layout import cast_like
+from ...likelihoods import AnyLikelihood, at_least_float32
 from ...noise import Noise
 from ...objective import Losses, Objective, Player, Stage
 from ...samplers.ancestral import Step
 from ...spaces import Space
 from .. import FamilyConfig, families
+from .legal import features_of
 from .orders import OrderEnsemble, SingleOrder
 
 
@@ -148,6 +149,9 @@ class OrderAgnosticObjective(Objective):
         inputs = model.likelihood.embed(flat, cast_like(flat, model.network))
         context = model.layout.context(batch.condition, inputs).vector
         parameters = at_least_float32(model.network(inputs, context, order))
+        if model.legal is not None:
+            likelihood: Any = model.likelihood  # `features_of` has found one that can be restricted
+            parameters = likelihood.restrict(parameters, model.legal.possible)
         return Losses(-model.likelihood.log_prob(parameters, flat).mean(1))
 
 
@@ -177,8 +181,7 @@ class NADEConfig(FamilyConfig):
     likelihood: AnyLikelihood | None = None
 
     def build(self, space: Space, condition: Space | None = None) -> OrderEnsemble:
-        layout = Layout(space, condition, SUPPORTS)
-        likelihood = likelihood_of(layout.support, self.likelihood)
+        layout, likelihood = features_of(space, condition, self.likelihood, variable=self.orders == 1)
         features = layout.features
         if self.orders > 1 and features < 2:
             raise ConfigError(f"nade: {self.orders} orders need at least 2 features per sample, found 1; set orders=1.")

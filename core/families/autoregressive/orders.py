@@ -20,6 +20,7 @@ from ...noise import Noise, require_batch_size
 from ...objective import Losses, Objective, Player, Stage
 from ...samplers.ancestral import Step
 from ...spaces import Tree
+from .legal import drawn_features, legal_levels
 from .model import Autoregressive
 
 
@@ -64,6 +65,7 @@ class OrderEnsemble(nn.Module):
     def __init__(self, layout: Layout, likelihood: Likelihood, network: Any) -> None:
         super().__init__()
         self.layout, self.likelihood, self.network = layout, likelihood, network
+        self.legal = legal_levels(layout)
 
     def extra_repr(self) -> str:
         return f"orders={len(self)}, features={self.layout.features}, likelihood={self.likelihood}"
@@ -94,7 +96,7 @@ class OrderEnsemble(nn.Module):
             member.draw(None if context is None else context[samples], uniforms[samples])
             for member, samples in assigned
         ]
-        return self.layout.unflatten(_in_order(drawn, [samples for _, samples in assigned]))
+        return self.layout.samples(_in_order(drawn, [samples for _, samples in assigned]))
 
     def assign(self, noise: Noise) -> list[tuple[Autoregressive, Tensor]]:
         """Assign each sample to a member at random; returns members with the indices of their samples, if any."""
@@ -149,13 +151,14 @@ class OrderEnsembleObjective(Objective):
         self.model = model
 
     def forward(self, batch: Batch, noise: Noise) -> Losses:
-        assigned = self.model.assign(noise)
-        losses = []
+        assigned, losses = self.model.assign(noise), []
         for member, samples in assigned:
             x = _select(batch.x, samples)
             c = None if batch.condition is None else _select(batch.condition, samples)
-            losses.append(-member.log_prob(x, c) / self.model.layout.features)
-        return Losses(_in_order(losses, [samples for _, samples in assigned]))
+            losses.append(-member.log_prob(x, c))
+        total = _in_order(losses, [samples for _, samples in assigned])
+        drawn = drawn_features(self.model.legal, self.model.layout.flatten(batch.x), total)
+        return Losses(total / self.model.layout.features) if drawn is None else Losses(total / drawn, weights=drawn)
 
 
 def _select(x: Tree, samples: Tensor) -> Tree:

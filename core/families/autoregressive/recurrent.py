@@ -17,12 +17,12 @@ from pydantic import Field as Described
 from torch import Tensor, nn
 
 from ...errors import ConfigError
-from ...layout import Layout
-from ...likelihoods import SUPPORTS, AnyLikelihood, Likelihood, likelihood_of
+from ...likelihoods import AnyLikelihood, Likelihood
 from ...nets.init import zero_init
 from ...samplers.ancestral import Step
 from ...spaces import Field, Space
 from .. import FamilyConfig, families
+from .legal import features_of
 from .model import Autoregressive
 from .raster import neighbours, raster
 
@@ -141,8 +141,7 @@ class RecurrentConfig(FamilyConfig):
     likelihood: AnyLikelihood | None = None
 
     def build(self, space: Space, condition: Space | None = None) -> Autoregressive:
-        layout = Layout(space, condition, SUPPORTS)
-        likelihood = likelihood_of(layout.support, self.likelihood)
+        layout, likelihood = features_of(space, condition, self.likelihood)
         if layout.features < 2:
             raise ConfigError("recurrent: expected at least 2 features per sample, found 1; use fvsbn.")
         order = raster(space)

@@ -16,8 +16,7 @@ from pydantic import Field as Described
 from torch import Tensor, nn
 
 from ...errors import ConfigError
-from ...layout import Layout
-from ...likelihoods import SUPPORTS, AnyLikelihood, Likelihood, likelihood_of
+from ...likelihoods import AnyLikelihood, Likelihood
 from ...nets.attention import Attention, KVCache, Rotary, SwiGLU, require_heads
 from ...nets.causal import shift
 from ...nets.init import zero_init
@@ -25,6 +24,7 @@ from ...nets.sparse_attention import Full, Local, Pattern, Strided
 from ...samplers.ancestral import Step
 from ...spaces import Space
 from .. import FamilyConfig, families
+from .legal import features_of
 from .model import Autoregressive, apply_mask
 from .raster import positions, raster
 
@@ -157,7 +157,7 @@ class TransformerConfig(FamilyConfig):
     likelihood: AnyLikelihood | None = None
 
     def build(self, space: Space, condition: Space | None = None) -> Autoregressive:
-        layout = Layout(space, condition, SUPPORTS)
+        layout, likelihood = features_of(space, condition, self.likelihood)
         require_heads("transformer", self.width, self.heads)
         if self.width // self.heads % 2:
             raise ConfigError(
@@ -166,7 +166,6 @@ class TransformerConfig(FamilyConfig):
             )
         if layout.features < 2:
             raise ConfigError("transformer: expected at least 2 features per sample, found 1; use fvsbn.")
-        likelihood = likelihood_of(layout.support, self.likelihood)
         order = raster(space)
         network = Decoder(positions(space)[order], layout.context_features, likelihood, self)
         return Autoregressive(layout, likelihood, network, order)

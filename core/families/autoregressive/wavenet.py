@@ -17,13 +17,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...errors import ConfigError
-from ...layout import Layout
-from ...likelihoods import SUPPORTS, AnyLikelihood, Likelihood, likelihood_of
+from ...likelihoods import AnyLikelihood, Likelihood
 from ...nets.causal import CausalConv1d, ConvCache, gate, shift
 from ...nets.triangular import ChannelHead
 from ...samplers.ancestral import Step
 from ...spaces import Sequence, Space, Vector
 from .. import FamilyConfig, families
+from .legal import features_of
 from .model import Autoregressive
 
 
@@ -138,13 +138,12 @@ class WaveNetConfig(FamilyConfig):
     likelihood: AnyLikelihood | None = None
 
     def build(self, space: Space, condition: Space | None = None) -> Autoregressive:
-        layout = Layout(space, condition, SUPPORTS)
+        layout, likelihood = features_of(space, condition, self.likelihood)
         if not isinstance(space, Vector | Sequence):
             raise ConfigError(f"wavenet: expected a sequence or a vector, found a {space.kind}; use transformer.")
         length = space.shape[0]
         if length < 2:
             raise ConfigError("wavenet: expected at least 2 steps, found 1; use fvsbn.")
-        likelihood = likelihood_of(layout.support, self.likelihood)
         network = WaveNet(length, layout.features // length, layout.context_features, likelihood, self)
         return Autoregressive(layout, likelihood, network)
 

@@ -6,7 +6,9 @@ import pytest
 import torch
 from maquette.core.errors import ConfigError
 from maquette.core.likelihoods import Likelihood, likelihood_of, likelihoods
+from maquette.core.likelihoods.bernoulli import Bernoulli
 from maquette.core.likelihoods.beta import Beta, BetaConfig
+from maquette.core.likelihoods.categorical import Categorical
 from maquette.core.likelihoods.interval import EDGE, UnitInterval
 from maquette.core.likelihoods.logistic import LogisticMixture
 from maquette.core.likelihoods.logit_normal import LogitNormal, LogitNormalConfig
@@ -124,3 +126,25 @@ def test_beta_masses_sum_to_one_in_float32(log_alpha, log_beta):
     given = torch.tensor([0.0, log_alpha, log_beta]).expand(len(x), -1)
     total = (measure * BetaConfig().build(Interval()).log_prob(given, x.float()).exp()).sum()
     assert total.item() == pytest.approx(1, abs=5e-4)
+
+
+def test_a_restricted_level_is_never_drawn_and_the_others_keep_their_ratios():
+    generator = torch.Generator().manual_seed(0)
+    logits = 3 * torch.randn(4000, 7, generator=generator)
+    allowed = torch.rand(4000, 7, generator=generator) < 0.5
+    allowed[:, 2] |= ~allowed.any(1)
+    highest = torch.full((4000, 1), 1 - 2.0**-24)  # distribution functions end below it by rounding
+    for u in (highest, torch.rand(4000, 1, generator=generator)):
+        drawn = Categorical(7).draw(Categorical(7).restrict(logits, allowed), u)
+        assert allowed.gather(1, drawn[:, None]).all()
+    masses = Categorical(7).log_masses(Categorical(7).restrict(logits, allowed)).exp()
+    expected = logits.softmax(1) * allowed
+    torch.testing.assert_close(masses, expected / expected.sum(1, keepdim=True))
+
+
+def test_a_restricted_coin_shows_what_is_left():
+    coin, logit = Bernoulli(), torch.tensor([[0.3], [0.3], [0.3]])
+    restricted = coin.restrict(logit, torch.tensor([[True, True], [True, False], [False, True]]))
+    assert torch.equal(restricted[0], logit[0])
+    assert coin.draw(restricted[1:], torch.tensor([[1e-7], [1 - 1e-7]])).tolist() == [0, 1]
+    assert coin.log_prob(restricted[1:], torch.tensor([0.0, 1.0])).tolist() == [0, 0]

@@ -55,7 +55,7 @@ def test_the_channels_of_a_step_are_drawn_in_turn(jacobian):
     [
         (Field(channels=1, grid=(4, 4)), "expected a sequence or a vector, found a field; use transformer"),
         (Vector(dim=1), "at least 2 steps, found 1; use fvsbn"),
-        (Sequence(length=4, vocabulary=3, variable=True), "variable length"),
+        (Sequence(length=4, channels=3, variable=True), "variable length"),
     ],
 )
 def test_impossible_spaces_are_refused(space, sentence):
