@@ -6,6 +6,7 @@ from torch import Tensor
 
 from ...core.errors import SpaceError
 from ...core.spaces import Tree
+from ..conditions import named_conditions
 
 
 def deposits(x: Tree) -> Tensor:
@@ -13,19 +14,6 @@ def deposits(x: Tree) -> Tensor:
     if isinstance(x, Tensor):
         return x
     raise SpaceError(f"Expected showers as one tensor (B, voxels), found the named tensors {sorted(x)}.")
-
-
-def named_conditions(condition: Tree | None) -> dict[str, Tensor]:
-    """The conditions by name; raises `SpaceError` if there are none, or a single tensor.
-
-    >>> import torch
-    >>> named_conditions({"energy": torch.tensor([[5000.0]])})["energy"].shape
-    torch.Size([1, 1])
-    """
-    if isinstance(condition, dict):
-        return condition
-    found = "none" if condition is None else f"one tensor of shape {tuple(condition.shape)}"
-    raise SpaceError(f'Expected conditions by name, with "energy" (B, 1) in MeV among them; found {found}.')
 
 
 def incident_energy(condition: Tree | None) -> Tensor:

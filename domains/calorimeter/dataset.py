@@ -14,8 +14,9 @@ from ...data_specs.calorimeter.geometry import Geometry
 from ...data_specs.calorimeter.geometry_json import geometry_from_json, geometry_to_json
 from ...data_specs.calorimeter.showers import ShowerReader
 from ...data_specs.calorimeter.writer import ShowerWriter
+from ..conditions import named_conditions
 from ..dataset import MEMORY_BOUND, FileDataset
-from .batches import deposits, named_conditions
+from .batches import deposits
 
 
 class ShowerDataset(FileDataset[ShowerReader]):

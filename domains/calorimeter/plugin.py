@@ -16,7 +16,6 @@ from ...data_specs.calorimeter.geometry_json import geometry_from_json
 from ..generator import Generator
 from ..plugin import Evaluation, Progress, ReferenceCost, Unavailable
 from .codec.codec import shower_codec
-from .conditions import parse_conditions
 from .dataset import ShowerDataset, ShowerFileWriter
 from .evaluate import evaluate
 from .generator import ShowerGeneratorConfig
@@ -66,7 +65,7 @@ class CalorimeterDomain:
         return ShowerFileWriter(file, description, attributes, n)
 
     def parse_condition(self, values: Mapping[str, str], n: int, generator: Generator) -> Tree:
-        return parse_conditions(values, n, shower_codec(generator.codec))
+        return shower_codec(generator.codec).condition_codec.parse(values, n)
 
     def reference_cost(self, description: Mapping[str, Any]) -> ReferenceCost | None:
         return REFERENCE_COSTS.get(description["geometry"]["name"])

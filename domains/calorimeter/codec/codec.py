@@ -33,10 +33,11 @@ from ....data_specs.calorimeter.geometry import MIN_DEPOSIT, Geometry
 from ....data_specs.calorimeter.geometry_json import geometry_from_json
 from ....data_specs.errors import DataError
 from ...codec import Codec, CodecConfig, VolumeCodec
+from ...conditions import ConditionTable
 from ...disagreement import Disagreement
 from ..batches import deposits, incident_energy
+from ..conditions import SHOWER_CONDITIONS
 from . import volume
-from .conditions import UNITS, ConditionCodec
 from .flips import flips
 from .hits import excesses, place_hits
 from .layers import HitCounts, LayerEnergies
@@ -70,12 +71,15 @@ class ShowerCodec(VolumeCodec):
     """
 
     sample_name = "showers"
-    units: ClassVar[Mapping[str, str]] = {**UNITS, "showers": "MeV"}
+    units: ClassVar[Mapping[str, str]] = {
+        **{one.name: one.unit for one in SHOWER_CONDITIONS if one.unit},
+        "showers": "MeV",
+    }
 
     cut: Tensor  # (), MeV: smallest deposit of a hit
 
     def __init__(self, config: ShowerCodecConfig, geometry: Geometry, conditions: Mapping[str, int]) -> None:
-        padding, condition_codec = Padding(geometry), ConditionCodec(conditions)
+        padding, condition_codec = Padding(geometry), ConditionTable(SHOWER_CONDITIONS, conditions)
         layers = Vector(dim=2 * padding.layers)
         super().__init__(Product(parts={"layers": layers, **padding.fields()}), condition_codec.space)
         self.config, self.geometry = config, geometry

@@ -10,7 +10,6 @@ from maquette.core.errors import ConfigError
 from maquette.core.noise import KeyedNoise
 from maquette.data_specs.calorimeter.geometry_json import geometry_to_json
 from maquette.domains.calorimeter.codec.codec import ShowerCodec, ShowerCodecConfig
-from maquette.domains.calorimeter.conditions import parse_conditions
 from maquette.domains.calorimeter.dataset import ShowerDataset
 from maquette.domains.calorimeter.generator import ShowerGeneratorConfig
 from maquette.domains.calorimeter.plugin import CALORIMETER
@@ -30,7 +29,7 @@ def codec() -> ShowerCodec:
     ("text", "energy"), [("5000", 5000.0), ("5 GeV", 5000.0), ("2500MeV", 2500.0), ("2.5e3", 2500)]
 )
 def test_energies_have_units(codec: ShowerCodec, text: str, energy: float) -> None:
-    assert parse_conditions({"energy": text}, 3, codec)["energy"].tolist() == [[energy]] * 3
+    assert codec.condition_codec.parse({"energy": text}, 3)["energy"].tolist() == [[energy]] * 3
 
 
 @pytest.mark.parametrize(
@@ -46,7 +45,7 @@ def test_energies_have_units(codec: ShowerCodec, text: str, energy: float) -> No
 )
 def test_what_does_not_fit_is_a_sentence(codec: ShowerCodec, values: dict[str, str], sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
-        parse_conditions(values, 1, codec)
+        codec.condition_codec.parse(values, 1)
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +67,7 @@ GOOD = {"energy": "2 GeV", "particle": "-11", "angle": "0.1,0.2"}
 
 
 def test_particles_and_angles(rich: ShowerCodec) -> None:
-    given = parse_conditions(GOOD, 2, rich)
+    given = rich.condition_codec.parse(GOOD, 2)
     assert isinstance(given, dict)
     assert list(given) == ["energy", "particle", "angle"]
     assert given["particle"].tolist() == [[-11], [-11]]
@@ -78,7 +77,7 @@ def test_particles_and_angles(rich: ShowerCodec) -> None:
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        ({"particle": "electron"}, "expected a PDG number"),
+        ({"particle": "electron"}, "expected a whole number of 22, 11"),
         ({"particle": "22"}, r"condition.particle: the model was trained on the particles \[11, -11\] .* found 22"),
         ({"angle": "0"}, "expected 2 numbers"),
         ({"angle": "0.1,1.1"}, r"condition.angle: the model was trained on 0.00\d* .. 0.\d* rad and .* found 1.1"),
@@ -88,7 +87,7 @@ def test_particles_and_angles(rich: ShowerCodec) -> None:
 )
 def test_particles_and_angles_beyond_training(rich: ShowerCodec, values: dict[str, str], sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
-        parse_conditions(GOOD | values, 1, rich)
+        rich.condition_codec.parse(GOOD | values, 1)
 
 
 def test_many_conditions_are_judged_like_one(rich: ShowerCodec) -> None:
@@ -108,7 +107,7 @@ def test_many_conditions_are_judged_like_one(rich: ShowerCodec) -> None:
         ConfigError, match=r"a.h5: energy: the model was trained on 1.* MeV .* found 300000 in row 1003\."
     ):
         rich.accept(many, where="a.h5: ", first=1000)
-    with pytest.raises(ConfigError, match="expected 2 values per shower"):
+    with pytest.raises(ConfigError, match="expected 2 values per sample"):
         rich.accept(many | {"angle": torch.zeros(5, 1)})
 
 

@@ -111,7 +111,7 @@ def test_deposits_of_an_ideal_engine_survive_without_a_threshold() -> None:
 def test_it_prints_what_it_is() -> None:
     text = repr(fitted(RINGS, showers(RINGS, 100)))
     assert text.startswith("ShowerCodec(\n  geometry=rings, cut=0.1 MeV, gauge=0.02")
-    for part in ("ConditionCodec(energy=1)", "HitCounts(layers=3, max_count=8)", "Padding(layers=3, max_cells=8)"):
+    for part in ("ConditionTable(energy=1)", "HitCounts(layers=3, max_count=8)", "Padding(layers=3, max_cells=8)"):
         assert part in text
 
 

@@ -21,7 +21,7 @@ def test_particles_and_angles_are_conditions_like_the_energy() -> None:
     drawn = codec.draw_condition(KeyedNoise(1, torch.arange(64)))
     assert set(drawn["particle"].flatten().tolist()) == {11, 22}
     assert drawn["angle"].shape == (64, 2)
-    with pytest.raises(DataError, match="Unknown particle number 99"):
+    with pytest.raises(DataError, match="Unknown particle 99"):
         codec.encode_condition({**rich.condition, "particle": torch.full((200, 1), 99)})
 
 
