@@ -8,10 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from maquette.domains import domains
+from maquette.domains.calorimeter import evaluate
 from maquette.pipelines.reporting import latency
 from maquette.pipelines.simulate import simulate
+from matplotlib.figure import Figure
 
 ROOT = Path(__file__).resolve().parents[2]
+STAND_IN = b"\x89PNG\r\n\x1a\n"
+"""For pictures, which take longer to draw than all figures of merit to compute."""
 
 
 @pytest.fixture(scope="module")
@@ -31,23 +35,47 @@ def data(campaign, tmp_path_factory):
     for file in (campaign.EPLUS, campaign.DS2, campaign.MNIST, campaign.TEXT):
         (folder / file).parent.mkdir(exist_ok=True)
     shutil.copy(domains.get("calorimeter").sample_path(), folder / campaign.EPLUS)
-    simulate("calorimeter", n=80, seed=0, out=folder / campaign.DS2, overrides=["geometry=ds2"])
+    simulate("calorimeter", n=40, seed=0, out=folder / campaign.DS2, overrides=["geometry=ds2"])
     bits = np.random.default_rng(0).integers(0, 256, (40, 98), dtype=np.uint8)
     np.savez(folder / campaign.MNIST, train=bits, valid=bits, test=bits)
     (folder / campaign.TEXT).write_text("to be or not to be, " * 100)
     return folder
 
 
-def test_every_entry_runs_once_and_leaves_figures(campaign, data, tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def judged(campaign, monkeypatch):
+    """Calls of `validate`: the first judges, the others return what it found."""
+    from campaign import showers
+
+    validate, calls, found = showers.validate, [], []
+
+    def once(domain, **words):
+        calls.append(words)
+        if not found:
+            found.append(validate(domain, **words))
+        return found[0]
+
+    monkeypatch.setattr(showers, "validate", once)
+    monkeypatch.setattr(evaluate, "figures", lambda gallery: {})
+    monkeypatch.setattr(Figure, "savefig", lambda self, file, **options: Path(file).write_bytes(STAND_IN))
+    return calls
+
+
+def test_every_entry_runs_once_and_leaves_figures(campaign, data, judged, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(latency, "_SECONDS", 0.0)
     words = ["--device", "cpu", "--data", str(data), "--out", str(tmp_path)]
     campaign.main(words)
     results = tmp_path / "dry" / "figures.jsonl"
     written = results.read_text()
-    rows = [json.loads(line) for line in written.splitlines()]
+    rows = [json.loads(line, parse_constant=pytest.fail) for line in written.splitlines()]
     assert {row["entry"] for row in rows} == {entry.name for entry in campaign.ENTRIES}
     wanted = {"name", "value", "unit", "n", "stderr", "floor", "hardware", "seconds", "command", "commit"}
     assert all(wanted <= set(row) and np.isfinite(row["value"]) for row in rows)
+    for entry, words_of in zip(("gpu", "gpu-distilled", "gpu-ds2"), judged, strict=True):
+        assert words_of["generated"].parent.name == entry
+        assert words_of["generated"].is_file()
+        assert {"sampling", "auc_low", "fpd"} <= {row["name"] for row in rows if row["entry"] == entry}
+    assert (tmp_path / "dry" / "gpu" / "validation" / "report.html").is_file()
     capsys.readouterr()
     campaign.main([*words, "--rows"])
     assert len(capsys.readouterr().out.splitlines()) == 2 + len(rows)
@@ -64,15 +92,27 @@ def test_what_lacks_data_or_time_is_passed_over_in_a_sentence(campaign, tmp_path
 
 
 def test_a_pack_holds_the_next_entries_and_no_more_than_it_may(campaign, data, tmp_path, monkeypatch):
-    packed = campaign.pack(tmp_path / "all", list(campaign.ENTRIES), data, None)
+    from campaign import packing
+
+    packed = packing.pack(tmp_path / "all", campaign.ENTRIES, data, None)
     assert packed == [entry.name for entry in campaign.ENTRIES]
     assert (tmp_path / "all" / "data" / campaign.DS2).read_bytes() == (data / campaign.DS2).read_bytes()
     assert (tmp_path / "all" / "maquette" / "core" / "noise.py").is_file()
     size = sum(file.stat().st_size for file in (tmp_path / "all").rglob("*") if file.is_file())
     without = size - (data / campaign.EPLUS).stat().st_size
-    monkeypatch.setattr(campaign, "LARGEST_PACK", without + 10_000)
-    packed = campaign.pack(tmp_path / "some", list(campaign.ENTRIES), data, None)
+    monkeypatch.setattr(packing, "LARGEST", without + 10_000)
+    packed = packing.pack(tmp_path / "some", campaign.ENTRIES, data, None)
     assert "gpu" not in packed
     assert "gpu-ds2" in packed
     with pytest.raises(SystemExit, match="expected an empty folder"):
-        campaign.pack(tmp_path / "some", list(campaign.ENTRIES), data, None)
+        packing.pack(tmp_path / "some", campaign.ENTRIES, data, None)
+
+
+def test_a_pack_passes_over_entries_whose_data_are_not_there(campaign, data, tmp_path):
+    from campaign import packing
+
+    (tmp_path / campaign.TEXT).parent.mkdir()
+    shutil.copy(data / campaign.TEXT, tmp_path / campaign.TEXT)
+    entries = [entry for entry in campaign.ENTRIES if entry.name in ("gpu", "text-recurrent", "noise")]
+    assert packing.pack(tmp_path / "pack", entries, tmp_path, None) == ["text-recurrent", "noise"]
+    assert "--only text-recurrent --only noise" in (tmp_path / "pack" / "run.sh").read_text()
