@@ -1,7 +1,8 @@
 """A fitted model on disk: a folder with `config.json` and `weights.safetensors`. Loading never unpickles.
 
 The folder is written under a temporary name, flushed and renamed, so that a reader sees the whole artefact or none.
-The config holds the SHA-256 of the weights, so that a flipped bit is an error.
+The config holds the SHA-256 of the weights, so that a flipped bit is an error. Complex tensors lie in the file as pairs of
+real numbers, and the config names them.
 
 >>> import tempfile
 >>> with tempfile.TemporaryDirectory() as folder:
@@ -36,12 +37,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from .dtypes import as_pairs
 from .errors import ArtifactError
 
 SCHEMA = 2
 CONFIG, WEIGHTS = "config.json", "weights.safetensors"
 DIGEST = "weights_sha256"
 """Key of the weights' digest in `config.json`."""
+COMPLEX = "complex_tensors"
+"""Key of the names of the complex tensors in `config.json`; it is not there if there are none."""
 _LARGEST_CONFIG = 16 * 2**20
 _LARGEST_HEADER = 64 * 2**20
 _PICKLE_MARKS = (*(bytes((0x80, protocol)) for protocol in range(2, 6)), b"PK\x03\x04")
@@ -58,10 +62,10 @@ def save(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor])
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         temporary.mkdir()
-        save_file(
-            {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}, temporary / WEIGHTS
-        )
-        text = json.dumps({"schema": SCHEMA, **config, DIGEST: weights_digest(temporary)}, indent=2)
+        save_file({name: _copy(tensor) for name, tensor in tensors.items()}, temporary / WEIGHTS)
+        names = [name for name, tensor in tensors.items() if tensor.is_complex()]
+        notes = {COMPLEX: names} if names else {}
+        text = json.dumps({"schema": SCHEMA, **config, **notes, DIGEST: weights_digest(temporary)}, indent=2)
         (temporary / CONFIG).write_text(text + "\n", encoding="utf-8")
         # safetensors makes its files private; give the weights the permissions of the config, which follow the umask
         (temporary / WEIGHTS).chmod((temporary / CONFIG).stat().st_mode)
@@ -90,7 +94,27 @@ def load(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             f"{weights}: damaged, or not the weights of this model (SHA-256 {found[:12]}, expected "
             f"{str(expected)[:12]}); copy the folder again."
         )
-    return content, tensors
+    return content, tensors | _as_complex(content.pop(COMPLEX, []), tensors, config)
+
+
+def _copy(tensor: Tensor) -> Tensor:
+    """A copy for the file, with memory of its own."""
+    return as_pairs(tensor.detach().cpu()).contiguous().clone()
+
+
+def _as_complex(names: Any, tensors: Mapping[str, Tensor], config: Path) -> dict[str, Tensor]:
+    """The tensors that a config says are complex; raises `ArtifactError` if they cannot be."""
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ArtifactError(f'{config}: "{COMPLEX}" should be a list of names; copy the folder again.')
+    for name in names:
+        found = tensors.get(name)
+        if found is None or found.dtype not in (torch.float32, torch.float64) or found.shape[-1:] != (2,):
+            what = "none of that name" if found is None else f"{found.dtype} of shape {tuple(found.shape)}"
+            raise ArtifactError(
+                f'{config}: "{COMPLEX}" names {name}, expected pairs of float32 or float64 in {WEIGHTS}, found {what}; '
+                "copy the folder again."
+            )
+    return {name: torch.view_as_complex(tensors[name]) for name in names}
 
 
 def weights_digest(folder: Path) -> str:
@@ -138,7 +162,7 @@ def restore(module: torch.nn.Module, tensors: Mapping[str, Tensor], *, what: str
     """Load tensors into a module by name.
 
     Raises:
-        ArtifactError: names or shapes differ from what the config builds.
+        ArtifactError: names or shapes differ from what the config builds, or one is complex and the other is not.
 
     >>> line = torch.nn.Linear(1, 1)
     >>> restore(line, {"weight": torch.tensor([[2.0]]), "bias": torch.tensor([1.0])}, what="line")
@@ -154,6 +178,8 @@ def restore(module: torch.nn.Module, tensors: Mapping[str, Tensor], *, what: str
             raise ArtifactError(
                 f"{what}: {name} has shape {tuple(tensors[name].shape)}, expected {tuple(tensor.shape)}."
             )
+        if tensor.is_complex() != tensors[name].is_complex():
+            raise ArtifactError(f"{what}: {name} is {tensors[name].dtype}, expected {tensor.dtype}.")
     module.load_state_dict(dict(tensors))
 
 

@@ -42,3 +42,14 @@ def move_module(module: nn.Module, device: torch.device | str, dtype: torch.dtyp
     (torch.float64, tensor([0.+1.j], dtype=torch.complex128))
     """
     module._apply(lambda tensor: move(tensor, device, dtype))
+
+
+def as_pairs(tensor: Tensor) -> Tensor:
+    """Complex numbers as real and imaginary parts on a last axis of two; other tensors as they are.
+
+    Files hold them so, because safetensors has no complex128.
+
+    >>> as_pairs(torch.tensor([1 + 2j], dtype=torch.complex128))
+    tensor([[1., 2.]], dtype=torch.float64)
+    """
+    return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor

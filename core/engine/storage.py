@@ -43,6 +43,7 @@ from torch.distributed.checkpoint.storage import StorageReader, StorageWriter, W
 from torch.futures import Future
 
 from ..artifact import sync
+from ..dtypes import as_pairs
 from ..errors import TrainingError
 
 SCHEMA = 2
@@ -91,10 +92,7 @@ class Writer(StorageWriter):
         for item in plan.items:
             tensor = planner.resolve_data(item)
             assert isinstance(tensor, Tensor)
-            tensor = tensor.detach().cpu().resolve_conj()
-            if tensor.is_complex():  # safetensors has no complex128
-                tensor = torch.view_as_real(tensor)
-            tensors[_key(item.index)] = tensor.contiguous().clone()
+            tensors[_key(item.index)] = as_pairs(tensor.detach().cpu()).contiguous().clone()
         file = self.folder / f"rank-{self.rank:05d}.safetensors"
         save_file(tensors, file)
         sync(file)

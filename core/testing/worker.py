@@ -24,6 +24,7 @@ import torch
 from safetensors.torch import save_file
 
 from ..data import Source
+from ..dtypes import as_pairs
 from ..engine.evaluate import HeldOutLoss
 from ..engine.loop import fit
 from ..engine.parallel import full_tensor
@@ -126,7 +127,9 @@ def run(job: Job) -> None:
         except Interrupted:
             if job.stop is None:
                 raise
-        weights = {name: full_tensor(tensor.detach()).contiguous() for name, tensor in model_tensors(plan).items()}
+        weights = {
+            name: as_pairs(full_tensor(tensor.detach())).contiguous() for name, tensor in model_tensors(plan).items()
+        }
         if world.first:
             save_file(weights, Path(job.folder) / WEIGHTS)
 

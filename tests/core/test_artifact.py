@@ -27,6 +27,36 @@ def test_what_is_saved_is_loaded(folder):
     assert {name: tensor.tolist() for name, tensor in tensors.items()} == {k: v.tolist() for k, v in TENSORS.items()}
 
 
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.complex128])
+def test_complex_tensors_keep_their_precision(tmp_path, dtype):
+    """safetensors has no complex128, which is what a fit in float64 leaves."""
+    phase = torch.tensor([[1 + 2j, 3e-17 - 1j]], dtype=dtype)
+    tensors = {"phase": phase, "turned": phase.conj(), "nothing": torch.zeros(0, 3, dtype=dtype), **TENSORS}
+    artifact.save(tmp_path / "model", {"n": 1}, tensors)
+    config, found = artifact.load(tmp_path / "model")
+    assert config == {"n": 1}
+    assert found.keys() == tensors.keys()
+    for name, tensor in tensors.items():
+        assert found[name].dtype == tensor.dtype
+        assert torch.equal(found[name], tensor)
+
+
+@pytest.mark.parametrize(
+    ("names", "sentence"),
+    [
+        ("weight", "should be a list of names"),
+        (["phase"], "names phase, expected .* found none of that name"),
+        (["weight"], r"found torch\.float32 of shape \(2, 3\)"),
+        (["order"], r"found torch\.int64 of shape \(2,\)"),
+    ],
+)
+def test_complex_tensors_that_cannot_be_are_refused(folder, names, sentence):
+    content = json.loads((folder / artifact.CONFIG).read_text()) | {artifact.COMPLEX: names}
+    (folder / artifact.CONFIG).write_text(json.dumps(content))
+    with pytest.raises(ArtifactError, match=sentence):
+        artifact.load(folder)
+
+
 def test_saving_again_replaces_and_leaves_nothing_behind(folder):
     artifact.save(folder, {"n": 2}, {"weight": torch.zeros(1)})
     assert artifact.load(folder)[0] == {"n": 2}
@@ -146,6 +176,10 @@ def test_a_folder_that_is_no_artefact_is_refused(folder, name):
         ({"weight": torch.zeros(2, 3)}, r"missing \['bias'\]"),
         ({"weight": torch.zeros(2, 3), "bias": torch.zeros(2), "evil": torch.zeros(1)}, r"foreign \['evil'\]"),
         ({"weight": torch.zeros(3, 3), "bias": torch.zeros(2)}, r"weight has shape \(3, 3\), expected \(2, 3\)"),
+        (
+            {"weight": torch.zeros(2, 3) * 1j, "bias": torch.zeros(2)},
+            r"weight is torch\.complex64, expected torch\.float32",
+        ),
     ],
 )
 def test_weights_of_another_model_are_refused(tensors, sentence):
