@@ -1,8 +1,8 @@
 """A fitted model on disk: a folder with `config.json` and `weights.safetensors`. Loading never unpickles.
 
 The folder is written under a temporary name, flushed and renamed, so that a reader sees the whole artefact or none.
-The config holds the SHA-256 of the weights, so that a flipped bit is an error. Complex tensors lie in the file as pairs of
-real numbers, and the config names them.
+The config holds the SHA-256 of the weights, so that a flipped bit is an error. Complex tensors lie in the file as pairs
+of real numbers, and the config names them.
 
 >>> import tempfile
 >>> with tempfile.TemporaryDirectory() as folder:
