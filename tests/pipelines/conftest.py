@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 HERE = Path(__file__).parent
-for _name in ("toy", "cloud", "given"):
+for _name in ("toy", "cloud", "given", "fourier"):
     _spec = importlib.util.spec_from_file_location(_name, HERE / f"{_name}.py")
     assert _spec
     assert _spec.loader
@@ -57,6 +57,16 @@ def fitted(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("runs") / "fitted"
     fit("toy", data=data, out=run, overrides=["tracking=none", "data.validation=100"])
     return run
+
+
+@pytest.fixture(scope="session")
+def inverse(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A run of complex signals given some of their frequencies, and 200 of them that were held out."""
+    folder = tmp_path_factory.mktemp("fourier")
+    simulate("fourier", n=4000, seed=1, out=folder / "signals.h5")
+    simulate("fourier", n=200, seed=2, out=folder / "held-out.h5")
+    fit("fourier", data=folder / "signals.h5", out=folder / "run", overrides=["tracking=none"])
+    return folder / "run", folder / "held-out.h5"
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import h5py
-import numpy as np
 import torch
 from maquette.core.data import Batch, Source
 from maquette.core.errors import ConfigError
@@ -179,26 +178,28 @@ class ToyWriter:
         self.partial = file.with_name(file.name + ".partial")
         self.done = file.exists()
         self.stream = h5py.File(file if self.done else self.partial, "r" if self.done else "a")
-        if "x" not in self.stream:
-            for name, shape in {"x": description["x"], **description["conditions"]}.items():
-                options: Any = {"maxshape": (None, *shape), "chunks": (64, *shape)}
-                self.stream.create_dataset(name, (0, *shape), np.float32, **options)
+        if not self.stream.attrs:
             self.stream.attrs.update(attributes)
         if dict(self.stream.attrs) != dict(attributes):
             raise DataError(f"{file}: was begun by another command.")
 
     @property
     def written(self) -> int:
-        return len(self.stream["x"])  # type: ignore[arg-type]
+        return len(self.stream["x"]) if "x" in self.stream else 0  # type: ignore[arg-type]
 
     def append(self, batch: Batch) -> None:
-        stop = self.written + len(batch)
-        for name, value in {**named(batch.condition), "x": batch.x}.items():
-            data = self.stream[name]
-            assert isinstance(data, h5py.Dataset)
-            data.resize(stop, axis=0)
-            data[-len(batch) :] = value.numpy()  # type: ignore[union-attr]
+        for name, value in {**named(batch.condition), **named(batch.x, "x")}.items():
+            self.grow(name, value)
         self.stream.flush()
+
+    def grow(self, name: str, value: Tensor) -> None:
+        if name not in self.stream:
+            shape, options = value.shape[1:], {"dtype": value.numpy().dtype}
+            self.stream.create_dataset(name, (0, *shape), maxshape=(None, *shape), chunks=(64, *shape), **options)
+        data = self.stream[name]
+        assert isinstance(data, h5py.Dataset)
+        data.resize(len(data) + len(value), axis=0)
+        data[len(data) - len(value) :] = value.numpy()
 
     def close(self) -> None:
         complete = self.written == self.n
