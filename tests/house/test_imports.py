@@ -35,6 +35,7 @@ FOUNDATIONS = {
     "core.graph",
     "core.grids",
     "core.layout",
+    "core.marginals",
     "core.memory",
     "core.noise",
     "core.objective",

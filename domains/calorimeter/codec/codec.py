@@ -4,11 +4,11 @@ Stage one, the part `layers`, is a vector of 2 L features for the L layers that 
 response E_total / (f E_incident) and the layer ratios as logits, and the hit counts as standard normals. A count of
 zero is the explicit outcome "empty".
 
-Stage two has a coordinate per voxel, standard normal over the data (`marginals.py`). Above the voxel's boundary it is
-hit, with a height log(1 + w) of the excess w = e / cut - 1 above the readout threshold; below it the voxel is empty and
-the coordinate is noise. Decoding turns the largest heights of a layer into hits, as many as its count says, and scales
-their excesses to the layer's energy (`hits.py`): sums and counts are exact, and no hit falls below the threshold. This
-loses the common scale of a layer's excesses; noise (the gauge) replaces it.
+Stage two has a coordinate per voxel, standard normal over the data (`core/marginals.py`). Above the voxel's boundary it
+is hit, with a height log(1 + w) of the excess w = e / cut - 1 above the readout threshold; below it the voxel is empty
+and the coordinate is noise. Decoding turns the largest heights of a layer into hits, as many as its count says, and
+scales their excesses to the layer's energy (`hits.py`): sums and counts are exact, and no hit falls below the
+threshold. This loses the common scale of a layer's excesses; noise (the gauge) replaces it.
 
 After Krause & Shih, arXiv:2106.05285 (two stages) and Ernst et al., arXiv:2312.09290 (layer ratios).
 """
@@ -25,6 +25,7 @@ from torch import Tensor
 
 from ....core.data import Batch, Source
 from ....core.errors import ConfigError, SpaceError
+from ....core.marginals import MarginalHistogram, MarginalMap
 from ....core.memory import blocks
 from ....core.noise import KeyedNoise, Noise
 from ....core.spaces import Product, Tree, Vector
@@ -41,7 +42,6 @@ from . import volume
 from .flips import flips
 from .hits import excesses, place_hits
 from .layers import HitCounts, LayerEnergies
-from .marginals import HeightHistogram, Marginals
 from .padding import Padding
 
 MIN_SHOWERS = 20
@@ -88,7 +88,7 @@ class ShowerCodec(VolumeCodec):
         self.condition_codec = condition_codec
         self.layer_energies = LayerEnergies(padding.layers)
         self.hit_counts = HitCounts(padding.layers, padding.max_cells)
-        self.marginals = Marginals(geometry.n_voxels)
+        self.marginals = MarginalMap(geometry.n_voxels)
 
     @property
     def conditions(self) -> Mapping[str, int]:
@@ -135,7 +135,7 @@ class ShowerCodec(VolumeCodec):
     def _fit_layers_and_voxels(self, source: Source, largest_excess: float) -> None:
         layers, max_cells = self.padding.layers, self.padding.max_cells
         logits = RunningMoments((layers,))
-        heights = HeightHistogram(self.padding.layer, top=math.log1p(2 * largest_excess))
+        heights = MarginalHistogram(self.padding.layer, low=0.0, high=math.log1p(2 * largest_excess), resolution=1e-4)
         histogram = torch.zeros(layers, max_cells + 1, dtype=torch.float64)
         for batch in blocks(source):
             x = self._above_cut(batch)
@@ -216,7 +216,7 @@ class ShowerCodec(VolumeCodec):
         ratios, z_counts = y["layers"].split(self.padding.layers, dim=1)
         counts = self.hit_counts.decode(z_counts)
         energies = self.layer_energies.decode(ratios, counts > 0, incident_energy(condition))
-        heights = self.padding.split(self.marginals.height(self.padding.from_fields(y)))
+        heights = self.padding.split(self.marginals.value(self.padding.from_fields(y)))
         heights = heights.masked_fill(~self.padding.mask, -math.inf)
         counts = torch.minimum(counts, self.padding.sizes)
         return self.padding.join(place_hits(heights, counts, energies, self.cut))
