@@ -74,6 +74,9 @@ class Codec(nn.Module, ABC):
     units: ClassVar[Mapping[str, str]] = {}
     """Units of the physical conditions and samples by name; a name that is missing has none."""
 
+    other_sources: ClassVar[tuple[str, ...]] = ()
+    """Names of the training data that `fit_others` needs."""
+
     def __init__(self, space: Space, condition: Space | None = None) -> None:
         super().__init__()
         self.space, self.condition = space, condition

@@ -86,8 +86,7 @@ class GeneratorConfig(Config):
 
         Args:
             description: of the training data, of the leading ones if there are several.
-            source: the training data, or several by name, the leading one first: the codec is fitted to them. If they
-                are not given, its buffers await loading.
+            source: the training data, or several by name, the leading one first. Without them the codec is not fitted.
 
         Raises:
             ConfigError: a family that cannot model the codec's space, that cannot sample, or that samples another space
@@ -97,6 +96,9 @@ class GeneratorConfig(Config):
         sources = {} if source is None else dict(sources_by_name(source))
         leading = sources.pop(next(iter(sources))) if sources else None
         if leading is not None:
+            if missing := [name for name in codec.other_sources if name not in sources]:
+                name = missing[0]
+                raise ConfigError(f'data: the codec needs "{name}" beside the leading data, as --data {name}=FILE.')
             codec.fit(leading)
             if sources:
                 codec.fit_others(sources)

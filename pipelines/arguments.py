@@ -25,6 +25,7 @@ LARGEST_SEED = 2**31 - 1
 
 _DEVICE = re.compile(r"cpu|cuda(:(0|[1-9]\d{0,2}))?")
 _NAMED_FILE = re.compile(r"(?P<name>[A-Za-z_][\w-]*)=(?P<file>.+)")
+_SIZE = re.compile(r"[1-9]\d{0,5}(,[1-9]\d{0,5})*")
 _ROWS = re.compile(r"(-?\d*):(-?\d*)")
 
 
@@ -70,6 +71,20 @@ def data_files(words: Sequence[str]) -> str | dict[str, str]:
             raise ConfigError(f'--data: the name "{match["name"]}" is given twice; each data file has its own.')
         files[match["name"]] = match["file"]
     return files
+
+
+def parse_size(text: str) -> tuple[int, ...]:
+    """Read the sides of a grid, separated by commas.
+
+    Raises:
+        ConfigError: anything else.
+
+    >>> parse_size("128,64,64")
+    (128, 64, 64)
+    """
+    if not _SIZE.fullmatch(text):
+        raise ConfigError(f'--size: sides are whole numbers separated by commas, such as 128,64,64; found "{text}".')
+    return tuple(int(side) for side in text.split(","))
 
 
 def check_counts(n: int, batch_size: int) -> None:

@@ -14,7 +14,7 @@ from .._version import __version__
 from ..core.config import override
 from ..core.engine.signals import TERMINATING, interruptible
 from ..core.errors import ConfigError
-from .arguments import DataSide, data_files
+from .arguments import DataSide, data_files, parse_size
 from .console.errors import BAD_INPUT, FAILED, INTERRUPTED, exit_on_error
 from .options import (
     Assignments,
@@ -202,6 +202,7 @@ def generate(
     conditions_from: Annotated[Path | None, typer.Option(help="data file whose conditions are taken")] = None,
     conditions_rows: Annotated[str | None, typer.Option(help="START:STOP of that file")] = None,
     per_condition: Annotated[int, typer.Option(help="samples for each of its rows", min=1)] = 1,
+    size: Annotated[str | None, typer.Option(metavar="N,N,...", help="sides of another grid than training's")] = None,
     batch_size: BatchSize = None,
     device: Device = "auto",
     precision: Annotated[str, typer.Option(help="of the networks' products: float32, tf32 or bfloat16")] = "float32",
@@ -222,6 +223,7 @@ def generate(
             per_condition=per_condition,
             conditions=condition_words([word for word in words if word not in steering]),
             sampler=steering,
+            size=None if size is None else parse_size(size),
             batch_size=batch_size,
             device=device,
             precision=cast("Precision", precision),

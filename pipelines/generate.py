@@ -44,6 +44,7 @@ def generate(
     per_condition: int = 1,
     conditions: Mapping[str, str] | None = None,
     sampler: Sequence[str] = (),
+    size: Sequence[int] | None = None,
     batch_size: int | None = None,
     device: str = "auto",
     precision: Precision = "float32",
@@ -63,6 +64,8 @@ def generate(
             they are drawn from the distribution seen in training, if the model has any.
         sampler: options of sampling that differ from those of the fit, as words: `["sampler.steps=50"]`; the file
             records all in use.
+        size: sides of the grid of the samples, if it is not that of training; for models whose weights belong to no
+            grid. The file's description has it.
         batch_size: samples drawn at once; as many as fit into `core.memory.WORKING_BYTES` if not given, at most 1,000
             on a CPU and 10,000 on a GPU. It does not change the samples, and an unfinished file may have another.
         device: "auto", "cpu", "cuda" or "cuda:NUMBER".
@@ -81,6 +84,8 @@ def generate(
             f"--per-condition {per_condition}: says how many samples, one or more, each row of --conditions-from gets."
         )
     model = load(run, device, precision=precision).with_sampler(sampler)
+    if size is not None:
+        model = model.with_size(size)
     if (conditions or conditions_from) and not model.conditional:
         raise ConfigError("conditions were given, but this model has none; give --n N alone.")
     given: _FromFile | _Shared | None = None
@@ -102,8 +107,8 @@ def generate(
     description = model.generator.description
     screen.table(f"file: {out}", ("what", "value"), model.domain.describe(description))
     target = Target(model.domain, Path(out), description, _attributes(model, seed, given))
-    size = batch_size or model.at_once(draw, n)
-    return stream(draw, n, target, batch_size=size, screen=screen, what="generate")
+    at_once = batch_size or model.at_once(draw, n)
+    return stream(draw, n, target, batch_size=at_once, screen=screen, what="generate")
 
 
 def _attributes(model: Model, seed: int, given: _FromFile | _Shared | None) -> dict[str, Any]:
@@ -115,6 +120,7 @@ def _attributes(model: Model, seed: int, given: _FromFile | _Shared | None) -> d
         **(given.origin if given else {CONDITIONS: FROM_TRAINING if model.conditional else WITHOUT}),
         "seed": seed,
         "precision": model.precision,
+        **({"size": ",".join(map(str, model.size))} if model.size else {}),
         **({"sampler": ", ".join(f"{path}={value}" for path, value in model.sampler.items())} if model.sampler else {}),
     }
 

@@ -15,6 +15,7 @@ from ..core import artifact
 from ..core.data import Batch, map_tree
 from ..core.errors import ArtifactError, ConfigError
 from ..core.families.sampling import sampler_options, share, with_sampler
+from ..core.grids import with_grid
 from ..core.memory import bytes_per_sample, samples_at_once
 from ..core.noise import KeyedNoise
 from ..core.precision import Precision, computing
@@ -38,6 +39,7 @@ class Model:
         device: where samples are drawn.
         folder: the artefact's.
         precision: of the products of its networks.
+        size: sides of the grid of its samples, if another one than that of training was asked for.
         config: the artefact's `config.json`, which lies beside the weights.
     """
 
@@ -50,6 +52,7 @@ class Model:
         precision: Precision = "float32",
     ) -> None:
         self.precision: Precision = precision
+        self.size: tuple[int, ...] | None = None
         self.generator, self.domain, self.device, self.folder = generator.to(device), domain, device, folder
         self._measured: tuple[Generator, int] | None = None  # bytes that a sample takes while this generator draws it
         self.config: dict[str, Any] = artifact.read_config(folder / artifact.CONFIG)
@@ -68,6 +71,19 @@ class Model:
         """
         view = copy.copy(self)
         view.generator = share(self.generator, family=with_sampler(self.generator.family, words))
+        return view
+
+    def with_size(self, size: Sequence[int]) -> Model:
+        """The same model, sharing its weights, for samples of another size.
+
+        Args:
+            size: sides of the grid of its samples, as encoded for the networks.
+
+        Raises:
+            ConfigError: samples without a grid, or a network, a family or a codec that has one size only.
+        """
+        view = copy.copy(self)
+        view.size, view.generator = tuple(size), self.generator.at(with_grid(self.generator.space, size))
         return view
 
     @property

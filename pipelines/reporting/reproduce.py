@@ -74,6 +74,7 @@ def _generate(inputs: InputsRecord, source_run: Run) -> str:
     words = ["generate", str(source_run.folder), "--n", str(side.file_rows), "--seed", str(side.origin["seed"])]
     precision = side.origin.get("precision", "float32")
     words += [] if precision == "float32" else ["--precision", str(precision)]
+    words += ["--size", str(side.origin["size"])] if "size" in side.origin else []
     words += str(side.origin["sampler"]).split(", ") if "sampler" in side.origin else []
     words += [*_conditions(side.origin, inputs), "--out", str(file.with_stem(f"{file.stem}-again"))]
     return _line(*words)

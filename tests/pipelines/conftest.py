@@ -7,12 +7,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
 HERE = Path(__file__).parent
-for _name in ("toy", "cloud", "given", "fourier"):
+for _name in ("toy", "cloud", "given", "fourier", "periodic", "slices", "translation", "mixture"):
     _spec = importlib.util.spec_from_file_location(_name, HERE / f"{_name}.py")
     assert _spec
     assert _spec.loader
@@ -22,6 +23,7 @@ for _name in ("toy", "cloud", "given", "fourier"):
 from maquette.pipelines.cli import app  # noqa: E402 - the toy registers itself first
 from maquette.pipelines.fit import fit  # noqa: E402
 from maquette.pipelines.generate import generate  # noqa: E402
+from maquette.pipelines.reporting import latency  # noqa: E402
 from maquette.pipelines.simulate import simulate  # noqa: E402
 
 Command = Callable[..., Result]
@@ -67,6 +69,35 @@ def inverse(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     simulate("fourier", n=200, seed=2, out=folder / "held-out.h5")
     fit("fourier", data=folder / "signals.h5", out=folder / "run", overrides=["tracking=none"])
     return folder / "run", folder / "held-out.h5"
+
+
+@pytest.fixture(scope="session")
+def odd_data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Data of the domains whose samples, sources or fits are unlike those of the toy; of `translation` two files."""
+    folder = tmp_path_factory.mktemp("odd")
+
+    def made(domain: str, name: str, n: int, *overrides: str) -> Path:
+        simulate(domain, n=n, seed=3, out=folder / f"{name}.h5", overrides=overrides)
+        return folder / f"{name}.h5"
+
+    paintings = made("translation", "paintings", 37, "what=paintings")
+    return {
+        "periodic": made("periodic", "boxes", 40),
+        "slices": made("slices", "slices", 300),
+        "translation": {"photos": made("translation", "photos", 45), "paintings": paintings},
+        "mixture": made("mixture", "numbers", 300),
+    }
+
+
+@pytest.fixture(scope="session")
+def odd_runs(odd_data: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a finished run of each of these domains, in float64, under the domain's name."""
+    folder = tmp_path_factory.mktemp("odd-runs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(latency, "_SECONDS", 0.01)
+        for domain, files in odd_data.items():
+            fit(domain, data=files, out=folder / domain, overrides=["training.parallel.precision=float64"])
+    return folder
 
 
 @pytest.fixture

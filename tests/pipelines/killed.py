@@ -5,6 +5,7 @@ make in the end. Each attempt is a fork of this process, which has imported ever
 (SIGKILL) at the n-th time that it comes to a moment. The signals that ended the attempts are printed.
 """
 
+import json
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ import torch
 from maquette.data_specs.calorimeter.writer import ShowerWriter
 from maquette.pipelines.fit import fit
 from maquette.pipelines.generate import generate
+from maquette.pipelines.reporting import latency
 from mlflow import MlflowClient
 from sqlalchemy.orm import Session
 
@@ -22,6 +24,8 @@ HERE = Path(__file__).parent
 sys.path += [str(HERE), str(HERE.parent / "core" / "engine")]
 
 import cloud  # noqa: E402, F401 - the toys register themselves
+import mixture  # noqa: E402, F401
+import translation  # noqa: E402, F401
 from engine_kills import MOMENTS, arm, die  # noqa: E402
 
 
@@ -70,8 +74,8 @@ FITS = [
 DRAWS = [("before a block is there", 2), ("within the assembly", 3), ("before a block is there", 1)]
 
 
-def fitting(domain: str, data: str, *words: str) -> Callable[[str], object]:
-    often = ["training.checkpoint.every=3", "training.log_every=1", "data.validation=100", *words]
+def fitting(domain: str, data: str | dict[str, str], *words: str) -> Callable[[str], object]:
+    often = ["training.checkpoint.every=3", "training.log_every=1", *words]
     return lambda out: fit(domain, data=data, out=out, resume=True, overrides=often)
 
 
@@ -80,6 +84,7 @@ def drawing(run: str) -> Callable[[str], object]:
     return lambda out: generate(run, n=5000, seed=3, out=f"{out}.h5", batch_size=900)
 
 
+ODD = [("before a step", 7), ("within the tensors", 1), ("before a step", 3)]
 CLOUDS = [("before a step", 5), ("within the tensors", 1), ("before the renaming", 1)]
 
 
@@ -98,7 +103,11 @@ def main(attempt: Callable[[str], object], moments: Sequence[tuple[str, int]], p
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    data, model, cloud_data = sys.argv[1:]
-    main(fitting("toy", data), FITS)
+    data, model, cloud_data, odd_data = sys.argv[1:]
+    odd = json.loads(odd_data)
+    latency._SECONDS = 0.01
+    main(fitting("toy", data, "data.validation=100"), FITS)
     main(drawing(model), DRAWS)
-    main(fitting("cloud", cloud_data, "tracking=none"), CLOUDS, "cloud-")
+    main(fitting("cloud", cloud_data, "data.validation=100", "tracking=none"), CLOUDS, "cloud-")
+    for domain in ("translation", "mixture"):
+        main(fitting(domain, odd[domain]), ODD, f"{domain}-")

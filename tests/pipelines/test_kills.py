@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,7 +18,9 @@ from maquette.pipelines.mlflow.store import connect
 
 
 @pytest.fixture(scope="module")
-def killed(data: Path, cloud_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[int]]:
+def killed(
+    data: Path, cloud_data: Path, odd_data: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, list[int]]:
     """The folder in which killed.py worked, and the signals that ended its attempts."""
     folder = tmp_path_factory.mktemp("killed")
     showers = ShowerDataset(sample_path()).rows(0, 500)
@@ -27,6 +30,7 @@ def killed(data: Path, cloud_data: Path, tmp_path_factory: pytest.TempPathFactor
     generator = ShowerGeneratorConfig.model_validate({"family": family}).build(showers.description, showers)
     generator.save(folder / "model", domain="calorimeter")
     command = [sys.executable, str(Path(__file__).with_name("killed.py")), str(data), "model", str(cloud_data)]
+    command += [json.dumps(odd_data, default=str)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}"}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -64,8 +68,19 @@ def test_showers_whose_making_was_killed_are_the_same_file(killed: tuple[Path, l
 
 def test_a_killed_fit_without_conditions_ends_with_the_same_model(killed: tuple[Path, list[int]]) -> None:
     folder, endings = killed
-    assert endings[23:] == [signal.SIGKILL] * 3
+    assert endings[23:26] == [signal.SIGKILL] * 3
     one, other = (
         (folder / name / "model" / "weights.safetensors").read_bytes() for name in ("cloud-whole", "cloud-killed")
     )
     assert one == other
+
+
+def test_pools_and_statistics_of_killed_fits_end_as_those_of_undisturbed_ones(killed: tuple[Path, list[int]]) -> None:
+    """A pool with slots of the batch, from two sources, and the running statistics of expectation maximisation."""
+    folder, endings = killed
+    assert endings[26:] == [signal.SIGKILL] * 6
+    for domain in ("translation", "mixture"):
+        whole, again = folder / f"{domain}-whole", folder / f"{domain}-killed"
+        assert read_rows(again / "losses.jsonl", pace=False) == read_rows(whole / "losses.jsonl", pace=False)
+        weights = Path("model", "weights.safetensors")
+        assert (again / weights).read_bytes() == (whole / weights).read_bytes()

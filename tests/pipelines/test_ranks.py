@@ -10,22 +10,31 @@ import h5py
 import numpy as np
 import pytest
 from maquette import load
+from maquette.core.engine.losses import read_rows
 from maquette.pipelines.generate import generate
 from maquette.pipelines.verb import verb
 
 SCRIPT = """
+import io
 import os
 import sys
+from contextlib import redirect_stdout
 sys.path.insert(0, {here!r})
 import cloud
 import fourier
+import mixture
+import periodic
+import slices
 import toy
+import translation
 from maquette.core.engine.world import process_group
 from maquette.data_specs.errors import DataError
 from maquette.pipelines.cli import app
 from maquette.pipelines.generate import generate
 from maquette.pipelines.load import Model
+from maquette.pipelines.reporting import latency
 
+latency._SECONDS = 0.01
 def drawing(self, index, *rest, draw=Model.draw):
     os.write(1, f"drew {{int(index[0])}}\\n".encode())
     return draw(self, index, *rest)
@@ -39,6 +48,9 @@ toy.ToyData.digest = property(hashing)
 with process_group():
     for words in {commands!r}:
         app(words, standalone_mode=False)
+    with redirect_stdout(io.StringIO()):
+        for words in {quiet!r}:
+            app(words, standalone_mode=False)
     Model.draw = drawing
     for name, seed in (("complete.h5", 7), ("complete.h5", 8), ("begun.h5", 7)):
         try:
@@ -48,7 +60,7 @@ with process_group():
 """
 
 
-def test_two_processes_do_what_one_does(fitted, data, cloud_data, inverse, folder, maquette):
+def test_two_processes_do_what_one_does(fitted, data, cloud_data, inverse, odd_data, odd_runs, folder, maquette):
     words = ["fit", "toy", "--data", str(data), "--out", "run", "--no-tracking", "data.validation=100"]
     draw = ["generate", "run", "--n", "300", "--seed", "7", "--out", "x.h5", "--batch-size", "64"]
     cloud = ["fit", "cloud", "--data", str(cloud_data), "--out", "cloud", "--no-tracking"]
@@ -68,15 +80,19 @@ def test_two_processes_do_what_one_does(fitted, data, cloud_data, inverse, folde
     before = (folder / "complete.h5").read_bytes()
 
     here = str(Path(__file__).parent)
-    (folder / "both.py").write_text(
-        SCRIPT.format(here=here, commands=[words, draw, cloud, cloud_draw, *signals], fitted=str(fitted))
+    script = SCRIPT.format(
+        here=here,
+        commands=[words, draw, cloud, cloud_draw, *signals],
+        quiet=[*odd_commands(odd_data)],
+        fitted=str(fitted),
     )
+    (folder / "both.py").write_text(script)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "both.py"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MAQUETTE_CACHE": str(folder / "cache")}
-    done = subprocess.run(launch, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(launch, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("run: run") == 2  # once per command
-    assert done.stdout.count("hashed") == 2  # once per data file
+    assert done.stdout.count("hashed") == 7  # once per data file
     ours, theirs = (load(run).generator.state_dict() for run in (folder / "run", fitted))
     for name in theirs:
         np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-4, atol=1e-5)
@@ -99,6 +115,28 @@ def test_two_processes_do_what_one_does(fitted, data, cloud_data, inverse, folde
     assert (folder / "complete.h5").read_bytes() == before
     same_samples("begun.h5", "complete.h5")
     assert not list(folder.glob("*.part*"))
+
+    # slices and volumes, several sources, slots of a batch, and steps without a gradient, in float64
+    for domain in odd_data:
+        same_losses(folder / f"odd-{domain}", odd_runs / domain)
+
+
+def odd_commands(odd_data):
+    """A fit of each domain whose samples, sources or steps are unlike those of the toy."""
+    for domain, files in odd_data.items():
+        data = [f"{name}={file}" for name, file in files.items()] if isinstance(files, dict) else [str(files)]
+        given = [word for file in data for word in ("--data", file)]
+        yield ["fit", domain, *given, "--out", f"odd-{domain}", "training.parallel.precision=float64"]
+
+
+def same_losses(one, other):
+    first, second = (read_rows(run / "losses.jsonl", pace=False) for run in (one, other))
+    assert len(first) == len(second) > 10
+    for row, again in zip(first, second, strict=True):
+        assert {name: row[name] for name in ("stage", "player", "step")} == {
+            name: again[name] for name in ("stage", "player", "step")
+        }
+        assert row["loss"] == pytest.approx(again["loss"], rel=1e-9)
 
 
 def judged(generated, inverse):

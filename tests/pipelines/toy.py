@@ -163,11 +163,11 @@ class ToyData:
         return Batch(self.x[index], condition or None, index + self.first)
 
     def summary(self) -> Sequence[tuple[str, str]]:
-        return [("points", str(len(self))), ("largest radius", f"{self.x.norm(dim=1).max():.3f} m")]
+        return [("points", str(len(self))), ("largest radius", f"{self.x.flatten(1).norm(dim=1).max():.3f} m")]
 
     def rows(self, start: int, stop: int) -> ToyData:
         condition = {name: part[start:stop] for name, part in self.condition.items()}
-        return ToyData(self.x[start:stop], condition, self.first + start, self.origin)
+        return type(self)(self.x[start:stop], condition, self.first + start, self.origin)
 
 
 class ToyWriter:
@@ -234,6 +234,7 @@ class ToySimulator:
 class Toy:
     name = "toy"
     summary = "points on a circle"
+    data = ToyData
     generator: type[GeneratorConfig] = ToyGeneratorConfig
     simulator: type[SimulatorConfig] = ToySimulatorConfig
 
@@ -250,9 +251,12 @@ class Toy:
             with h5py.File(file, "r") as stream:
                 origin = {name: str(value) for name, value in stream.attrs.items()}
                 parts = {name: torch.from_numpy(data[:]) for name, data in stream.items()}  # type: ignore[index]
-                return ToyData(parts.pop("x"), parts, origin=origin)
+                data = self.data(parts.pop("x"), parts, origin=origin)
         except (OSError, KeyError) as error:
             raise DataError(f"{file}: expected a toy file ({error}).") from None
+        if like is not None and like["x"] != data.description["x"]:
+            raise DataError(f"{file}: expected samples of shape {like['x']}, found {data.description['x']}.")
+        return data
 
     def verbs(self) -> Mapping[str, type[Verb]]:
         return {}
@@ -288,7 +292,7 @@ class Toy:
         progress: Progress,
         effort: str = "full",
     ) -> Evaluation:
-        a, b = reference.x.norm(dim=1), generated.x.norm(dim=1)
+        a, b = reference.x.flatten(1).norm(dim=1), generated.x.flatten(1).norm(dim=1)
         progress("compare", 1, 1)
         error = float((a.var() / len(a) + b.var() / len(b)).sqrt())
         radius = Estimate(
@@ -298,7 +302,7 @@ class Toy:
         if isinstance(training, Unavailable):
             copied = Estimate(math.nan, math.nan, math.nan, 0, "", "lower", f"not measurable: {training.reason}")
         else:
-            share = float(torch.isin(generated.x[:, 0], training.x[:, 0]).float().mean())
+            share = float(torch.isin(generated.x.flatten(1)[:, 0], training.x.flatten(1)[:, 0]).float().mean())
             what = f"share found among {len(training)} training points, the first of them row {training.first}"
             copied = Estimate(share, 0.01, 0.0, len(b), "", "lower", what)
         figure = Figure(figsize=(4, 3))
