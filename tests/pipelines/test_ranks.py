@@ -35,6 +35,7 @@ from maquette.pipelines.load import Model
 from maquette.pipelines.reporting import latency
 
 latency._SECONDS = 0.01
+
 def drawing(self, index, *rest, draw=Model.draw):
     os.write(1, f"drew {{int(index[0])}}\\n".encode())
     return draw(self, index, *rest)
@@ -92,7 +93,7 @@ def test_two_processes_do_what_one_does(fitted, data, cloud_data, inverse, odd_d
     done = subprocess.run(launch, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("run: run") == 2  # once per command
-    assert done.stdout.count("hashed") == 7  # once per data file
+    assert done.stdout.count("hashed") == 5  # once per data file of a plain toy
     ours, theirs = (load(run).generator.state_dict() for run in (folder / "run", fitted))
     for name in theirs:
         np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-4, atol=1e-5)
