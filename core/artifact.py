@@ -120,8 +120,7 @@ def _as_complex(names: Any, tensors: Mapping[str, Tensor], config: Path) -> dict
 def weights_digest(folder: Path) -> str:
     """SHA-256 of an artefact's weights; generated files name their model by it. Raises `ArtifactError`."""
     try:
-        with (folder / WEIGHTS).open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        return file_digest(folder / WEIGHTS)
     except OSError as error:
         raise ArtifactError(f"{folder / WEIGHTS}: cannot be read ({error.strerror}).") from None
 
@@ -181,6 +180,20 @@ def restore(module: torch.nn.Module, tensors: Mapping[str, Tensor], *, what: str
         if tensor.is_complex() != tensors[name].is_complex():
             raise ArtifactError(f"{what}: {name} is {tensors[name].dtype}, expected {tensor.dtype}.")
     module.load_state_dict(dict(tensors))
+
+
+def file_digest(file: Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal; raises `OSError`.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder) / "note.txt"
+    ...     _ = file.write_text("kept")
+    ...     file_digest(file)[:12]
+    '79f076abdd19'
+    """
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def sync(path: Path) -> None:

@@ -1,8 +1,9 @@
 """Checkpoints that survive kills: written under a temporary name, flushed and renamed; the last few are kept.
 
 A checkpoint is a folder `step-XXXXXXXX` in `checkpoints/`, with the suffix `.KK` if it was taken after KK turns of the
-next step. It appears by one rename, so at any moment it is whole or absent. What a killed process left behind (names
-that begin with a dot) is removed when the next one starts. `storage` describes the format.
+next step. It appears by one rename, so at any moment it is whole or absent. What a killed process left behind (folders
+`.step-XXXXXXXX.tmp` and `.old`) is removed when the next one starts. What else lies there, such as the files of a file
+browser, is left alone, and so are symbolic links. `storage` describes the format.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from .world import World
 
 FOLDER = "checkpoints"
 _NAME = re.compile(r"step-\d{8}(\.\d{2})?")
+_LITTER = re.compile(rf"\.{_NAME.pattern}\.(tmp|old)")
 
 
 class Checkpoints:
@@ -58,15 +60,23 @@ class Checkpoints:
 
     def names(self) -> list[str]:
         """Names of the whole checkpoints, the oldest first."""
+        return sorted(file.name for file in self._folders(_NAME))
+
+    def _folders(self, name: re.Pattern[str]) -> list[Path]:
+        """The folders of such a name, links left out."""
         if not self.folder.is_dir():
             return []
-        return sorted(file.name for file in self.folder.iterdir() if _NAME.fullmatch(file.name))
+        return [
+            file
+            for file in self.folder.iterdir()
+            if name.fullmatch(file.name) and file.is_dir() and not file.is_symlink()
+        ]
 
     def clean(self) -> None:
         """Remove what a killed process left half done or had not yet removed."""
-        if self.world.first and self.folder.is_dir():
-            for file in self.folder.glob(".*"):
-                shutil.rmtree(file)
+        if self.world.first:
+            for folder in self._folders(_LITTER):
+                shutil.rmtree(folder)
             self._prune()
         self.world.barrier()
 

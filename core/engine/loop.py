@@ -171,7 +171,7 @@ class _Fit:
         self.losses: LossFile | None = None
         if self.world.first:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self.losses = LossFile(self.folder / FILE, content.get("losses", 0))
+            self.losses = LossFile(self.folder / FILE, content.get("losses"))
         try:
             for number, stage in enumerate(self.plan.stages[position.stage :], position.stage):
                 start = position if number == position.stage else Position(number)
@@ -326,7 +326,7 @@ class _Fit:
             "ends": self.ends,
             "digest": self.digest,
             "seconds": self.clock.spent,
-            "losses": self.losses.length if self.losses is not None else 0,
+            "losses": self.losses.position if self.losses is not None else None,
             "optimizers": packed,
             "aside": list(self.averages.aside),
             "sums": {trainer.player.name: trainer.sums.dump() for trainer in trainers},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -19,31 +20,43 @@ class LossFile:
 
     Args:
         file: where.
-        length: bytes to keep of what is there (the rows up to the checkpoint that is resumed).
+        kept: what to keep of what is there, the rows up to the checkpoint that is resumed: `position` at that time.
+            Nothing is kept if it is not given.
 
     Raises:
-        TrainingError: the file is shorter than that.
+        TrainingError: the file is shorter than that, or has other rows.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     losses = LossFile(Path(folder) / FILE, length=0)
+    ...     losses = LossFile(Path(folder) / FILE)
     ...     losses.write({"stage": "fit", "step": 10, "loss": 0.5, "samples_per_second": 1234.5})
     ...     losses.close()
     ...     read_rows(Path(folder) / FILE, pace=False)
     [{'stage': 'fit', 'step': 10, 'loss': 0.5}]
     """
 
-    def __init__(self, file: Path, length: int) -> None:
-        found = file.stat().st_size if file.exists() else 0
-        if found < length:
+    def __init__(self, file: Path, kept: Mapping[str, Any] | None = None) -> None:
+        length = kept["bytes"] if kept else 0
+        self.file, self.length, self._sum = file, length, hashlib.sha256()
+        rows = file.read_bytes() if kept and file.exists() else b""
+        if len(rows) < length:
             raise TrainingError(
-                f"{file}: expected at least the {length} bytes it had at the checkpoint, found {found}; "
+                f"{file}: expected at least the {length} bytes it had at the checkpoint, found {len(rows)}; "
                 "put the file back, or fit anew in another folder."
             )
-        self.file = file
+        self._sum.update(rows[:length])
+        if kept and self._sum.hexdigest() != kept["sha256"]:
+            raise TrainingError(
+                f"{file}: its rows up to the checkpoint are not those that were written there (SHA-256); "
+                "put the file back, or fit anew in another folder."
+            )
         self._stream = file.open("ab")
         self._stream.truncate(length)
-        self.length = length
+
+    @property
+    def position(self) -> dict[str, Any]:
+        """Length and SHA-256 of the rows so far, as plain JSON."""
+        return {"bytes": self.length, "sha256": self._sum.hexdigest()}
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Append a row and flush it; raises `TrainingError` if it cannot be written."""
@@ -54,6 +67,7 @@ class LossFile:
         except OSError as error:
             raise TrainingError(f"{self.file}: a row could not be written ({error}); free some space.") from error
         self.length += len(line)
+        self._sum.update(line)
 
     def sync(self) -> None:
         """Flush all rows to the disk (fsync), so that no checkpoint counts more rows than the file holds."""

@@ -3,8 +3,9 @@
 DCP's own file format keeps its index in a pickle, and reading a pickle can run code. Its Hugging Face storage has no
 pickles, but it opens every file to find the shards of a tensor, has no place for the counters of a fit, and does not
 flush to the disk. So this module implements DCP's two storage interfaces. Every process writes one safetensors file;
-the first one also writes `state.json`, with the file of every shard and the counters of the fit. DCP's planners decide
-which process writes what, and what each process must read when their number has changed.
+the first one also writes `state.json`, with the file of every shard, the SHA-256 of every file, and the counters of the
+fit; it ends with a SHA-256 of its own. So a flipped bit is an error and not another model. DCP's planners decide which
+process writes what, and what each process must read when their number has changed.
 
 >>> from tempfile import TemporaryDirectory
 >>> from warnings import catch_warnings
@@ -21,6 +22,7 @@ which process writes what, and what each process must read when their number has
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -42,12 +44,13 @@ from torch.distributed.checkpoint.planner import LoadPlan, LoadPlanner, SavePlan
 from torch.distributed.checkpoint.storage import StorageReader, StorageWriter, WriteResult
 from torch.futures import Future
 
-from ..artifact import sync
+from ..artifact import file_digest, sync
 from ..dtypes import as_pairs
 from ..errors import TrainingError
 
-SCHEMA = 2
+SCHEMA = 3
 INDEX = "state.json"
+_SUM = "sha256"
 _LARGEST_INDEX = 256 * 2**20
 _FILE = re.compile(r"rank-\d{5}\.safetensors")
 _DTYPES = {str(dtype): dtype for dtype in vars(torch).values() if isinstance(dtype, torch.dtype)}
@@ -55,6 +58,11 @@ _DTYPES = {str(dtype): dtype for dtype in vars(torch).values() if isinstance(dty
 
 def _key(index: MetadataIndex) -> str:
     return f"{index.fqn}@{','.join(map(str, index.offset or ()))}"
+
+
+def _sum(index: Mapping[str, Any]) -> str:
+    """SHA-256 of an index as JSON, which is the same text again after reading it."""
+    return hashlib.sha256(json.dumps(index).encode()).hexdigest()
 
 
 def _done(value: Any) -> Future[Any]:
@@ -96,25 +104,27 @@ class Writer(StorageWriter):
         file = self.folder / f"rank-{self.rank:05d}.safetensors"
         save_file(tensors, file)
         sync(file)
-        return _done([WriteResult(item.index, 0, file.name) for item in plan.items])
+        stored = file.name, file_digest(file)
+        return _done([WriteResult(item.index, 0, stored) for item in plan.items])
 
     def finish(self, metadata: Metadata, results: list[list[WriteResult]]) -> None:
-        files = {_key(result.index): result.storage_data for part in results for result in part}
+        stored = {_key(result.index): result.storage_data for part in results for result in part}
         tensors = {
             name: {
                 "dtype": str(entry.properties.dtype),
                 "size": list(entry.size),
                 "chunks": [
-                    [list(chunk.offsets), list(chunk.sizes), files[_key(MetadataIndex(name, chunk.offsets))]]
+                    [list(chunk.offsets), list(chunk.sizes), stored[_key(MetadataIndex(name, chunk.offsets))][0]]
                     for chunk in entry.chunks
                 ],
             }
             for name, entry in metadata.state_dict_metadata.items()
             if isinstance(entry, TensorStorageMetadata)
         }
-        index = self.folder / INDEX
-        index.write_text(json.dumps({"schema": SCHEMA, **self.content, "tensors": tensors}), encoding="utf-8")
-        sync(index)
+        index = {"schema": SCHEMA, **self.content, "tensors": tensors, "files": dict(stored.values())}
+        file = self.folder / INDEX
+        file.write_text(json.dumps({**index, _SUM: _sum(index)}), encoding="utf-8")
+        sync(file)
 
     @classmethod
     def validate_checkpoint_id(cls, checkpoint_id: Any) -> bool:
@@ -125,22 +135,28 @@ def read_index(folder: Path) -> dict[str, Any]:
     """Read `state.json` of a checkpoint.
 
     Raises:
-        TrainingError: missing, not JSON, of another schema, or naming files outside the checkpoint.
+        TrainingError: missing, not JSON, of another schema, damaged, or naming files outside the checkpoint.
     """
-    file = folder / INDEX
-    advice = f"remove the folder {folder} to fall back on the checkpoint before it"
+    file, advice = folder / INDEX, _advice(folder)
     try:
         if file.stat().st_size > _LARGEST_INDEX:
             raise TrainingError(f"{file}: too large for an index; {advice}.")
         index = json.loads(file.read_text(encoding="utf-8"))
-        names = {chunk[2] for entry in index["tensors"].values() for chunk in entry["chunks"]}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+        schema, found = index["schema"], index.pop(_SUM, None)
+        names = {*index["files"], *(chunk[2] for entry in index["tensors"].values() for chunk in entry["chunks"])}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError) as error:
         raise TrainingError(f"{file}: not readable as the index of a checkpoint ({error!r}); {advice}.") from None
-    if index.get("schema") != SCHEMA:
-        raise TrainingError(f"{file}: expected schema {SCHEMA}, found {index.get('schema')}; fit again.")
+    if schema != SCHEMA:
+        raise TrainingError(f"{file}: expected schema {SCHEMA}, found {schema}; fit again.")
     if strange := [name for name in names if not isinstance(name, str) or not _FILE.fullmatch(name)]:
         raise TrainingError(f"{file}: names a file {strange[0]!r} that no checkpoint has; {advice}.")
+    if found != _sum(index):
+        raise TrainingError(f"{file}: damaged (its SHA-256 is not the one at its end); {advice}.")
     return index
+
+
+def _advice(folder: Path) -> str:
+    return f"remove the folder {folder} to fall back on the checkpoint before it"
 
 
 class Reader(StorageReader):
@@ -183,6 +199,10 @@ class Reader(StorageReader):
             by_file.setdefault(self.files[item.storage_index], []).append(item)
         for name, items in by_file.items():
             try:
+                if file_digest(self.folder / name) != self.index["files"].get(name):
+                    raise TrainingError(
+                        f"{self.folder / name}: damaged (its SHA-256 is not that of {INDEX}); {_advice(self.folder)}."
+                    )
                 with safe_open(self.folder / name, framework="pt") as file:
                     for item in items:
                         saved = file.get_tensor(_key(item.storage_index))
@@ -195,8 +215,7 @@ class Reader(StorageReader):
                         planner.commit_tensor(item, target)
             except (SafetensorError, OSError) as error:
                 raise TrainingError(
-                    f"{self.folder / name}: not readable ({error}); remove the folder {self.folder} to fall back on "
-                    "the checkpoint before it."
+                    f"{self.folder / name}: not readable ({error}); {_advice(self.folder)}."
                 ) from None
         return _done(None)
 

@@ -16,9 +16,11 @@ from maquette.core.data import Batch, TensorSource
 from maquette.core.engine import storage
 from maquette.core.engine.checkpoint import Checkpoints
 from maquette.core.engine.loop import fit
+from maquette.core.engine.losses import FILE as LOSSES
 from maquette.core.engine.losses import read_rows
 from maquette.core.engine.plan import ParallelConfig, Plan
 from maquette.core.engine.state import model_tensors
+from maquette.core.engine.storage import read_index
 from maquette.core.engine.world import World
 from maquette.core.errors import Interrupted, TrainingError
 from maquette.core.testing.toys import denoiser_plan, denoiser_source, wasserstein_plan
@@ -238,7 +240,7 @@ def test_damaged_checkpoints_are_refused_and_the_one_before_can_be_resumed(tmp_p
     whole, text = tensors.read_bytes(), index.read_text()
 
     tensors.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(TrainingError, match=r"not readable.*remove the folder"):
+    with pytest.raises(TrainingError, match=r"damaged.*remove the folder"):
         _resume(tmp_path)
     tensors.write_bytes(whole)
     index.write_text(text[: len(text) // 2])
@@ -254,6 +256,40 @@ def test_damaged_checkpoints_are_refused_and_the_one_before_can_be_resumed(tmp_p
     _resume(tmp_path)
     rows, _ = uninterrupted(denoiser_plan(FLOAT64), tmp_path / "b")
     assert rows_of(tmp_path) == rows
+
+
+def test_a_flipped_bit_anywhere_in_a_checkpoint_or_the_kept_rows_is_an_error(tmp_path: Path) -> None:
+    newest = _stopped(tmp_path)
+    draws = torch.Generator().manual_seed(0)
+    kept = read_index(newest)["losses"]["bytes"]
+    for file, end in ((newest / "rank-00000.safetensors", None), (newest / "state.json", None), (LOSSES, kept)):
+        file = tmp_path / file
+        whole = file.read_bytes()
+        for bit in torch.randint(8 * (end or len(whole)), (25,), generator=draws).tolist():
+            flipped = bytearray(whole)
+            flipped[bit // 8] ^= 1 << bit % 8
+            file.write_bytes(flipped)
+            with pytest.raises(TrainingError, match=r"damaged|not readable as the index|names a file|schema|not those"):
+                _resume(tmp_path)
+        file.write_bytes(whole)
+    _resume(tmp_path)
+
+
+def test_foreign_files_beside_the_checkpoints_are_left_alone(tmp_path: Path) -> None:
+    folder = _stopped(tmp_path).parent
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "kept").touch()
+    foreign = [folder / name for name in (".DS_Store", ".nfs0001", "step-00000099", ".step-00000012.tmp")]
+    for file in foreign[:3]:
+        file.touch()
+    foreign[3].symlink_to(elsewhere)
+    (folder / "step-00000098").symlink_to(elsewhere)
+    (folder / ".step-00000013.tmp").mkdir()
+    _resume(tmp_path)
+    assert all(file.exists() for file in foreign)
+    assert (elsewhere / "kept").exists()
+    assert not (folder / ".step-00000013.tmp").exists()
 
 
 def test_a_fit_is_not_overwritten_nor_resumed_with_other_options(tmp_path: Path) -> None:
