@@ -1,8 +1,8 @@
 """A fitted model on disk: a folder with `config.json` and `weights.safetensors`. Loading never unpickles.
 
 The folder is written under a temporary name, flushed and renamed, so that a reader sees the whole artefact or none.
-The config holds the SHA-256 of the weights, so that a flipped bit is an error. Complex tensors lie in the file as pairs
-of real numbers, and the config names them.
+The config holds the SHA-256 of the weights and ends with one of its own, so that a flipped bit is an error. Complex
+tensors lie in the file as pairs of real numbers, and the config names them.
 
 >>> import tempfile
 >>> with tempfile.TemporaryDirectory() as folder:
@@ -23,7 +23,6 @@ True
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -37,10 +36,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from .checksum import file_digest, seal, unseal
 from .dtypes import as_pairs
 from .errors import ArtifactError
 
-SCHEMA = 2
+SCHEMA = 3
 CONFIG, WEIGHTS = "config.json", "weights.safetensors"
 DIGEST = "weights_sha256"
 """Key of the weights' digest in `config.json`."""
@@ -65,7 +65,7 @@ def save(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor])
         save_file({name: _copy(tensor) for name, tensor in tensors.items()}, temporary / WEIGHTS)
         names = [name for name, tensor in tensors.items() if tensor.is_complex()]
         notes = {COMPLEX: names} if names else {}
-        text = json.dumps({"schema": SCHEMA, **config, **notes, DIGEST: weights_digest(temporary)}, indent=2)
+        text = json.dumps(seal({"schema": SCHEMA, **config, **notes, DIGEST: weights_digest(temporary)}), indent=2)
         (temporary / CONFIG).write_text(text + "\n", encoding="utf-8")
         # safetensors makes its files private; give the weights the permissions of the config, which follow the umask
         (temporary / WEIGHTS).chmod((temporary / CONFIG).stat().st_mode)
@@ -88,8 +88,8 @@ def load(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         if not file.is_file():
             raise ArtifactError(f"{folder}: expected a fitted model ({CONFIG} and {WEIGHTS}), found no {file.name}.")
     content = read_config(config)
-    expected, tensors = content.pop(DIGEST, None), read_tensors(weights)
-    if expected not in (None, found := weights_digest(folder)):
+    expected, tensors = content.pop(DIGEST), read_tensors(weights)
+    if expected != (found := weights_digest(folder)):
         raise ArtifactError(
             f"{weights}: damaged, or not the weights of this model (SHA-256 {found[:12]}, expected "
             f"{str(expected)[:12]}); copy the folder again."
@@ -126,17 +126,27 @@ def weights_digest(folder: Path) -> str:
 
 
 def read_config(file: Path) -> dict[str, Any]:
-    """Read `config.json` if it is not too large; raises `ArtifactError`."""
+    """Read `config.json`.
+
+    Raises:
+        ArtifactError: too large, not JSON, of another schema, or edited or damaged since it was written.
+    """
     if file.stat().st_size > _LARGEST_CONFIG:
         raise ArtifactError(f"{file}: {file.stat().st_size} bytes is too large for a config.")
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # not text, not JSON, endless numbers, endless brackets
         raise ArtifactError(f"{file}: not readable as JSON ({error}).") from None
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
         found = content.get("schema") if isinstance(content, dict) else type(content).__name__
         raise ArtifactError(f"{file}: expected schema {SCHEMA}, found {found}; fit again with this version.")
+    try:
+        content = unseal(content)
+    except ValueError as error:
+        raise ArtifactError(f"{file}: edited or damaged ({error}); copy the folder again, or fit again.") from None
     content.pop("schema")
+    if not isinstance(content.get(DIGEST), str):
+        raise ArtifactError(f"{file}: expected the SHA-256 of the weights as {DIGEST}, found none; fit again.")
     return content
 
 
@@ -180,20 +190,6 @@ def restore(module: torch.nn.Module, tensors: Mapping[str, Tensor], *, what: str
         if tensor.is_complex() != tensors[name].is_complex():
             raise ArtifactError(f"{what}: {name} is {tensors[name].dtype}, expected {tensor.dtype}.")
     module.load_state_dict(dict(tensors))
-
-
-def file_digest(file: Path) -> str:
-    """SHA-256 of a file's content, in hexadecimal; raises `OSError`.
-
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     file = Path(folder) / "note.txt"
-    ...     _ = file.write_text("kept")
-    ...     file_digest(file)[:12]
-    '79f076abdd19'
-    """
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def sync(path: Path) -> None:

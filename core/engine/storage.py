@@ -22,7 +22,6 @@ process writes what, and what each process must read when their number has chang
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -44,13 +43,13 @@ from torch.distributed.checkpoint.planner import LoadPlan, LoadPlanner, SavePlan
 from torch.distributed.checkpoint.storage import StorageReader, StorageWriter, WriteResult
 from torch.futures import Future
 
-from ..artifact import file_digest, sync
+from ..artifact import sync
+from ..checksum import file_digest, seal, unseal
 from ..dtypes import as_pairs
 from ..errors import TrainingError
 
 SCHEMA = 3
 INDEX = "state.json"
-_SUM = "sha256"
 _LARGEST_INDEX = 256 * 2**20
 _FILE = re.compile(r"rank-\d{5}\.safetensors")
 _DTYPES = {str(dtype): dtype for dtype in vars(torch).values() if isinstance(dtype, torch.dtype)}
@@ -58,11 +57,6 @@ _DTYPES = {str(dtype): dtype for dtype in vars(torch).values() if isinstance(dty
 
 def _key(index: MetadataIndex) -> str:
     return f"{index.fqn}@{','.join(map(str, index.offset or ()))}"
-
-
-def _sum(index: Mapping[str, Any]) -> str:
-    """SHA-256 of an index as JSON, which is the same text again after reading it."""
-    return hashlib.sha256(json.dumps(index).encode()).hexdigest()
 
 
 def _done(value: Any) -> Future[Any]:
@@ -123,7 +117,7 @@ class Writer(StorageWriter):
         }
         index = {"schema": SCHEMA, **self.content, "tensors": tensors, "files": dict(stored.values())}
         file = self.folder / INDEX
-        file.write_text(json.dumps({**index, _SUM: _sum(index)}), encoding="utf-8")
+        file.write_text(json.dumps(seal(index)), encoding="utf-8")
         sync(file)
 
     @classmethod
@@ -142,7 +136,7 @@ def read_index(folder: Path) -> dict[str, Any]:
         if file.stat().st_size > _LARGEST_INDEX:
             raise TrainingError(f"{file}: too large for an index; {advice}.")
         index = json.loads(file.read_text(encoding="utf-8"))
-        schema, found = index["schema"], index.pop(_SUM, None)
+        schema = index["schema"]
         names = {*index["files"], *(chunk[2] for entry in index["tensors"].values() for chunk in entry["chunks"])}
     except (OSError, ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError) as error:
         raise TrainingError(f"{file}: not readable as the index of a checkpoint ({error!r}); {advice}.") from None
@@ -150,9 +144,10 @@ def read_index(folder: Path) -> dict[str, Any]:
         raise TrainingError(f"{file}: expected schema {SCHEMA}, found {schema}; fit again.")
     if strange := [name for name in names if not isinstance(name, str) or not _FILE.fullmatch(name)]:
         raise TrainingError(f"{file}: names a file {strange[0]!r} that no checkpoint has; {advice}.")
-    if found != _sum(index):
-        raise TrainingError(f"{file}: damaged (its SHA-256 is not the one at its end); {advice}.")
-    return index
+    try:
+        return unseal(index)
+    except ValueError as error:
+        raise TrainingError(f"{file}: damaged ({error}); {advice}.") from None
 
 
 def _advice(folder: Path) -> str:
@@ -214,9 +209,7 @@ class Reader(StorageReader):
                         target.copy_(saved)
                         planner.commit_tensor(item, target)
             except (SafetensorError, OSError) as error:
-                raise TrainingError(
-                    f"{self.folder / name}: not readable ({error}); {_advice(self.folder)}."
-                ) from None
+                raise TrainingError(f"{self.folder / name}: not readable ({error}); {_advice(self.folder)}.") from None
         return _done(None)
 
     @classmethod

@@ -10,6 +10,7 @@ import struct
 import pytest
 import torch
 from maquette.core import artifact
+from maquette.core.checksum import seal
 from maquette.core.errors import ArtifactError
 
 TENSORS = {"weight": torch.arange(6.0).reshape(2, 3), "order": torch.tensor([1, 0])}
@@ -117,11 +118,29 @@ def test_a_flipped_bit_in_a_weight_is_refused(folder):
         artifact.load(folder)
 
 
-def test_an_artefact_without_a_digest_is_read(folder):
+@pytest.mark.parametrize(
+    ("edit", "sentence"),
+    [
+        (lambda content: content["family"].update(kind="y"), r"config\.json: edited or damaged"),
+        (lambda content: content.update(weights_sha256="0" * 64), r"config\.json: edited or damaged"),
+        (lambda content: content.pop("weights_sha256"), r"config\.json: edited or damaged"),
+        (lambda content: content.pop("sha256"), "no checksum of its own"),
+        (lambda content: content.update(sha256=None), "no checksum of its own"),
+    ],
+)
+def test_an_edited_config_is_refused(folder, edit, sentence):
     content = json.loads((folder / artifact.CONFIG).read_text())
-    del content["weights_sha256"]
+    edit(content)
     (folder / artifact.CONFIG).write_text(json.dumps(content))
-    assert artifact.load(folder)[0] == {"family": {"kind": "x"}}
+    with pytest.raises(ArtifactError, match=sentence):
+        artifact.load(folder)
+
+
+@pytest.mark.parametrize("digest", [{}, {"weights_sha256": None}, {"weights_sha256": 7}])
+def test_a_sealed_config_must_name_its_weights(folder, digest):
+    (folder / artifact.CONFIG).write_text(json.dumps(seal({"schema": artifact.SCHEMA, **digest})))
+    with pytest.raises(ArtifactError, match="expected the SHA-256 of the weights"):
+        artifact.load(folder)
 
 
 @pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o077, 0o600)])
@@ -146,9 +165,11 @@ def test_a_header_that_claims_to_be_huge_is_refused(folder):
     ("content", "sentence"),
     [
         ("{", "not readable as JSON"),
-        ("[1]", "expected schema 2, found list"),
-        ('{"schema": 1}', "expected schema 2, found 1"),
-        ("{}", "expected schema 2, found None"),
+        ("[1]", "expected schema 3, found list"),
+        ('{"schema": 1}', "expected schema 3, found 1"),
+        ("{}", "expected schema 3, found None"),
+        ("[" * 200_000, "not readable as JSON"),
+        ('{"schema": ' + "1" * 10_000 + "}", "not readable as JSON"),
     ],
 )
 def test_a_wrong_config_is_refused(folder, content, sentence):
@@ -195,5 +216,5 @@ def test_the_config_on_disk_is_plain_json_in_the_order_it_was_given(tmp_path):
     artifact.save(tmp_path / "model", config, TENSORS)
     text = (tmp_path / "model" / artifact.CONFIG).read_text()
     digest = hashlib.sha256((tmp_path / "model" / artifact.WEIGHTS).read_bytes()).hexdigest()
-    assert text == json.dumps({"schema": 2, **config, "weights_sha256": digest}, indent=2) + "\n"
+    assert text == json.dumps(seal({"schema": 3, **config, "weights_sha256": digest}), indent=2) + "\n"
     assert list(artifact.load(tmp_path / "model")[0]["parts"]) == ["energy", "angle", "a"]
