@@ -9,11 +9,13 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from secrets import token_hex
 from typing import TYPE_CHECKING, ClassVar
 
 from filelock import FileLock
 from pydantic import Field
 
+from ...core.artifact import sync
 from ..console.screen import Screen
 from ..files import Record
 from ..run.folder import Run
@@ -89,7 +91,9 @@ def connect(experiment: str) -> tuple[MlflowClient, str]:
 
     with quiet():
         uri = store_uri()
-        with _locked(uri):
+        with _locked(uri) as file:
+            if file is not None and not (file.exists() and file.stat().st_size):
+                _create(file)
             client = MlflowClient(tracking_uri=uri)
             found = client.get_experiment_by_name(experiment)
             if found:
@@ -108,14 +112,33 @@ def _artifacts(uri: str) -> str | None:
 
 
 @contextmanager
-def _locked(uri: str) -> Iterator[None]:
+def _locked(uri: str) -> Iterator[Path | None]:
+    """Keep other processes out of a local store, whose file is returned."""
     file = _store_file(uri)
     if file is None:
-        yield
+        yield None
         return
     file.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(file.with_name(file.name + ".lock"), timeout=_SECONDS_FOR_LOCK):
-        yield
+        yield file
+
+
+def _create(file: Path) -> None:
+    """Make a fresh store whole or not at all: one whose migrations are cut short can never be opened again."""
+    from mlflow import MlflowClient
+
+    litter = f".{file.name}."
+    for left in file.parent.iterdir():  # of killed processes, since the lock is held
+        if left.name.startswith(litter) and ".new" in left.name:
+            left.unlink()
+    fresh = file.with_name(f"{litter}{token_hex(8)}.new")  # never the same, because MLflow remembers the stores it saw
+    try:
+        MlflowClient(tracking_uri=f"sqlite:///{fresh}").search_experiments(max_results=1)  # runs the migrations
+        sync(fresh)
+        os.replace(fresh, file)
+    finally:
+        fresh.unlink(missing_ok=True)
+    sync(file.parent)
 
 
 @contextmanager
