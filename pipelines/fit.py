@@ -33,6 +33,7 @@ from .report import report
 from .reporting.latency import measure_latency
 from .run.config import DEFAULT_RECIPE, RunConfig, first_difference, read_config, resolve, with_overrides
 from .run.folder import Run, new_run
+from .run.lease import lease
 from .run.record import RunRecorder, check_tags, expect_same_data, read_record
 from .run.sources import DataFiles, open_data, split_all
 
@@ -81,7 +82,7 @@ def fit(
         screen: where progress and results are shown; nowhere if not given.
 
     Raises:
-        ConfigError, DataError: bad input; nothing is written.
+        ConfigError, DataError: bad input, or another fit works in the folder; nothing is written.
         TrainingError: the fit failed; `Interrupted` if a signal or a listener stopped it and its state was saved.
     """
     screen, tags = screen or Silent(), check_tags(tags or {})
@@ -89,6 +90,8 @@ def fit(
         stack.enter_context(interruptible())
         torch_device, plugin, run = resolve_device(device), domains.get(domain), new_run(out)
         world = stack.enter_context(process_group(torch_device))
+        held: list[Listener] = []
+        world.once(lambda: held.append(stack.enter_context(lease(run.folder))))
         config = _config(plugin, run, recipe, overrides, resume)
         world.barrier()  # all have read the folder before the first process writes there
         files = open_data(plugin, data, config.data, world)
@@ -120,7 +123,7 @@ def fit(
             device=torch_device,
             tags=tags,
         )
-        following: list[Listener] = [recorder, FitProgress(screen)]
+        following: list[Listener] = [*held, recorder, FitProgress(screen)]
         if world.first:
             recorder.begin()
             if config.tracking == "mlflow":

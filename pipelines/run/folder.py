@@ -11,6 +11,8 @@ from ...core.errors import ArtifactError, ConfigError
 
 MODEL_SHA256 = "model_sha256"
 """Key under which generated files and evaluations name their model, by the SHA-256 of its weights."""
+LEASE = ".lease.json"
+"""Who works in the folder at the moment (`lease`)."""
 _NAME = re.compile(r"\w[\w.+=@,-]{0,99}")
 
 
@@ -79,7 +81,8 @@ def new_run(name: str | Path) -> Run:
     run = Run(path)
     if path.exists() and not path.is_dir():
         raise ConfigError(f"{path}: there is a file of this name; choose another folder for the run.")
-    if path.is_dir() and any(path.iterdir()) and not run.config.is_file():
+    others = path.is_dir() and any(not file.name.startswith(LEASE) for file in path.iterdir())
+    if others and not run.config.is_file():
         raise ConfigError(f"{path}: this folder holds other files and is no run; choose another one.")
     return run
 

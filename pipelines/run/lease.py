@@ -9,19 +9,19 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field
 
-from ...core.errors import ArtifactError, ConfigError
+from ...core.errors import ArtifactError, ConfigError, TrainingError
 from ..files import Record
+from .folder import LEASE as FILE
 from .provenance import now
 
-FILE = ".lease.json"
 SECONDS_BETWEEN_SIGNS = 20.0
 PATIENCE = 180.0
 """Seconds without a sign of life after which an owner is taken for dead."""
@@ -60,7 +60,7 @@ class Owner(Record):
 
 
 class Lease:
-    """A lease that is held.
+    """A lease that is held: a listener of the engine, which ends a fit whose lease was lost.
 
     Args:
         file: of the lease.
@@ -78,6 +78,19 @@ class Lease:
     def lost(self) -> bool:
         """Whether another process has taken the lease over, because this one gave no sign for a long time."""
         return self._lost.is_set()
+
+    def stage(self, name: str, steps: int) -> None:
+        pass
+
+    def row(self, row: Mapping[str, Any]) -> None:
+        if self.lost:
+            raise TrainingError(
+                f"{self.file.parent}: another process has taken this run over, because this one gave no sign of life "
+                f"for {PATIENCE:.0f} s; this one ends here."
+            )
+
+    def checkpoint(self, step: int) -> None:
+        pass
 
     def _show_signs(self) -> None:
         while not self._ended.wait(SECONDS_BETWEEN_SIGNS):
@@ -103,7 +116,7 @@ class Lease:
 
 @contextmanager
 def lease(folder: Path) -> Iterator[Lease]:
-    """Hold the lease of a folder, which is made if it does not exist.
+    """Hold the lease of a folder, which is made if it does not exist, and removed if nothing was written there.
 
     Raises:
         ConfigError: another process holds it.
@@ -118,12 +131,18 @@ def lease(folder: Path) -> Iterator[Lease]:
     ...         print("another fit works here" in str(error), held.lost)
     True False
     """
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
-    held = Lease(folder / FILE, _acquire(folder / FILE))
     try:
-        yield held
+        held = Lease(folder / FILE, _acquire(folder / FILE))
+        try:
+            yield held
+        finally:
+            held.release()
     finally:
-        held.release()
+        with suppress(OSError):  # not empty
+            for path in made:
+                path.rmdir()
 
 
 def _acquire(file: Path) -> Owner:

@@ -51,7 +51,18 @@ FOUNDATIONS = {
 }
 """The single files of core, which know none of its folders."""
 
-_ENGINE_KNOWS = ("artifact", "checksum", "config", "data", "dtypes", "errors", "memory", "noise", "objective", "precision")
+_ENGINE_KNOWS = (
+    "artifact",
+    "checksum",
+    "config",
+    "data",
+    "dtypes",
+    "errors",
+    "memory",
+    "noise",
+    "objective",
+    "precision",
+)
 CORE_MAY_IMPORT = {
     "core.bases": FOUNDATIONS | {"core.nets", "core.samplers"},
     "core.engine": {f"core.{name}" for name in _ENGINE_KNOWS},

@@ -56,6 +56,24 @@ def test_the_command_prints_data_run_and_mlflow(maquette, data):
     assert "MLflow" not in result.output  # it knows nothing of the run
 
 
+def test_two_fits_do_not_work_in_one_folder(data, folder):
+    words = {"data": data, "out": folder / "run", "overrides": ["training.steps=10", "tracking=none"], "resume": True}
+    refused = []
+
+    class Second(Silent):
+        """Starts the same command again while the first one is at work, as a requeued job would."""
+
+        def progress(self, *_, **__):
+            with pytest.raises(ConfigError, match="another fit works here"):
+                fit("toy", **words)
+            refused.append(True)
+
+    fit("toy", **words, screen=Second())
+    assert refused
+    assert fit("toy", **words).already
+    assert not (folder / "run" / ".lease.json").exists()
+
+
 def test_an_existing_run_is_refused_with_the_remedy(fitted, data, maquette):
     result = maquette("fit", "toy", "--data", data, "--out", fitted)
     assert result.exit_code == 2

@@ -6,9 +6,10 @@ import sys
 import time
 
 import pytest
-from maquette.core.errors import ArtifactError, ConfigError
+from maquette.core.errors import ArtifactError, ConfigError, TrainingError
 from maquette.pipelines.run import lease as module
-from maquette.pipelines.run.lease import FILE, PATIENCE, Owner, lease
+from maquette.pipelines.run.folder import LEASE as FILE
+from maquette.pipelines.run.lease import PATIENCE, Owner, lease
 
 
 def leave(folder, *, host=None, pid=None, silent=0.0):
@@ -43,6 +44,15 @@ def test_a_living_owner_is_respected_whether_it_is_here_or_elsewhere(tmp_path):
         assert os.listdir(tmp_path) == [FILE]
 
 
+def test_folders_that_were_made_for_nothing_are_removed(tmp_path):
+    with lease(tmp_path / "runs" / "a"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+    with lease(tmp_path / "runs" / "a"):
+        (tmp_path / "runs" / "a" / "config.yaml").touch()
+    assert (tmp_path / "runs" / "a" / "config.yaml").exists()
+
+
 def test_a_dead_owners_place_is_taken(tmp_path, dead_pid):
     for owner in ({"pid": dead_pid}, {"host": "node7", "pid": 1, "silent": 2 * PATIENCE}):
         leave(tmp_path, **owner)
@@ -59,7 +69,8 @@ def test_whoever_slept_too_long_notices_and_leaves_the_new_owner_alone(tmp_path,
         until = time.monotonic() + 10
         while not held.lost and time.monotonic() < until:
             time.sleep(0.01)
-        assert held.lost
+        with pytest.raises(TrainingError, match="another process has taken this run over"):
+            held.row({})
     assert Owner.read(tmp_path / FILE).token == "t"
 
 
