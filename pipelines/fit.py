@@ -28,7 +28,7 @@ from .arguments import resolve_device
 from .console.numbers import samples_per_second
 from .console.screen import Screen, Silent
 from .load import load
-from .mlflow.tracker import Tracker
+from .mlflow.tracker import Tracker, complete
 from .report import report
 from .reporting.latency import measure_latency
 from .run.config import DEFAULT_RECIPE, RunConfig, first_difference, read_config, resolve, with_overrides
@@ -98,6 +98,8 @@ def fit(
         expect_same_data(run, {one.name: one.sha256 for one in files})
         before = read_record(run)
         if resume and before and before.status == "finished":
+            if world.first:
+                complete(run, config, screen)
             return Fitted(run, already=True)
         for one in files:
             screen.table(one.title, ("what", "value"), one.chosen().summary())

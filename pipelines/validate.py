@@ -19,7 +19,7 @@ from .arguments import DataSide, check_seed, resolve_device
 from .console.numbers import sigmas, with_error
 from .console.screen import Screen, Silent
 from .files import writable, write_json
-from .mlflow.tracker import log_evaluation
+from .mlflow.evaluations import log_evaluation
 from .reporting.evaluation import (
     FILE,
     EstimateRecord,

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 _SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",  # nothing goes over the network by itself
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",  # the verbs have their own
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # a server that is gone should not hold up a fit for minutes
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # a server that is gone should not hold up a fit for minutes
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
 }
 """Environment variables that MLflow reads; the user's own values come first."""
 for _name, _value in _SETTINGS.items():
@@ -71,6 +71,7 @@ class TrackingRecord(Record):
 
     uri: str = Field(description="the store")
     run_id: str = Field(description="the MLflow run")
+    complete: bool = Field(default=False, description="whether the store has all of the finished fit")
 
 
 def read_tracking(run: Run) -> TrackingRecord | None:

@@ -13,9 +13,10 @@ from maquette.core.engine import pace
 from maquette.core.errors import Interrupted
 from maquette.pipelines.console.screen import Silent
 from maquette.pipelines.fit import fit
-from maquette.pipelines.mlflow import tracker as module
+from maquette.pipelines.mlflow import run_log, store
+from maquette.pipelines.mlflow.run_log import RunLog
 from maquette.pipelines.mlflow.store import connect, store_uri
-from maquette.pipelines.mlflow.tracker import RunLog, Tracker
+from maquette.pipelines.mlflow.tracker import Tracker
 from maquette.pipelines.run.folder import Run
 from maquette.pipelines.run.record import RunRecord
 from maquette.pipelines.validate import validate
@@ -115,6 +116,40 @@ def fit_config():
     return resolve(toy.Toy(), overrides=WORDS)
 
 
+def test_an_mlflow_run_is_completed_wherever_a_kill_had_left_it(data, folder, monkeypatch):
+    """A kill, which asks nobody, is an exception here that nobody catches."""
+
+    class Killed(BaseException):
+        pass
+
+    def kill(*_, **__):
+        raise Killed
+
+    words = {"data": data, "out": "run", "resume": True, "overrides": ["training.steps=5"]}
+    for owner, name in (
+        (store.TrackingRecord, "write"),  # before the folder names the MLflow run
+        (run_log, "_log_parameters"),
+        (run_log, "_log_model"),  # run.json says "finished" already
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, kill)
+            patch.setattr(RunLog, "abandon", lambda *_: None)
+            with pytest.raises(Killed):
+                fit("toy", **words)
+    client, experiment = connect("toy")
+    (left,) = client.search_runs([experiment])
+    assert left.info.status == "RUNNING"
+    heard = Heard()
+    assert fit("toy", **words, screen=heard).already
+    (found,) = client.search_runs([experiment])
+    assert (found.info.status, found.data.params["training.steps"]) == ("FINISHED", "5")
+    assert "model" in {one.path for one in client.list_artifacts(found.info.run_id)}
+    assert heard.warnings == []
+
+    monkeypatch.setattr("maquette.pipelines.mlflow.tracker.reach", kill)
+    assert fit("toy", **words).already  # nothing is left to send
+
+
 def test_a_signal_while_the_model_is_logged_is_no_failure_of_the_store(data, folder, monkeypatch):
     def interrupt(*_):
         os.kill(os.getpid(), signal.SIGTERM)
@@ -122,7 +157,7 @@ def test_a_signal_while_the_model_is_logged_is_no_failure_of_the_store(data, fol
 
     heard, words = Heard(), {"data": data, "out": "run", "resume": True, "overrides": ["training.steps=5"]}
     with monkeypatch.context() as patch:
-        patch.setattr("maquette.pipelines.mlflow.tracker._log_model", interrupt)
+        patch.setattr("maquette.pipelines.mlflow.run_log._log_model", interrupt)
         with pytest.raises(Interrupted, match="go on with --resume"):
             fit("toy", **words, screen=heard)
     assert heard.warnings == []
@@ -146,8 +181,8 @@ def test_a_store_that_fails_later_is_left_alone(fitted, folder, monkeypatch):
             raise ConnectionError("gone")
 
     heard = Heard()
-    monkeypatch.setattr(module, "reach", lambda *_: None)
-    monkeypatch.setattr(module, "SECONDS_BETWEEN_SENDS", 0.0)
+    monkeypatch.setattr("maquette.pipelines.mlflow.tracker.reach", lambda *_: None)
+    monkeypatch.setattr(run_log, "SECONDS_BETWEEN_SENDS", 0.0)
     tracker = Tracker(Run(fitted), fit_config(), RunRecord.read(fitted / "run.json"), heard)
     tracker.log = RunLog(Gone(), Run(fitted), "x")
     for step in range(3):
@@ -155,3 +190,25 @@ def test_a_store_that_fails_later_is_left_alone(fitted, folder, monkeypatch):
     tracker.checkpoint(3)
     assert Gone.calls == 1
     assert len(heard.warnings) == 1
+
+
+def test_a_store_that_is_back_at_the_end_gets_everything(data, folder, monkeypatch):
+    class Away(Heard):
+        """The store is away for the steps in the middle."""
+
+        def progress(self, what, done, *_, **__):
+            if done == 5:
+                patch.setattr(RunLog, "row", gone)
+            if done == 10:
+                patch.undo()
+
+    def gone(*_):
+        raise ConnectionError("gone")
+
+    heard, patch = Away(), pytest.MonkeyPatch()
+    fit("toy", data=data, out="run", overrides=["training.steps=15"], screen=heard)
+    assert ["gone" in one for one in heard.warnings] == [True]
+    client, experiment = connect("toy")
+    (found,) = client.search_runs([experiment])
+    assert found.info.status == "FINISHED"
+    assert [one.step for one in client.get_metric_history(found.info.run_id, "line/line/loss")] == [5, 10, 15]
