@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..core.artifact import sync
 from ..core.errors import ArtifactError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def writable(folder: Path) -> Path:
@@ -31,12 +35,58 @@ def writable(folder: Path) -> Path:
         raise
 
 
+def own_files(*paths: Path) -> None:
+    """Raise `ArtifactError` if one of the paths is a symbolic link: a stranger's folder may point anywhere with them.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     link = Path(folder) / "report.html"
+    ...     link.symlink_to("/etc/passwd")
+    ...     own_files(link)
+    Traceback (most recent call last):
+    maquette.core.errors.ArtifactError: .../report.html: this is a symbolic link, where a file or folder of its own...
+    """
+    for path in paths:
+        if path.is_symlink():
+            raise ArtifactError(
+                f"{path}: this is a symbolic link, where a file or folder of its own is expected; if you trust what it "
+                "points to, put a copy in its place."
+            )
+
+
 def write_text(file: Path, text: str) -> None:
     """Replace a file's content; raises `OSError` and leaves the old content on a full disk."""
+    write_bytes(file, text.encode())
+
+
+def write_png(file: Path, figure: Figure) -> None:
+    """Draw a picture into a file; raises `OSError` as `write_text`.
+
+    >>> from matplotlib.figure import Figure
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     write_png(Path(folder) / "a.png", Figure())
+    ...     (Path(folder) / "a.png").read_bytes()[1:4]
+    b'PNG'
+    """
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=150)
+    write_bytes(file, picture.getvalue())
+
+
+def write_bytes(file: Path, content: bytes) -> None:
+    """Replace a file's content, also that of a link, whose target stays as it is; raises `OSError` as `write_text`.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     write_bytes(Path(folder) / "a.bin", bytes(3))
+    ...     (Path(folder) / "a.bin").read_bytes()
+    b'\\x00\\x00\\x00'
+    """
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(content)
         sync(temporary)
         os.replace(temporary, file)
     finally:
@@ -60,7 +110,7 @@ def read_json(file: Path) -> dict[str, Any]:
     """Read a mapping; raises `ArtifactError` where there is none."""
     try:
         value = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # no text, no JSON, endless numbers, endless brackets
         raise ArtifactError(f"{file}: not readable as JSON ({error}).") from None
     if not isinstance(value, dict):
         raise ArtifactError(f"{file}: expected a JSON object, found {type(value).__name__}.")

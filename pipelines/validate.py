@@ -18,7 +18,7 @@ from ..domains.plugin import SOURCE_SHA256, Dataset, Evaluation, Paired
 from .arguments import DataSide, check_seed, resolve_device
 from .console.numbers import sigmas, with_error
 from .console.screen import Screen, Silent
-from .files import writable, write_json
+from .files import own_files, writable, write_json, write_png
 from .mlflow.evaluations import log_evaluation
 from .reporting.evaluation import (
     FILE,
@@ -194,7 +194,7 @@ def _side(side: DataSide, data: Dataset, file_sha256: str | None = None) -> Side
 
 
 def _write(folder: Path, domain: str, evaluation: Evaluation, inputs: InputsRecord, source_run: Run | None) -> None:
-    (folder / "figures").mkdir(parents=True, exist_ok=True)
+    own_files(folder / "figures")
     figures = [
         FigureRecord(file=_save(folder / "figures", name, figure), caption=caption(name, figure))
         for name, figure in evaluation.figures.items()
@@ -215,7 +215,7 @@ def _write(folder: Path, domain: str, evaluation: Evaluation, inputs: InputsReco
 
 def _save(folder: Path, name: str, figure: Figure) -> str:
     file = folder / (re.sub(r"[^\w.-]+", "_", name).strip("._") + ".png")
-    figure.savefig(file, dpi=150)
+    write_png(file, figure)
     return f"figures/{file.name}"
 
 

@@ -139,7 +139,11 @@ def open_log(client: MlflowClient, experiment: str, run: Run, config: RunConfig,
 
 
 def known_run(client: MlflowClient, run: Run) -> str | None:
-    """The MLflow run that the folder names, if this store has it."""
+    """The MLflow run that the folder names, if this store has it.
+
+    >>> known_run(None, Run(Path("runs/a"))) is None  # it names none
+    True
+    """
     from mlflow.exceptions import MlflowException
 
     tracking = read_tracking(run)

@@ -32,6 +32,7 @@ class Tracker:
     A store that does not answer costs a warning, not the fit:
 
     >>> import os
+    >>> from pathlib import Path
     >>> from types import SimpleNamespace
     >>> from unittest.mock import patch
     >>> from maquette.pipelines.console.screen import Silent
@@ -95,6 +96,10 @@ def complete(run: Run, config: RunConfig, screen: Screen) -> None:
     """Send what the store lacks of a finished fit: it was out of reach, or a kill came before the last files were sent.
 
     Nothing is done for a fit that is not tracked, or that another store has.
+
+    >>> from pathlib import Path
+    >>> from types import SimpleNamespace
+    >>> complete(Run(Path("runs/a")), SimpleNamespace(tracking="none"), Silent())
     """
     tracking = read_tracking(run)
     elsewhere = tracking is not None and tracking.uri != store_uri()

@@ -22,6 +22,8 @@ from .evaluation import EvaluationRecord, hashed_rows, headings, read_evaluation
 from .latency import latency_sentence
 from .reproduce import commands
 
+_PNG = b"\x89PNG\r\n\x1a\n"
+_LARGEST_PICTURE = 32 * 2**20
 _ARROWS = {"lower": "↓ lower", "higher": "↑ higher"}
 _NEAR = {"halves": "floor", "baseline": "baseline", "nominal": "nominal", "nothing": "–"}
 
@@ -97,10 +99,13 @@ def _figures(folder: Path, evaluation: EvaluationRecord) -> list[dict[str, Any]]
 
 
 def _data_url(file: Path) -> Markup | None:
-    """A PNG as a data URL; None if there is no such file."""
-    if not file.is_file():
+    """A PNG as a data URL; None if there is no such file, or it is no PNG: a report shows nothing of other files."""
+    if not file.is_file() or file.is_symlink() or file.stat().st_size > _LARGEST_PICTURE:
         return None
-    return Markup("data:image/png;base64,") + base64.b64encode(file.read_bytes()).decode()
+    content = file.read_bytes()
+    if not content.startswith(_PNG):
+        return None
+    return Markup("data:image/png;base64,") + base64.b64encode(content).decode()
 
 
 def _facts(evaluation: EvaluationRecord | None, record: RunRecord | None) -> list[tuple[str, str]]:

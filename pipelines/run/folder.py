@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...core.errors import ArtifactError, ConfigError
+from ..files import own_files
 
 MODEL_SHA256 = "model_sha256"
 """Key under which generated files and evaluations name their model, by the SHA-256 of its weights."""
@@ -58,6 +59,14 @@ class Run:
     def report(self) -> Path:
         return self.folder / "report.html"
 
+    def expect_own_files(self) -> None:
+        """Raise `ArtifactError` if one of its files is a symbolic link; the folder itself may be one."""
+        files = (self.config, self.record, self.losses, self.tracking, self.report, self.folder / LEASE)
+        folders = (self.model, self.figures, self.folder / "checkpoints")
+        own_files(*files, *folders)
+        for folder in folders[:2]:
+            own_files(*(folder.iterdir() if folder.is_dir() else ()))
+
 
 def new_run(name: str | Path) -> Run:
     """The run that `--out` names, which may or may not exist yet.
@@ -65,6 +74,7 @@ def new_run(name: str | Path) -> Run:
     Raises:
         ConfigError: a name with ".." or with characters that a shell, a URL or another file system would change; a
             file, or a folder that holds something else.
+        ArtifactError: one of the files of an existing run is a symbolic link.
 
     >>> new_run("runs/../a")
     Traceback (most recent call last):
@@ -84,6 +94,7 @@ def new_run(name: str | Path) -> Run:
     others = path.is_dir() and any(not file.name.startswith(LEASE) for file in path.iterdir())
     if others and not run.config.is_file():
         raise ConfigError(f"{path}: this folder holds other files and is no run; choose another one.")
+    run.expect_own_files()
     return run
 
 
@@ -91,7 +102,7 @@ def existing_run(path: str | Path) -> Run:
     """The run whose folder is `path`.
 
     Raises:
-        ArtifactError: there is nothing, or something else.
+        ArtifactError: there is nothing, or something else, or one of its files is a symbolic link.
 
     >>> existing_run("runs/a")
     Traceback (most recent call last):
@@ -105,6 +116,7 @@ def existing_run(path: str | Path) -> Run:
             f"{path}: expected the folder of a run (with config.yaml and a model in safetensors), found "
             f"{'a folder without them' if run.folder.is_dir() else 'a file; files are never unpickled'}."
         )
+    run.expect_own_files()
     return run
 
 

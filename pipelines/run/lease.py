@@ -128,8 +128,8 @@ def lease(folder: Path) -> Iterator[Lease]:
     ...         with lease(Path(folder)):
     ...             pass
     ...     except ConfigError as error:
-    ...         print("another fit works here" in str(error), held.lost)
-    True False
+    ...         print("another fit works here" in str(error), isinstance(held, Lease), held.lost)
+    True True False
     """
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)

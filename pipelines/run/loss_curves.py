@@ -9,6 +9,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from ..files import write_png
 from .folder import Run
 
 LOSSES = "losses.png"
@@ -74,6 +75,5 @@ def save_losses(run: Run) -> Path | None:
     rows = read_losses(run)
     if not rows:
         return None
-    run.figures.mkdir(parents=True, exist_ok=True)
-    draw_losses(rows).savefig(run.figures / LOSSES, dpi=150)
+    write_png(run.figures / LOSSES, draw_losses(rows))
     return run.figures / LOSSES

@@ -24,6 +24,7 @@ NOT_SHOWN = {
     "core.testing.training.assert_resume_equals_uninterrupted": "fits three times",
     "core.testing.training.assert_world_size_does_not_matter": "starts processes",
     "core.testing.worker.main": "is what a process runs",
+    "pipelines.mlflow.run_log.open_log": "makes a database, which takes seconds",
     "pipelines.mlflow.store.connect": "makes a database, which takes seconds",
 }
 """Public names that are in no example, and why."""

@@ -28,6 +28,19 @@ def test_names_in_the_report_are_escaped(validated):
     assert "<title>run&lt;b&gt;" in page
 
 
+def test_pictures_that_are_none_are_left_out(validated, tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text("the password")
+    losses = validated / "validation" / "figures"
+    (picture,) = losses.iterdir()
+    drawn = picture.read_bytes()
+    for make in (lambda: picture.symlink_to(secret), lambda: picture.write_text("the password")):
+        picture.unlink()
+        make()
+        assert len(re.findall(r'<img src="data:image/png;base64,', report(validated).read_text())) == 1
+    picture.write_bytes(drawn)
+
+
 def test_the_report_of_a_validation_knows_the_run_around_it(validated):
     page = (validated / "validation" / "report.html").read_text()
     assert "Loss curves" in page

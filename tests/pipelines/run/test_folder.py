@@ -27,6 +27,34 @@ def test_a_folder_with_other_files_is_no_run(folder):
         existing_run("photos")
 
 
+OWN = ["config.yaml", "run.json", "losses.jsonl", "tracking.json", "report.html", ".lease.json"]
+
+
+@pytest.mark.parametrize("name", [*OWN, "model", "figures", "checkpoints", "model/config.json", "figures/losses.png"])
+def test_links_in_a_strangers_run_are_refused(folder, name):
+    run, elsewhere = folder / "run", folder / "elsewhere"
+    elsewhere.mkdir()
+    run.mkdir()
+    (run / "config.yaml").touch()
+    link = run / name
+    link.parent.mkdir(exist_ok=True)
+    link.unlink(missing_ok=True)
+    link.symlink_to(elsewhere / "config.yaml" if "." in name else elsewhere)
+    (elsewhere / "config.yaml").touch()
+    for open_run in (new_run, existing_run):
+        with pytest.raises(ArtifactError, match=f"{link.name}: this is a symbolic link"):
+            open_run(run)
+
+
+def test_a_run_may_be_reached_by_a_link_and_hold_links_of_the_users(folder):
+    (folder / "run").mkdir()
+    (folder / "run" / "config.yaml").touch()
+    (folder / "run" / "data.h5").symlink_to("/data/showers.h5")
+    (folder / "link").symlink_to(folder / "run")
+    assert existing_run(folder / "link").config.is_file()
+    assert new_run(folder / "link").config.is_file()
+
+
 def test_a_file_is_no_run(folder):
     (folder / "model.pt").write_bytes(b"\x80\x02}q\x00.")
     with pytest.raises(ConfigError, match="there is a file of this name"):
