@@ -10,7 +10,7 @@ import struct
 import pytest
 import torch
 from maquette.core import artifact
-from maquette.core.checksum import seal
+from maquette.core.checksum import seal, unseal
 from maquette.core.errors import ArtifactError
 
 TENSORS = {"weight": torch.arange(6.0).reshape(2, 3), "order": torch.tensor([1, 0])}
@@ -52,8 +52,8 @@ def test_complex_tensors_keep_their_precision(tmp_path, dtype):
     ],
 )
 def test_complex_tensors_that_cannot_be_are_refused(folder, names, sentence):
-    content = json.loads((folder / artifact.CONFIG).read_text()) | {artifact.COMPLEX: names}
-    (folder / artifact.CONFIG).write_text(json.dumps(content))
+    content = unseal(json.loads((folder / artifact.CONFIG).read_text())) | {artifact.COMPLEX: names}
+    (folder / artifact.CONFIG).write_text(json.dumps(seal(content)))
     with pytest.raises(ArtifactError, match=sentence):
         artifact.load(folder)
 
