@@ -16,13 +16,14 @@ from ...core.statistics.verdict import verdict
 from ...data_specs.calorimeter.geometry import Geometry
 from ..judging.classification import Side, classify
 from ..judging.comparison import Estimates
+from ..judging.effort import effort_named
 from ..plugin import Evaluation, Progress, Unavailable
 from .figures.figures import figures
 from .figures.gallery import Gallery, matched
 from .metrics.classification import classifier_tests
 from .metrics.comparison import Comparison
 from .metrics.distances import physics_distances
-from .metrics.effort import EffortConfig, effort_named
+from .metrics.effort import EFFORTS, ShowerEffort
 from .metrics.features import Extractor, evenly_spaced, high_level, low_level, read
 from .metrics.memorisation import memorisation
 from .metrics.profiles import profiles
@@ -44,7 +45,7 @@ def evaluate(
     training: Source | Unavailable = NOT_GIVEN,
     seed: int = 0,
     progress: Progress = lambda what, done, total: None,
-    effort: str | EffortConfig = "full",
+    effort: str | ShowerEffort = "full",
     device: str | None = None,
 ) -> Evaluation:
     """Compare generated with reference showers.
@@ -89,11 +90,11 @@ def _evaluate(
     training: Source | Unavailable,
     seed: int,
     progress: Progress,
-    effort: str | EffortConfig,
+    effort: str | ShowerEffort,
     device: str,
     world: World,
 ) -> Evaluation:
-    sizes = effort_named(effort) if isinstance(effort, str) else effort
+    sizes = effort_named(effort, EFFORTS) if isinstance(effort, str) else effort
     whole: dict[Side, Source] = {"reference": _source(reference), "generated": _source(generated)}
     for side, source in whole.items():
         _check(side, source, geometry)
@@ -202,7 +203,7 @@ def _check(side: str, source: Source, geometry: Geometry) -> None:
 
 
 def _notes(
-    whole: dict[Side, Source], read: dict[Side, Source], n: int, geometry: Geometry, effort: str | EffortConfig
+    whole: dict[Side, Source], read: dict[Side, Source], n: int, geometry: Geometry, effort: str | ShowerEffort
 ) -> Sequence[str]:
     notes = [
         f"Deposits below {1000 * geometry.effective_threshold:g} keV were cut to zero on both sides.",

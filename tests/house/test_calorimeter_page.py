@@ -6,10 +6,10 @@ from itertools import takewhile
 import pytest
 from maquette.data_specs.calorimeter.geometries import NAMES, known_geometry
 from maquette.domains.calorimeter.evaluate import evaluate
-from maquette.domains.calorimeter.metrics.effort import EFFORTS, EffortConfig
+from maquette.domains.calorimeter.metrics.effort import EFFORTS, ShowerEffort
 from maquette.domains.calorimeter.plugin import CALORIMETER
 
-SMALLEST = EffortConfig(
+SMALLEST = ShowerEffort(
     showers=120,
     classifier=40,
     epochs=1,

@@ -8,18 +8,18 @@ from ....core.statistics.classifier import NetworkLearner
 from ....core.statistics.trees import TreeLearner
 from ....core.statistics.two_sample import FOLDS
 from ...judging.classification import ClassifierTest, Inputs
-from .effort import EffortConfig
+from .effort import ShowerEffort
 
 
 def classifier_tests(
-    low: Inputs, high: Inputs, n_voxels: int, effort: EffortConfig, device: str
+    low: Inputs, high: Inputs, n_voxels: int, effort: ShowerEffort, device: str
 ) -> Mapping[str, ClassifierTest]:
     """The three tests of showers, by the last part of their metrics' names: `auc_low`, `auc_high`, `auc_trees`.
 
     >>> import numpy as np
-    >>> from maquette.domains.calorimeter.metrics.effort import effort_named
+    >>> from maquette.domains.calorimeter.metrics.effort import EFFORTS
     >>> inputs = lambda side, rows: np.zeros((len(rows), 3), dtype=np.float32)
-    >>> tests = classifier_tests(inputs, inputs, n_voxels=100_000, effort=effort_named("smoke"), device="cpu")
+    >>> tests = classifier_tests(inputs, inputs, n_voxels=100_000, effort=EFFORTS["smoke"], device="cpu")
     >>> {name: test.cap for name, test in tests.items()}  # showers a side: few where each has many voxels
     {'low': 20, 'high': 500, 'trees': 500}
     """

@@ -15,7 +15,7 @@ from ...judging.classification import Inputs
 from ...judging.comparison import Estimates
 from ...plugin import Unavailable
 from .comparison import Comparison
-from .effort import EffortConfig
+from .effort import ShowerEffort
 from .features import block_size, evenly_spaced, low_level, read
 
 
@@ -23,7 +23,7 @@ def memorisation(
     c: Comparison,
     voxels: Inputs,
     training: Source | Unavailable,
-    effort: EffortConfig,
+    effort: ShowerEffort,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Estimates:
     """Fraction of generated showers that are suspiciously near to a training shower.
@@ -52,7 +52,7 @@ def memorisation(
 
 
 def _blocks(
-    training: Source, effort: EffortConfig, geometry: Geometry, progress: Callable[[int, int], None]
+    training: Source, effort: ShowerEffort, geometry: Geometry, progress: Callable[[int, int], None]
 ) -> Iterator[NDArray[np.float32]]:
     """The features of some training showers, evenly spaced."""
     pool = evenly_spaced(len(training), effort.training)
