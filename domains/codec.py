@@ -36,8 +36,20 @@ What it encodes it decodes again:
 >>> encoded = codec.encode(batch, KeyedNoise(0, batch.index))
 >>> torch.allclose(codec.decode(encoded.x, batch.condition), batch.x)
 True
->>> isinstance(codec, Codec), isinstance(codec, DrawsConditions)
-(True, True)
+>>> isinstance(codec, Codec), isinstance(codec, DrawsConditions), codec.constraint() is None
+(True, True, True)
+
+A codec whose samples must satisfy something says so by `constraint`, and its generator draws nothing else:
+
+>>> from maquette.core.families.autoregressive.fvsbn import FVSBNConfig
+>>> from maquette.core.inference.constrained import Prefix
+>>> from maquette.core.spaces import Binary
+>>> class OneFirst(Scaled):
+...     def constraint(self):
+...         return Prefix(torch.ones(5, 1, dtype=torch.int64), 2)
+>>> model = constrained(FVSBNConfig().build(Vector(dim=3, support=Binary())), OneFirst())
+>>> model.sample(5, noise=KeyedNoise(0, torch.arange(5)))[:, 0].tolist()
+[1.0, 1.0, 1.0, 1.0, 1.0]
 """
 
 from __future__ import annotations
@@ -49,8 +61,10 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 from torch import Tensor, nn
 
 from ..core.config import Config
+from ..core.constraint import Constraint
 from ..core.data import Batch, Source
 from ..core.errors import ConfigError
+from ..core.inference.constrained import Constrained
 from ..core.noise import Noise
 from ..core.spaces import Space, Tree
 from .disagreement import Disagreement, relative_difference
@@ -119,6 +133,14 @@ class Codec(nn.Module, ABC):
     def decode(self, y: Tree, condition: Tree | None) -> Tree:
         """Value of `space` and *physical* condition, None without conditions, to physical samples."""
 
+    def constraint(self) -> Constraint | None:
+        """What the levels of encoded samples must satisfy while they are drawn, such as valences; None for nothing.
+
+        It is asked for at every draw, so it may read what was fitted. Only families that draw levels feature by feature
+        can keep one.
+        """
+        return None
+
     def disagreement(self, expected: Tree, found: Tree, condition: Tree | None) -> Disagreement:
         """How far physical samples differ from those expected, by name; given `condition`, None without conditions.
 
@@ -145,6 +167,16 @@ class VolumeCodec(Codec):
     def encode(self, batch: Batch, noise: Noise) -> Batch:
         """`encode_with_volume` without the volume."""
         return self.encode_with_volume(batch, noise)[0]
+
+
+def constrained(family: Any, codec: Codec) -> Any:
+    """The family's model under the constraint of a codec, if that has one; it shares the weights.
+
+    Raises:
+        ConfigError: a model that cannot keep a constraint.
+    """
+    constraint = codec.constraint()
+    return family if constraint is None else Constrained(family, constraint)
 
 
 @runtime_checkable

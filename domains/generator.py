@@ -61,7 +61,7 @@ from ..core.noise import Noise, TapeNoise
 from ..core.objective import Stage, Trainable, transform_batches
 from ..core.precision import all_digits, at_least_single
 from ..core.spaces import Space, Tree, batch_size, named
-from .codec import Augmentation, Codec, CodecConfig, DrawsConditions, VolumeCodec
+from .codec import Augmentation, Codec, CodecConfig, DrawsConditions, VolumeCodec, constrained
 from .examples import example_rows
 
 _EXAMPLES = "examples/"  # prefix of their names among the weights
@@ -89,8 +89,8 @@ class GeneratorConfig(Config):
             source: the training data, or several by name, the leading one first. Without them the codec is not fitted.
 
         Raises:
-            ConfigError: a family that cannot model the codec's space, that cannot sample, or that samples another space
-                which the codec cannot decode.
+            ConfigError: a family that cannot model the codec's space, cannot sample or cannot keep the codec's
+                constraint, or that samples another space which the codec cannot decode.
         """
         codec = self.codec.build(description)
         sources = {} if source is None else dict(sources_by_name(source))
@@ -106,7 +106,7 @@ class GeneratorConfig(Config):
         able = capabilities(family)
         if "sample" not in able:
             raise ConfigError(f"family.kind: {kind_of(self.family)} cannot sample, which a generator needs.")
-        kind = _kind(codec, family, able)
+        kind = _kind(codec, constrained(family, codec), able)
         generator = kind(codec, family, self, description, space=self.family.samples(codec.space))
         generator.decoder  # noqa: B018 - refuses here what it could not decode after the fit
         if leading is not None and codec.condition is not None and not isinstance(codec, DrawsConditions):
@@ -213,7 +213,7 @@ class Generator(nn.Module):
         with all_digits():  # units and tables need them, whatever the networks compute in
             decoder = self.decoder
             encoded = None if condition is None else decoder.encode_condition(condition)
-        x = self.family.sample(n, encoded, noise=noise.fold("family"))
+        x = constrained(self.family, decoder).sample(n, encoded, noise=noise.fold("family"))
         with all_digits():
             return decoder.decode(map_tree(at_least_single, x), condition)
 
@@ -247,7 +247,7 @@ class DensityGenerator(Generator):
     def log_prob(self, x: Tree, condition: Tree | None = None) -> Tensor:
         """log p(x | condition), shape (B,), nats; the codec's docstring states the base measure of x."""
         encoded, volume = _encode_with_volume(self.decoder, x, condition, TapeNoise({}))  # reads none
-        return self.family.log_prob(encoded.x, encoded.condition) + volume
+        return constrained(self.family, self.decoder).log_prob(encoded.x, encoded.condition) + volume
 
 
 class BoundedGenerator(Generator):
@@ -270,7 +270,7 @@ class BoundedGenerator(Generator):
         """
         encoded, volume = _encode_with_volume(self.decoder, x, condition, noise.fold("codec"))
         if isinstance(self.family, Density):
-            return self.family.log_prob(encoded.x, encoded.condition) + volume
+            return constrained(self.family, self.decoder).log_prob(encoded.x, encoded.condition) + volume
         return self.family.log_bound(encoded.x, encoded.condition, noise=noise.fold("family")) + volume
 
 

@@ -205,6 +205,32 @@ class Unavailable:
     reason: str
 
 
+@runtime_checkable
+class Presents(Protocol):
+    """A domain whose users see samples in another form than arrays, such as molecules as text."""
+
+    def present(self, batch: Batch) -> Sequence[Any]:
+        """What a user sees of each sample of a batch; `batch.condition` is None where conditions were not given."""
+        ...
+
+
+def present(domain: Any, batch: Batch) -> Any:
+    """What a user sees of samples: what their domain presents, or else an array, or named ones.
+
+    >>> import torch
+    >>> class Texts:
+    ...     def present(self, batch):
+    ...         return ["".join("ab"[level] for level in row) for row in batch.x.tolist()]
+    >>> batch = Batch(torch.tensor([[0, 1], [1, 1]]), None, torch.arange(2))
+    >>> isinstance(Texts(), Presents), present(Texts(), batch), present(None, batch).tolist()
+    (True, ['ab', 'bb'], [[0, 1], [1, 1]])
+    """
+    if isinstance(domain, Presents):
+        return domain.present(batch)
+    x = batch.x
+    return {name: part.numpy() for name, part in x.items()} if isinstance(x, dict) else x.numpy()
+
+
 class Domain(Protocol):
     """A plug-in; one module-level instance per domain."""
 

@@ -11,9 +11,11 @@ from typing import Any
 import pandas
 import torch
 
+from ...core.data import Batch
 from ...core.errors import ConfigError, did_you_mean
 from ...core.noise import KeyedNoise
 from ...core.spaces import Tree
+from ...domains.plugin import present
 from ..load import Model, load
 
 
@@ -45,14 +47,16 @@ class ServedModel:
             params: `seed`, 0 if not given.
 
         Returns:
-            An array (or named arrays) of as many samples as the table has rows.
+            As many samples as the table has rows, in the form that the domain presents, an array (or named arrays) by
+            default.
 
         Raises:
             ConfigError: columns that are not the conditions, or values beyond those of training.
         """
         seed = int((params or {}).get("seed", 0))
-        x = self.model.sample(len(model_input), conditions(self.model, model_input), seed=seed)
-        return x.numpy() if isinstance(x, torch.Tensor) else {name: part.numpy() for name, part in x.items()}
+        given = conditions(self.model, model_input)
+        x = self.model.sample(len(model_input), given, seed=seed)
+        return present(self.model.domain, Batch(x, given, torch.arange(len(model_input))))
 
 
 def _load_pyfunc(data_path: str) -> ServedModel:

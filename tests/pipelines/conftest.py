@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 HERE = Path(__file__).parent
-for _name in ("toy", "cloud", "given", "fourier", "periodic", "slices", "translation", "mixture"):
+for _name in ("toy", "cloud", "given", "fourier", "periodic", "slices", "translation", "mixture", "graphs"):
     _spec = importlib.util.spec_from_file_location(_name, HERE / f"{_name}.py")
     assert _spec
     assert _spec.loader
