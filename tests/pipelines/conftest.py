@@ -46,6 +46,22 @@ def cloud_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def graph_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """400 graphs of one to five atoms."""
+    file = tmp_path_factory.mktemp("graphs") / "graphs.h5"
+    simulate("graphs", n=400, seed=3, out=file)
+    return file
+
+
+@pytest.fixture(scope="session")
+def grown(graph_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run on graphs, which tests must leave as it is."""
+    run = tmp_path_factory.mktemp("runs") / "grown"
+    fit("graphs", data=graph_data, out=run, overrides=["tracking=none", "data.validation=100"])
+    return run
+
+
+@pytest.fixture(scope="session")
 def broken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Points on a circle that is too large."""
     file = tmp_path_factory.mktemp("broken") / "broken.h5"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from maquette.data_specs.calorimeter.writer import ShowerWriter
+from maquette.data_specs.hdf5.blocks import BlockWriter
 from maquette.pipelines.fit import fit
 from maquette.pipelines.generate import generate
 from maquette.pipelines.reporting import latency
@@ -23,7 +23,7 @@ from sqlalchemy.orm import Session
 HERE = Path(__file__).parent
 sys.path += [str(HERE), str(HERE.parent / "core" / "engine")]
 
-import cloud  # noqa: E402, F401 - the toys register themselves
+import graphs  # noqa: E402, F401 - the toys register themselves
 import mixture  # noqa: E402, F401
 import translation  # noqa: E402, F401
 from engine_kills import MOMENTS, arm, die  # noqa: E402
@@ -45,7 +45,7 @@ MOMENTS |= {
     "before figures are committed": (Session, "commit", die),
     "after figures are sent": after(MlflowClient, "log_batch"),
     "before a block is there": (os, "replace", die),
-    "within the assembly": (ShowerWriter, "_copy", die),
+    "within the assembly": (BlockWriter, "_copy", die),
 }
 
 FITS = [
@@ -85,7 +85,7 @@ def drawing(run: str) -> Callable[[str], object]:
 
 
 ODD = [("before a step", 7), ("within the tensors", 1), ("before a step", 3)]
-CLOUDS = [("before a step", 5), ("within the tensors", 1), ("before the renaming", 1)]
+GRAPHS = [("before a step", 5), ("within the tensors", 1), ("before the renaming", 1)]
 
 
 def main(attempt: Callable[[str], object], moments: Sequence[tuple[str, int]], prefix: str = "") -> None:
@@ -103,11 +103,11 @@ def main(attempt: Callable[[str], object], moments: Sequence[tuple[str, int]], p
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    data, model, cloud_data, odd_data = sys.argv[1:]
+    data, model, graph_data, odd_data = sys.argv[1:]
     odd = json.loads(odd_data)
     latency._SECONDS = 0.01
     main(fitting("toy", data, "data.validation=100"), FITS)
     main(drawing(model), DRAWS)
-    main(fitting("cloud", cloud_data, "data.validation=100", "tracking=none"), CLOUDS, "cloud-")
+    main(fitting("graphs", graph_data, "data.validation=100", "tracking=none", "training.steps=15"), GRAPHS, "graphs-")
     for domain in ("translation", "mixture"):
         main(fitting(domain, odd[domain]), ODD, f"{domain}-")

@@ -19,22 +19,7 @@ from maquette.domains import domains
 from maquette.pipelines.fit import fit
 from maquette.pipelines.generate import generate
 from maquette.pipelines.mlflow.pyfunc import ServedModel
-from maquette.pipelines.simulate import simulate
 from maquette.pipelines.validate import validate
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    file = tmp_path_factory.mktemp("data") / "graphs.h5"
-    simulate("graphs", n=400, seed=3, out=file)
-    return file
-
-
-@pytest.fixture(scope="module")
-def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    run = tmp_path_factory.mktemp("runs") / "graphs"
-    fit("graphs", data=data, out=run, overrides=["tracking=none", "data.validation=100"])
-    return run
 
 
 def faults(graphs):
@@ -52,8 +37,8 @@ def read(file):
         return unflatten(GRAPH, torch.from_numpy(stream["x"][:]).long())
 
 
-def test_data_are_encoded_as_tokens_and_decoded_again(data):
-    graphs = read(data)
+def test_data_are_encoded_as_tokens_and_decoded_again(graph_data):
+    graphs = read(graph_data)
     assert not faults(graphs).any()
     assert graphs["count"].unique().tolist() == [1, 2, 3, 4, 5]
     codec, batch = GraphCodec(), Batch(graphs, None, torch.arange(400))
@@ -63,22 +48,22 @@ def test_data_are_encoded_as_tokens_and_decoded_again(data):
     assert all(torch.equal(again[name], graphs[name]) for name in graphs)
 
 
-def test_all_that_is_generated_satisfies_the_constraint_and_passes_as_data(run, data, folder):
-    generate(run, n=300, seed=7, out="x.h5", batch_size=64)
+def test_all_that_is_generated_satisfies_the_constraint_and_passes_as_data(grown, graph_data, folder):
+    generate(grown, n=300, seed=7, out="x.h5", batch_size=64)
     graphs = read("x.h5")
     assert not faults(graphs).any()
     assert len(graphs["count"].unique()) > 2
-    generator = maquette.load(run).generator
+    generator = maquette.load(grown).generator
     with torch.no_grad():
         free = generator.family.sample(300, noise=KeyedNoise(0, torch.arange(300)))
         lost = Constrained(generator.family, Valences()).log_prob(free) == -torch.inf
     assert lost.any(), "without the constraint some are wrong"
-    judged = validate("graphs", reference=data, generated="x.h5", out="judged", track=False)
+    judged = validate("graphs", reference=graph_data, generated="x.h5", out="judged", track=False)
     assert judged.evaluation.estimates["atoms"].n == 300
 
 
-def test_users_see_text(run):
-    model = maquette.load(run)
+def test_users_see_text(grown):
+    model = maquette.load(grown)
     texts = ServedModel(model).predict(pandas.DataFrame(index=range(50)), {"seed": 7})
     assert len(texts) == 50
     for text, nodes, edges in zip(texts, *(model.sample(50, seed=7)[name] for name in ("nodes", "edges")), strict=True):
@@ -94,15 +79,15 @@ def test_users_see_text(run):
 
 
 @pytest.mark.parametrize("family", ["{kind: made, masks: 2}", "{kind: fvsbn, likelihood: {kind: logistic-mixture}}"])
-def test_a_family_that_keeps_no_constraint_is_refused_before_the_fit(family, data, folder):
+def test_a_family_that_keeps_no_constraint_is_refused_before_the_fit(family, graph_data, folder):
     with pytest.raises(ConfigError, match=r"expected a model that draws levels|need a categorical"):
-        fit("graphs", data=data, out="run", overrides=["tracking=none", f"generator.family={family}"])
+        fit("graphs", data=graph_data, out="run", overrides=["tracking=none", f"generator.family={family}"])
     assert not Path("run", "model").exists()
 
 
-def test_files_of_graphs_that_are_none_are_refused(data, folder):
+def test_files_of_graphs_that_are_none_are_refused(graph_data, folder):
     broken = Path("broken.h5")
-    broken.write_bytes(data.read_bytes())
+    broken.write_bytes(graph_data.read_bytes())
     with h5py.File(broken, "a") as stream:
         stream["x"][0, -1] = 1  # atoms and bonds beyond the count
         stream["x"][0, :5] = 1

@@ -19,7 +19,7 @@ from maquette.pipelines.mlflow.store import connect
 
 @pytest.fixture(scope="module")
 def killed(
-    data: Path, cloud_data: Path, odd_data: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+    data: Path, graph_data: Path, odd_data: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, list[int]]:
     """The folder in which killed.py worked, and the signals that ended its attempts."""
     folder = tmp_path_factory.mktemp("killed")
@@ -29,7 +29,7 @@ def killed(
     torch.manual_seed(1)
     generator = ShowerGeneratorConfig.model_validate({"family": family}).build(showers.description, showers)
     generator.save(folder / "model", domain="calorimeter")
-    command = [sys.executable, str(Path(__file__).with_name("killed.py")), str(data), "model", str(cloud_data)]
+    command = [sys.executable, str(Path(__file__).with_name("killed.py")), str(data), "model", str(graph_data)]
     command += [json.dumps(odd_data, default=str)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}"}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
@@ -66,11 +66,11 @@ def test_showers_whose_making_was_killed_are_the_same_file(killed: tuple[Path, l
     assert not (folder / "killed.h5.partial").exists()
 
 
-def test_a_killed_fit_without_conditions_ends_with_the_same_model(killed: tuple[Path, list[int]]) -> None:
+def test_a_killed_fit_of_tokens_without_conditions_ends_with_the_same_model(killed: tuple[Path, list[int]]) -> None:
     folder, endings = killed
     assert endings[23:26] == [signal.SIGKILL] * 3
     one, other = (
-        (folder / name / "model" / "weights.safetensors").read_bytes() for name in ("cloud-whole", "cloud-killed")
+        (folder / name / "model" / "weights.safetensors").read_bytes() for name in ("graphs-whole", "graphs-killed")
     )
     assert one == other
 

@@ -1,4 +1,4 @@
-"""Samples without conditions go through every verb; `test_ranks.py` and `test_kills.py` have them, too."""
+"""Samples without conditions go through every verb; the graphs of the tests of ranks and kills have none either."""
 
 import json
 from pathlib import Path
