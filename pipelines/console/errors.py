@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from ...core.errors import ArtifactError, ConfigError, Interrupted, MaquetteError, SampleError, SpaceError
 from ...data_specs.errors import DataError
 from .extras import install_line_of
+from .text import printable
 
 FAILED, BAD_INPUT, INTERRUPTED, STOPPED = 1, 2, Interrupted.EXIT_CODE, 130
 _BAD_INPUT = (ConfigError, ArtifactError, SpaceError, SampleError, DataError)
@@ -80,5 +81,5 @@ def exit_on_error() -> Iterator[None]:
         code = exit_code(error)
         console = Console(stderr=True, highlight=False)
         who = f"maquette, rank {rank}" if (rank := os.environ.get("RANK", "0")) != "0" else "maquette"
-        console.print(f"{who}: {error_sentence(error)}", style="red", markup=False, soft_wrap=True)
+        console.print(f"{who}: {printable(error_sentence(error))}", style="red", markup=False, soft_wrap=True)
         raise SystemExit(code) from None
