@@ -13,7 +13,7 @@ A verb is a config, whose fields are the KEY=VALUE words of its command, with a 
 ...             x = job.draw_each(rows, self.samples).x
 ...             return Batch(x.unflatten(0, (len(rows), self.samples)).mean(1), None, rows)
 ...
-...         job.stream(average, len(job.data), job.data.description, batch_size=100)
+...         job.stream(average, len(job.data), job.data.description)
 ...         return [("rows", str(len(job.data)))]
 >>> class Tables:
 ...     def verbs(self):
@@ -50,10 +50,8 @@ from .plugin import Dataset, Progress
 class Stream(Protocol):
     """Writes a file of the domain's data spec row by row; goes on after a kill, and divides the rows over processes."""
 
-    def __call__(
-        self, work: Callable[[Tensor], Batch], n: int, description: Mapping[str, Any], batch_size: int
-    ) -> None:
-        """Write `work(rows)` for the rows 0 to n - 1, int64 of shape (B,), at most `batch_size` at a time.
+    def __call__(self, work: Callable[[Tensor], Batch], n: int, description: Mapping[str, Any]) -> None:
+        """Write `work(rows)` for the rows 0 to n - 1, int64 of shape (B,), as many at a time as fit into memory.
 
         `description` is given to `Domain.writer`. Each result must depend on its row alone.
         """

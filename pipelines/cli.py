@@ -25,8 +25,10 @@ from .options import (
     NoTracking,
     Recipe,
     RunFolder,
+    SamplingPrecision,
     Seed,
     side,
+    steering,
 )
 
 if TYPE_CHECKING:
@@ -205,14 +207,13 @@ def generate(
     size: Annotated[str | None, typer.Option(metavar="N,N,...", help="sides of another grid than training's")] = None,
     batch_size: BatchSize = None,
     device: Device = "auto",
-    precision: Annotated[str, typer.Option(help="of the networks' products: float32, tf32 or bfloat16")] = "float32",
+    precision: SamplingPrecision = "float32",
 ) -> None:
     """Draw samples from a run's model; without conditions they are drawn from the distribution seen in training."""
     from .generate import condition_words
     from .generate import generate as run_generate
 
-    words = conditions or []
-    steering = [word for word in words if "sampler" in word.partition("=")[0].split(".")[:-1]]
+    sampler, others = steering(conditions or [])
     with _screen() as screen:
         done = run_generate(
             run,
@@ -221,8 +222,8 @@ def generate(
             out=out,
             conditions_from=side("--conditions-from", conditions_from, conditions_rows, "--conditions-rows"),
             per_condition=per_condition,
-            conditions=condition_words([word for word in words if word not in steering]),
-            sampler=steering,
+            conditions=condition_words(others),
+            sampler=sampler,
             size=None if size is None else parse_size(size),
             batch_size=batch_size,
             device=device,

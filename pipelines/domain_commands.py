@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 from typer.core import TyperGroup
 
 from ..core.errors import ConfigError
+from ..core.precision import Precision
 from ..domains import domains
 from ..domains.verbs import Verb, verbs_of
 from .console.screen import screen
-from .options import Assignments, Device, RunFolder, Seed, side
+from .options import Assignments, Device, RunFolder, SamplingPrecision, Seed, side, steering
 from .verb import verb
 
 
@@ -55,7 +56,9 @@ def _command(domain: str, name: str) -> Callable[..., None]:
         data_rows: Annotated[str | None, typer.Option(help="START:STOP of that file")] = None,
         seed: Seed = 0,
         device: Device = "auto",
+        precision: SamplingPrecision = "float32",
     ) -> None:
+        sampler, others = steering(assignments or [])
         with screen() as shown:
             done = verb(
                 domain,
@@ -63,9 +66,11 @@ def _command(domain: str, name: str) -> Callable[..., None]:
                 run,
                 out=out,
                 data=side("--data", data, data_rows, "--data-rows"),
-                overrides=assignments or [],
+                overrides=others,
                 seed=seed,
                 device=device,
+                sampler=sampler,
+                precision=cast("Precision", precision),
                 screen=shown,
             )
             shown.table(name, ("what", "value"), done.results)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,7 +29,6 @@ from .reporting.reproduce import (
     WITHOUT,
 )
 from .run.digests import whole_digest
-from .run.folder import MODEL_SHA256
 from .streaming import Generated, Target, stream
 
 
@@ -106,23 +104,10 @@ def generate(
 
     description = model.generator.description
     screen.table(f"file: {out}", ("what", "value"), model.domain.describe(description))
-    target = Target(model.domain, Path(out), description, _attributes(model, seed, given))
+    origin = given.origin if given else {CONDITIONS: FROM_TRAINING if model.conditional else WITHOUT}
+    target = Target(model.domain, Path(out), description, {"made_by": GENERATED, **model.attributes(seed), **origin})
     at_once = batch_size or model.at_once(draw, n)
     return stream(draw, n, target, batch_size=at_once, screen=screen, what="generate")
-
-
-def _attributes(model: Model, seed: int, given: _FromFile | _Shared | None) -> dict[str, Any]:
-    """The file's attributes about its origin; an unfinished file is continued only if they are the same."""
-    return {
-        "made_by": GENERATED,
-        "config_hash": str(model.config.get("config_hash", "")),
-        MODEL_SHA256: model.digest,
-        **(given.origin if given else {CONDITIONS: FROM_TRAINING if model.conditional else WITHOUT}),
-        "seed": seed,
-        "precision": model.precision,
-        **({"size": ",".join(map(str, model.size))} if model.size else {}),
-        **({"sampler": ", ".join(f"{path}={value}" for path, value in model.sampler.items())} if model.sampler else {}),
-    }
 
 
 class _FromFile:

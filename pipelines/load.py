@@ -25,7 +25,7 @@ from ..domains import domains
 from ..domains.generator import Generator, load_generator
 from ..domains.plugin import Domain
 from .arguments import check_counts, check_seed, resolve_device
-from .run.folder import existing_run
+from .run.folder import MODEL_SHA256, existing_run
 
 
 class Model:
@@ -100,6 +100,18 @@ class Model:
     def digest(self) -> str:
         """SHA-256 of the weights on disk."""
         return artifact.weights_digest(self.folder)
+
+    def attributes(self, seed: int) -> dict[str, str | int]:
+        """What a file says of the model that made it; an unfinished file is continued only if it says the same."""
+        options = ", ".join(f"{path}={value}" for path, value in self.sampler.items())
+        return {
+            "config_hash": str(self.config.get("config_hash", "")),
+            MODEL_SHA256: self.digest,
+            "seed": seed,
+            "precision": self.precision,
+            **({"size": ",".join(map(str, self.size))} if self.size else {}),
+            **({"sampler": options} if options else {}),
+        }
 
     def sample(
         self,

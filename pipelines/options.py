@@ -20,7 +20,19 @@ Recipe = Annotated[str | None, typer.Option(help="named config of the domain, or
 DataOptions = Annotated[
     list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="of the domain's reader of data; repeatable")
 ]
+SamplingPrecision = Annotated[str, typer.Option(help="of the networks' products: float32, tf32 or bfloat16")]
 NoTracking = Annotated[bool, typer.Option("--no-tracking", help="do not log to MLflow")]
+
+
+def steering(words: list[str]) -> tuple[list[str], list[str]]:
+    """The words that set options of sampling, and the others.
+
+    >>> steering(["condition.angle=1", "sampler.steps=50", "second.sampler.steps=5"])
+    (['sampler.steps=50', 'second.sampler.steps=5'], ['condition.angle=1'])
+    """
+    chosen = ["sampler" in word.partition("=")[0].split(".")[:-1] for word in words]
+    pairs = list(zip(words, chosen, strict=True))
+    return [word for word, taken in pairs if taken], [word for word, taken in pairs if not taken]
 
 
 def side(option: str, file: Path | None, rows: str | None, rows_option: str) -> DataSide | None:

@@ -12,13 +12,13 @@ from torch import Tensor
 from ..core.config import override, parse
 from ..core.data import Batch
 from ..core.errors import ConfigError, did_you_mean
+from ..core.precision import Precision
 from ..core.spaces import Tree
 from ..domains import domains
 from ..domains.verbs import Job, verbs_of
 from .arguments import DataSide, check_seed
 from .console.screen import Screen, Silent
 from .load import load
-from .run.folder import MODEL_SHA256
 from .streaming import Target, stream
 
 
@@ -48,6 +48,8 @@ def verb(
     overrides: Sequence[str] = (),
     seed: int = 0,
     device: str = "auto",
+    sampler: Sequence[str] = (),
+    precision: Precision = "float32",
     screen: Screen | None = None,
 ) -> Performed:
     """Do what a verb of a domain does with a fitted model; under torchrun, call it on every rank.
@@ -61,6 +63,8 @@ def verb(
         overrides: KEY=VALUE words of the verb.
         seed: of all that is drawn.
         device: "auto", "cpu", "cuda" or "cuda:NUMBER".
+        sampler: options of sampling that differ from those of the fit, as words: `["sampler.steps=50"]`.
+        precision: of the networks' products, as in `maquette generate`.
         screen: where progress and results are shown; nowhere if not given.
 
     Raises:
@@ -77,7 +81,7 @@ def verb(
         listed = f'no verb "{name}".{did_you_mean(name, known)} It has {", ".join(sorted(known))}'
         raise ConfigError(f'The domain "{domain}" has {listed if known else "no verbs of its own"}.')
     work = parse(known[name], override({}, list(overrides)), where=name)
-    model = load(run, device)
+    model = load(run, device, precision=precision).with_sampler(sampler)
     if model.domain.name != plugin.name:
         raise ConfigError(f'{run}: is a run of the domain "{model.domain.name}", not of "{plugin.name}".')
     if work.needs_data != (data is not None):
@@ -90,17 +94,16 @@ def verb(
     attributes: dict[str, str | int] = {
         "made_by": f"maquette {plugin.name} {name}",
         "options": work.model_dump_json(),
-        MODEL_SHA256: model.digest,
-        "seed": seed,
+        **model.attributes(seed),
         **({} if chosen is None else {"data_sha256": chosen.digest}),
     }
 
     def draw(index: Tensor, condition: Tree | None = None) -> Batch:
         return model.draw(index, seed, condition)
 
-    def write(work: Callable[[Tensor], Batch], n: int, description: Mapping[str, Any], batch_size: int) -> None:
+    def write(work: Callable[[Tensor], Batch], n: int, description: Mapping[str, Any]) -> None:
         target = Target(plugin, Path(out), description, attributes)
-        done = stream(work, n, target, batch_size=batch_size, screen=screen, what=name)
+        done = stream(work, n, target, batch_size=model.at_once(work, n), screen=screen, what=name)
         screen.say(str(done.throughput))
 
     job = Job(model.generator, chosen, Path(out), seed, model.device, attributes, draw, write, screen.progress)

@@ -137,7 +137,7 @@ class Reconstruct(Verb):
             )
 
         assert job.data is not None
-        job.stream(reconstruct, len(job.data), job.data.description, batch_size=16)
+        job.stream(reconstruct, len(job.data), job.data.description)
         return [("signals", str(len(job.data)))]
 
 

@@ -58,8 +58,9 @@ def test_samples_are_judged_row_by_row(inverse, posterior, folder):
     assert abs(coverage.significance()) < 3
     part = {"reference": DataSide(held_out, "50:150"), "generated": DataSide(posterior, "400:800")}
     assert validate("fourier", out="w", track=False, **part).evaluation.estimates["nmse"].n == 50
-    with pytest.raises(DataError, match="belong to rows 0 to 199, the reference has rows 50 to 149; choose rows"):
-        validate("fourier", out="w", track=False, reference=part["reference"], generated=posterior)
+    for rows, found in ((":100", "0 to 99"), ("100:", "100 to 199")):
+        with pytest.raises(DataError, match=f"belong to rows 0 to 199, the reference has rows {found}; choose rows"):
+            validate("fourier", out="w", track=False, reference=DataSide(held_out, rows), generated=posterior)
 
 
 def test_a_posterior_that_is_too_narrow_is_told_by_its_coverage(inverse, posterior, folder):
@@ -110,12 +111,35 @@ def test_a_stop_among_the_samples_of_a_measurement_leaves_no_trace(inverse, post
     monkeypatch.setattr(Model, "draw", dies)
     with pytest.raises(KeyboardInterrupt):
         generate(run, **words)
-    generate(run, **words)
-    assert calls == [0, 300, 600, 600, 900, 1200, 1500]
+    generate(run, **words | {"batch_size": 500})  # the rest of its second batch, and the third one
+    assert calls == [0, 300, 600, 500, 1000, 1500]
     one, other = content("killed.h5"), content(posterior)
     assert set(one) == set(other)
     for name in one:
         np.testing.assert_allclose(one[name], other[name], atol=1e-5)
+
+
+def test_a_verb_that_was_stopped_goes_on_as_it_began(inverse, folder, monkeypatch):
+    run, held_out = inverse
+    draw, calls = Model.draw, []
+
+    def dies(self, index, *rest):
+        calls.append(len(index))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return draw(self, index, *rest)
+
+    words = {"data": held_out, "out": "killed.h5", "seed": 7}
+    monkeypatch.setattr(Model, "at_once", lambda *_: 64)
+    verb("fourier", "reconstruct", run, **words | {"out": "whole.h5"})
+    monkeypatch.setattr(Model, "draw", dies)
+    with pytest.raises(KeyboardInterrupt):
+        verb("fourier", "reconstruct", run, **words)
+    assert calls == [512, 512, 512]
+    with pytest.raises(DataError, match="begun by another command"):
+        verb("fourier", "reconstruct", run, overrides=["samples=4"], **words)
+    verb("fourier", "reconstruct", run, **words)
+    assert (folder / "killed.h5").read_bytes() == (folder / "whole.h5").read_bytes()
 
 
 def test_the_domains_verb_reconstructs(inverse, posterior, folder, maquette):
@@ -132,6 +156,11 @@ def test_the_domains_verb_reconstructs(inverse, posterior, folder, maquette):
     np.testing.assert_allclose(
         content("all.h5")["x"], content(posterior)["x"].reshape(200, 8, SITES).mean(1), atol=1e-5
     )
+    result = maquette(*words, "sampler.steps=5", "--out", "none.h5")
+    assert result.exit_code == 2
+    assert "sampler.steps: there is no such option of sampling" in result.stderr
+    result = maquette(*words, "--precision", "half", "--out", "none.h5")
+    assert result.exit_code == 2
     result = maquette(*words[:3], "--out", "none.h5")
     assert result.exit_code == 2
     assert "--data: reconstruct works on a data file; name one." in result.stderr
