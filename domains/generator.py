@@ -202,9 +202,11 @@ class Generator(nn.Module):
 
     def typical_condition(self, n: int, noise: Noise) -> Tree | None:
         """n physical conditions as in training: drawn, or those of `examples` in turn; None without conditions."""
-        if self.examples is None:
-            return self.draw_condition(noise)
-        return map_tree(lambda rows: rows[torch.arange(n) % len(rows)], self.examples)
+        return self.draw_condition(noise) if self.examples is None else self.example_conditions(torch.arange(n))
+
+    def example_conditions(self, index: Tensor) -> Tree | None:
+        """Those of `examples`, in turn, for samples numbered by `index` (B,); None where conditions are drawn."""
+        return map_tree(lambda rows: rows[index % len(rows)], self.examples)
 
     def sample(self, n: int, condition: Tree | None = None, *, noise: Noise) -> Tree:
         """Draw `n` physical samples given physical conditions (by default drawn from those of training, if any)."""

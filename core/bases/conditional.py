@@ -23,14 +23,16 @@ LOG_SCALE = math.log(1e3)
 
 
 class ConditionalNormal(Base):
-    """Independent normals N(m(c), s(c)^2), with means and log-scales from an MLP of the context.
+    """Independent normals N(m(c), s(c)^2), with means and log-scales from an MLP of the features of the context.
+
+    Fields among the conditions are left to the network that follows.
 
     Args:
         layout: of one sample and its condition.
         hidden: widths of the MLP's hidden layers.
 
     Raises:
-        ConfigError: a model without condition.
+        ConfigError: a model without condition, or with none but fields.
 
     >>> from maquette.core.spaces import Vector
     >>> base = ConditionalNormal(Layout(Vector(dim=2), Vector(dim=1)), hidden=(8,))
@@ -42,6 +44,11 @@ class ConditionalNormal(Base):
 
     def __init__(self, layout: Layout, hidden: tuple[int, ...]) -> None:
         super().__init__(layout)
+        if not layout.vector_features and layout.field_conditions:
+            raise ConfigError(
+                "conditional-normal: this base follows features of the condition, found only fields "
+                f"({', '.join(layout.field_conditions)}), which the network takes; choose the base normal."
+            )
         if not layout.vector_features:
             raise ConfigError("conditional-normal: the model has no condition to follow; take the base normal.")
         self.network = MLP(layout.vector_features, hidden, 2 * layout.features)

@@ -9,7 +9,6 @@ from statistics import median
 import torch
 from torch import Tensor
 
-from ...core.data import map_tree
 from ..console.numbers import counted
 from ..load import Model
 from ..run.record import LatencyRecord
@@ -33,7 +32,7 @@ def measure_latency(model: Model) -> LatencyRecord:
     ...     draw=lambda index, seed, condition: time.sleep(0.001),
     ...     at_once=lambda draw, n: 1000,
     ...     domain=domain,
-    ...     generator=SimpleNamespace(description={}, examples=None),
+    ...     generator=SimpleNamespace(description={}, example_conditions=lambda index: None),
     ...     device="cpu",
     ... )
     >>> latency = measure_latency(model)
@@ -87,4 +86,4 @@ def _milliseconds(model: Model, n: int) -> float:
 
 
 def _draw(model: Model, index: Tensor) -> None:
-    model.draw(index, 0, map_tree(lambda rows: rows[index % len(rows)], model.generator.examples))
+    model.draw(index, 0, model.generator.example_conditions(index))

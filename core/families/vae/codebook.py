@@ -12,10 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-
-def _no_autocast(z: Tensor) -> torch.autocast:
-    """Keeps products in the dtype of their factors: bfloat16 might not tell the two nearest entries apart."""
-    return torch.autocast(z.device.type, enabled=False)
+from ...precision import all_digits
 
 
 class Codebook(nn.Module):
@@ -52,7 +49,7 @@ class Codebook(nn.Module):
 
     def nearest(self, z: Tensor) -> Tensor:
         """Codes of vectors (..., d): indices of the nearest entries, int64 (...)."""
-        with _no_autocast(z):
+        with all_digits():  # bfloat16 might not tell the two nearest entries apart
             distance = self.entries.square().sum(1) - 2 * z @ self.entries.T  # less |z|^2, the same for all entries
         return distance.argmin(-1)
 
@@ -78,7 +75,7 @@ class Codebook(nn.Module):
         # a product of matrices, unlike a scatter, is the same in every run on a GPU
         chosen = F.one_hot(codes.flatten(), len(self.entries)).to(z.dtype)
         half = chosen * (u.reshape(-1, 1) < 0.5)
-        with _no_autocast(z):
+        with all_digits():
             return {
                 "counts": chosen.sum(0),
                 "sums": chosen.T @ vectors,

@@ -18,11 +18,13 @@ from maquette.core.inference.impute_chain import impute_by_chain
 from maquette.core.inference.latent import interpolate, plane
 from maquette.core.layout import Layout
 from maquette.core.nets.mlp import MLPConfig
-from maquette.core.spaces import Field, Vector
-from maquette.core.testing.bench import fit, keyed, shaken
+from maquette.core.nets.unet import UNetConfig
+from maquette.core.spaces import Field, Product, Vector
+from maquette.core.testing.bench import draw, fit, keyed, shaken
 from maquette.core.testing.laws import LAWS
 
 BASE, SMALL = ConditionalNormalConfig(hidden=(4,)), MLPConfig(hidden=(8,))
+UNET = UNetConfig(widths=(4,), strides=(), groups=2, attention=())
 SPACE, CONDITION = Vector(dim=2), Vector(dim=1)
 MATCHING = FlowMatchingConfig(network=SMALL, base=BASE)
 FAMILIES = [
@@ -43,6 +45,16 @@ def test_laws_hold(config, law):
     if config.kind == "continuous" and law in ("normalised", "sample-density"):
         pytest.skip("as flow matching, and slower")
     LAWS[law].check(config, SPACE, CONDITION)
+
+
+def test_fields_among_the_conditions_are_left_to_the_network():
+    grid = Field(channels=1, grid=(4, 4))
+    with pytest.raises(ConfigError, match=r"found only fields \(condition\), which the network takes"):
+        FlowMatchingConfig(network=UNET, base=BASE).build(grid, grid)
+    both = Product(parts={"theta": Vector(dim=2), "density": grid})
+    model = FlowMatchingConfig(network=UNET, base=BASE).build(grid, both)
+    assert model.base.network[0].in_features == 2
+    assert model.sample(3, draw(both, 3, seed=0), noise=keyed(3, dtype=torch.float32)).shape == (3, 1, 4, 4)
 
 
 def test_a_flow_reads_its_base_at_the_condition():

@@ -1,5 +1,6 @@
 """What a micro-batch costs: no reading of a tensor by the host, and one shape for compiled networks."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +29,10 @@ class Reads(TorchDispatchMode):
 def test_the_host_reads_nothing_for_a_micro_batch(tmp_path: Path) -> None:
     counts = []
     for micro in (None, 1):
+        plan = wasserstein_plan(ParallelConfig(precision="float64"), micro)
+        few = replace(plan, stages=tuple(replace(stage, steps=5) for stage in plan.stages))
         with Reads() as reads:
-            fit(
-                wasserstein_plan(ParallelConfig(precision="float64"), micro),
-                denoiser_source(),
-                tmp_path / str(micro),
-                seed=3,
-            )
+            fit(few, denoiser_source(), tmp_path / str(micro), seed=3)
         counts.append(reads.count)
     assert counts[0] == counts[1]
     assert counts[0] > 0  # of rows and of the check on a CPU
