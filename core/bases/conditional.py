@@ -46,8 +46,8 @@ class ConditionalNormal(Base):
         super().__init__(layout)
         if not layout.vector_features and layout.field_conditions:
             raise ConfigError(
-                "conditional-normal: this base follows features of the condition, found only fields "
-                f"({', '.join(layout.field_conditions)}), which the network takes; choose the base normal."
+                "conditional-normal: expected features of the condition to follow, found fields alone, which only "
+                "networks take; choose the base normal."
             )
         if not layout.vector_features:
             raise ConfigError("conditional-normal: the model has no condition to follow; take the base normal.")

@@ -2,8 +2,8 @@
 
 Classifier-free guidance (Ho & Salimans, arXiv:2207.12598) needs both. All parts of a condition are left out together:
 real numbers and fields are then zero, integers and labels the level 0 (one-hot where levels are), angles 0. A further
-part "given" is 1 for a condition and 0 for one that is left out, so that every network that takes conditions can tell it
-from a condition that happens to have these values.
+part "given" is 1 for a condition and 0 for one that is left out, so that every network that takes conditions can tell
+it from a condition that happens to have these values.
 """
 
 from __future__ import annotations
