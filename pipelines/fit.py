@@ -12,6 +12,7 @@ import torch
 
 from ..core.artifact import restore
 from ..core.dtypes import move_module
+from ..core.engine.checkpoint import Checkpoints
 from ..core.engine.draws import expect_readers
 from ..core.engine.evaluate import HeldOutLoss
 from ..core.engine.listeners import Listener
@@ -19,7 +20,7 @@ from ..core.engine.loop import fit as train
 from ..core.engine.parallel import full_state_dict
 from ..core.engine.plan import Plan
 from ..core.engine.signals import interruptible
-from ..core.engine.world import process_group
+from ..core.engine.world import World, process_group
 from ..core.errors import ConfigError, TrainingError
 from ..domains import domains
 from ..domains.generator import Generator
@@ -101,6 +102,8 @@ def fit(
             if world.first:
                 complete(run, config, screen)
             return Fitted(run, already=True)
+        if before:
+            screen.say(_position(run))
         for one in files:
             screen.table(one.title, ("what", "value"), one.chosen().summary())
         training, held_out = split_all(files)
@@ -128,6 +131,7 @@ def fit(
         following: list[Listener] = [*held, recorder, FitProgress(screen)]
         if world.first:
             recorder.begin()
+            stack.push(recorder.left)
             if config.tracking == "mlflow":
                 following.append(stack.enter_context(Tracker(run, config, recorder.record, screen)))
         train(
@@ -168,6 +172,15 @@ def _config(plugin: Domain, run: Run, recipe: str | None, overrides: Sequence[st
             f"{differs}. Leave recipe and overrides out, or give another --out."
         )
     return stored.model_copy(update={"tracking": asked.tracking})
+
+
+def _position(run: Run) -> str:
+    """How far an unfinished run is."""
+    saved = Checkpoints(run.folder, 1, World()).names()
+    if not saved:
+        return f"{run.folder}: no checkpoint was saved; the fit begins again"
+    step = int(saved[-1].removeprefix("step-").partition(".")[0])
+    return f"{run.folder}: goes on after step {step:,} of all stages ({saved[-1]})"
 
 
 def _expect_readers(plan: Plan, sources: Mapping[str, Dataset]) -> None:

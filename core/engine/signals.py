@@ -1,7 +1,8 @@
-"""Signals by which a batch system ends a fit: SIGTERM and SIGUSR1.
+"""Signals by which a batch system ends a fit, SIGTERM and SIGUSR1, and SIGINT, by which a user does.
 
-In the training loop they set a flag (`Signals`), and the state is saved at the end of the step. Outside of the loop all
-that a resume needs is on disk already, and they end the work at once (`interruptible`).
+In the training loop they set a flag (`Signals`), and the state is saved at the end of the step; a second SIGINT, from
+Ctrl-C, ends the work at once. Outside of the loop all that a resume needs is on disk already, and those of a batch system end
+the work at once (`interruptible`), as SIGINT always does.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _Handler = Callable[[int, FrameType | None], Any] | int | None
 
 
 class Signals:
-    """A context that records SIGTERM and SIGUSR1; in other threads than the main one it records nothing.
+    """A context that records SIGTERM, SIGUSR1 and SIGINT; in other threads than the main one it records nothing.
 
     If the work inside ends without raising an error, a signal that came goes to the handler that was installed before.
 
@@ -38,11 +39,13 @@ class Signals:
         self._previous: dict[int, _Handler] = {}
 
     def _note(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGINT == self.received:
+            raise KeyboardInterrupt
         self.received = number
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            self._previous = {number: signal.signal(number, self._note) for number in TERMINATING}
+            self._previous = {number: signal.signal(number, self._note) for number in (*TERMINATING, signal.SIGINT)}
         return self
 
     def __exit__(

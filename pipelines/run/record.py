@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
 
-from ...core.errors import ConfigError
+from ...core.errors import ConfigError, Interrupted
 from ..files import Record, write_text
 from .config import RunConfig
 from .folder import Run
@@ -63,7 +64,9 @@ class RunRecord(Session):
     tags: dict[str, str] = Field(default_factory=dict, description="what the user calls the run by, all sessions")
     resumed: list[Session] = Field(default_factory=list, description="the sessions after the first")
     wall_seconds: float = Field(default=0.0, description="duration of all sessions together")
-    status: Literal["running", "finished"] = "running"
+    status: Literal["running", "interrupted", "failed", "finished"] = Field(
+        default="running", description="running also after a kill, which leaves no time to write"
+    )
     finished: str | None = Field(default=None, description="when the fit ended, UTC")
     latency: LatencyRecord | None = Field(default=None, description="measured when the fit had ended")
 
@@ -183,7 +186,7 @@ class RunRecorder:
         session = Session(device=str(device), world_size=world_size, **dict(gather(device)))
         first = Session(**{name: getattr(before, name) for name in Session.model_fields}) if before else session
         self.seconds_before = before.wall_seconds if before else 0.0
-        self.clock = time.monotonic()
+        self.clock, self.ended = time.monotonic(), False
         self.record = RunRecord(
             **dict(first),
             domain=config.domain,
@@ -204,6 +207,13 @@ class RunRecorder:
     def end(self, latency: LatencyRecord) -> None:
         """Write the record of a finished run."""
         self._write(status="finished", finished=now(), latency=latency)
+        self.ended = True
+
+    def left(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Write how the fit ended if an exception ended it: the `__exit__` of a context."""
+        if kind is not None and not self.ended:
+            with suppress(OSError):  # a full disk, which is the error that the user is told
+                self._write(status="interrupted" if issubclass(kind, Interrupted | KeyboardInterrupt) else "failed")
 
     def row(self, row: Mapping[str, Any]) -> None:
         pass

@@ -128,9 +128,15 @@ def test_a_signal_saves_and_the_same_command_ends_like_an_undisturbed_one(start,
     assert process.returncode == 75, errors
     assert "Traceback" not in errors
     record = json.loads((folder / "run" / "run.json").read_text())
-    assert record["status"] == "running"
+    assert record["status"] == "interrupted"
 
-    fit("toy", data=data, out=folder / "run", resume=True)  # the stored config, without saying it again
+    class Heard(Silent):
+        def say(self, text):
+            said.append(text)
+
+    said, step = [], sorted(os.listdir(folder / "run" / "checkpoints"))[-1]
+    fit("toy", data=data, out=folder / "run", resume=True, screen=Heard())  # the stored config, without saying it again
+    assert said == [f"{folder / 'run'}: goes on after step {int(step[5:])} of all stages ({step})"]
     assert read_rows(folder / "run" / "losses.jsonl", pace=False) == read_rows(fitted / "losses.jsonl", pace=False)
     ours, theirs = (load(run).generator.state_dict() for run in (folder / "run", fitted))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)

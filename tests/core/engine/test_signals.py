@@ -58,6 +58,36 @@ def test_in_the_loop_a_flag_is_set_and_an_unhandled_signal_is_passed_on():
     work()  # without a handler to pass it on to
 
 
+def test_ctrl_c_lets_the_step_end_and_a_second_one_does_not(tmp_path):
+    presses = []
+
+    class Impatient:
+        def __init__(self, times):
+            self.times = times
+
+        def stage(self, name, steps):
+            pass
+
+        def row(self, row):
+            if row["step"] == 7:
+                for _ in range(self.times):
+                    send(signal.SIGINT)
+                    presses.append(row["step"])
+
+        def checkpoint(self, step):
+            pass
+
+    words = {"source": denoiser_source(), "folder": tmp_path, "seed": 3}
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(Interrupted, match="after step 8 of stage"):
+        fit(denoiser_plan(ParallelConfig()), **words, listeners=[Impatient(1)])
+    assert [file.name for file in (tmp_path / "checkpoints").iterdir()] == ["step-00000008"]
+    with pytest.raises(KeyboardInterrupt):
+        fit(denoiser_plan(ParallelConfig()), **(words | {"folder": tmp_path / "other"}), listeners=[Impatient(2)])
+    assert presses == [7, 7]
+    assert signal.getsignal(signal.SIGINT) == before
+
+
 def test_a_signal_in_the_very_last_step_ends_the_work_after_it(tmp_path):
     plan = denoiser_plan(ParallelConfig())
     end = (plan.stages[-1].stage.name, plan.stages[-1].steps)

@@ -21,7 +21,7 @@ def test_a_record_is_read_as_it_was_written(fitted):
 
 def test_every_key_is_described():
     described = {name for name, field in RunRecord.model_fields.items() if field.description}
-    assert set(RunRecord.model_fields) - described == {"data", "status"}  # their types say it
+    assert set(RunRecord.model_fields) - described == {"data"}  # its type says it
 
 
 def test_a_folder_without_a_record_has_none(folder):
