@@ -1,8 +1,8 @@
 """Signals by which a batch system ends a fit, SIGTERM and SIGUSR1, and SIGINT, by which a user does.
 
 In the training loop they set a flag (`Signals`), and the state is saved at the end of the step; a second SIGINT, from
-Ctrl-C, ends the work at once. Outside of the loop all that a resume needs is on disk already, and those of a batch system end
-the work at once (`interruptible`), as SIGINT always does.
+Ctrl-C, ends the work at once. Outside of the loop all that a resume needs is on disk already, and those of a batch
+system end the work at once (`interruptible`), as SIGINT always does.
 """
 
 from __future__ import annotations
