@@ -50,6 +50,6 @@ class Graph(Part):
     def unflatten(self, flat: Tensor) -> Tree:
         n = self.max_nodes
         nodes, above, count = flat.split((n, n * (n - 1) // 2, 1), dim=1)
-        edges = flat.new_zeros(len(flat), n, n)
+        edges = flat.new_zeros(flat.shape[0], n, n)
         edges[:, *torch.triu_indices(n, n, 1)] = above
         return {"nodes": nodes, "edges": edges + edges.mT, "count": count[:, 0].long()}

@@ -78,7 +78,7 @@ class GraphCodec(Codec):
 
     def decode(self, y: Tree, condition: Tree | None) -> Tree:
         tokens, (i, j), kind = y["tokens"], STEPS.unbind(1), STEPS[:, 1] == -1  # type: ignore[index]
-        edges = torch.zeros(len(tokens), 5, 5, dtype=torch.int64)
+        edges = tokens.new_zeros(tokens.shape[0], 5, 5)
         edges[:, i[~kind], j[~kind]] = (tokens[:, ~kind] - len(ATOMS)).clamp(min=0)
         count = (TOKENS.within(y["length"]) & kind).sum(1)  # type: ignore[index]
         return {"nodes": tokens[:, kind], "edges": edges + edges.mT, "count": count}
