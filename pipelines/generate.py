@@ -58,7 +58,7 @@ def generate(
         conditions_from: a data file, or a `DataSide` with some of its rows; sample i gets the condition of row
             i // per_condition.
         per_condition: samples for each row of `conditions_from`, each with noise of its own.
-        conditions: a physical condition that all samples share, as words: `{"energy": "50000"}`. Without conditions
+        conditions: a physical condition that all samples share, as words: `{"NAME": "VALUE"}`. Without conditions
             they are drawn from the distribution seen in training, if the model has any.
         sampler: options of sampling that differ from those of the fit, as words: `["sampler.steps=50"]`; the file
             records all in use.

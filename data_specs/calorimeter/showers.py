@@ -1,20 +1,13 @@
-"""Shower files: HDF5 of the CaloChallenge, or of CaloGAN's first publication, read in blocks.
-
-CaloChallenge layout: `incident_energies` (n, 1) and `showers` (n, voxels), MeV; optionally `particle_types` (n, 1), PDG
-numbers, and `angles` (n, k), radians. CaloGAN layout: `energy` (n, 1) and `layer_0`, `layer_1`, ... (n, rows, columns),
-where the published files hold incident energies in GeV beside deposits in MeV.
-"""
+"""Shower files: HDF5 of the CaloChallenge, or of CaloGAN's first publication, read in blocks."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,7 +16,6 @@ from ..hdf5.digest import content_digest
 from ..hdf5.reading import (
     BLOCK_BYTES,
     READ_ERRORS,
-    StoredArray,
     common_length,
     evenly_spaced_ranges,
     gather,
@@ -32,6 +24,7 @@ from ..hdf5.reading import (
     short_reason,
     text_attributes,
 )
+from .columns import columns
 from .conditions import CONDITIONS, DTYPES, check_conditions
 from .geometry import Geometry, describe_geometry
 from .resolve import resolve_geometry
@@ -39,7 +32,6 @@ from .units import MIN_SHOWERS, ThresholdCheck, check_energies, check_rows, chec
 
 _CHECKED_ENERGIES = 65_536  # rows whose energies are checked on opening
 _CHECKED_DEPOSITS = 256  # rows whose deposits are checked on opening
-_AS_FOUND = {**DTYPES, "particle": np.float64}  # so that a NaN among PDG numbers is found
 
 
 @dataclass(frozen=True)
@@ -64,24 +56,6 @@ class Showers:
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Deposits and conditions by name."""
         return {"deposits": self.deposits, **self.conditions}
-
-
-@dataclass(frozen=True)
-class _Column:
-    """One or more arrays of a file, read side by side as an array (n, k)."""
-
-    parts: tuple[StoredArray, ...]
-    dtype: Any
-    scale: float = 1.0
-
-    @property
-    def width(self) -> int:
-        return sum(math.prod(part.shape) for part in self.parts)
-
-    def read(self, start: int, stop: int) -> NDArray[Any]:
-        parts = [part.read(start, stop).reshape(stop - start, -1) for part in self.parts]
-        values = (parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)).astype(self.dtype, copy=False)
-        return values if self.scale == 1 else values * self.dtype(self.scale)
 
 
 class ShowerReader:
@@ -131,14 +105,13 @@ class ShowerReader:
 
     def _setup(self, geometry: str | Geometry | None, expected: Geometry | None) -> None:
         self.attributes = text_attributes(self._file)
-        names = _layout(set(self._file), self.path)
-        parts = {name: [_array(self._file, part) for part in found] for name, found in names.items()}
-        self._length = common_length([part for found in parts.values() for part in found], "showers")
-        self._columns = {name: _Column(tuple(found), _AS_FOUND.get(name, np.float32)) for name, found in parts.items()}
+        self._columns = columns(self._file)
+        self._length = common_length([part for column in self._columns.values() for part in column.parts], "showers")
         for name in ("energy", "particle"):
-            if name in self._columns and self._columns[name].width != 1:
-                width = self._columns[name].width
-                raise DataError(f"{self.path}: expected one {name} per shower, found {width} in {names[name][0]}.")
+            column = self._columns.get(name)
+            if column and column.width != 1:
+                found = f"{column.width} in {column.parts[0].name}"
+                raise DataError(f"{self.path}: expected one {name} per shower, found {found}.")
         self.conditions = {name: self._columns[name].width for name in CONDITIONS if name in self._columns}
         self.geometry, self.how = resolve_geometry(
             geometry,
@@ -147,7 +120,7 @@ class ShowerReader:
             where=str(self.path),
             expected=expected,
         )
-        self._find_units(layered=names["energy"] == ("energy",))
+        self._find_units(layered=self._columns["energy"].parts[0].name == "energy")
 
     def _find_units(self, *, layered: bool) -> None:
         where, totals, given = str(self.path), [], []
@@ -164,8 +137,7 @@ class ShowerReader:
         lit = deposited > 0
         self.energies_in_gev = layered and bool(lit.any() and np.median(deposited[lit] / energies[lit, 0]) > 100)
         if self.energies_in_gev:
-            energy = self._columns["energy"]
-            self._columns["energy"] = _Column(energy.parts, energy.dtype, 1000.0)
+            self._columns["energy"] = replace(self._columns["energy"], scale=1000.0)
             energies = 1000 * energies
         check_energies(self._energies(), where)
         for (start, _), energy, total in zip(evenly_spaced_ranges(self._length, sample), given, totals, strict=True):
@@ -260,32 +232,6 @@ class ShowerReader:
     @property
     def _rows_per_chunk(self) -> int:
         return self._columns["showers"].parts[0].rows_per_chunk
-
-
-def _layout(found: set[str], path: Path) -> dict[str, tuple[str, ...]]:
-    """Names of the datasets behind each column."""
-    if "showers" in found or "layer_0" not in found:
-        needed = {"energy": CONDITIONS["energy"], "showers": "showers"}
-        for name in needed.values():
-            if name not in found:
-                raise DataError(
-                    f'{path}: the dataset "{name}" is missing (found {sorted(found) or "nothing"}); expected '
-                    "incident_energies (n, 1) and showers (n, voxels), MeV."
-                )
-        optional = {name: dataset for name, dataset in CONDITIONS.items() if dataset in found}
-        return {name: (dataset,) for name, dataset in (needed | optional).items()}
-    count = next(i for i in range(len(found) + 1) if f"layer_{i}" not in found)
-    if "energy" not in found:
-        raise DataError(f'{path}: found layer_0 .. layer_{count - 1}, but the dataset "energy" (n, 1) is missing.')
-    return {"energy": ("energy",), "showers": tuple(f"layer_{i}" for i in range(count))}
-
-
-def _array(file: h5py.File, name: str) -> StoredArray:
-    array = StoredArray.of(file, name, kinds="fiu")
-    if len(array.shape) > 3 or (name == "showers" and len(array.shape) != 1):
-        expected = "(n, voxels)" if name == "showers" else "(n, ...)"
-        raise DataError(f"{array.path}: expected {name} of shape {expected}, found {array.dataset.shape}.")
-    return array
 
 
 def _check_deposits(deposits: NDArray[np.floating], where: str, start: int) -> None:
