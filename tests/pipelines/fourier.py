@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -20,11 +20,11 @@ from maquette.domains import domains
 from maquette.domains.codec import Codec, CodecConfig
 from maquette.domains.generator import GeneratorConfig
 from maquette.domains.judging.pairs import positions
-from maquette.domains.plugin import Evaluation, Progress, Unavailable
+from maquette.domains.plugin import Evaluation, Progress, SimulatorConfig, Unavailable
 from maquette.domains.verbs import Job, Verb
 from scipy.stats import t as student
 from torch import Tensor
-from toy import Toy, ToyCodec, ToyData, ToySimulator, ToySimulatorConfig, ToyWriter
+from toy import Toy, ToyCodec, ToyData, ToyWriter
 
 SITES, MEASURED, NOISE, NOMINAL = 8, (0, 1, 2, 4), 0.05, 0.9
 
@@ -80,10 +80,13 @@ class SignalGeneratorConfig(GeneratorConfig):
     codec: SignalCodecConfig = SignalCodecConfig()
 
 
-class SignalSimulator(ToySimulator):
+class SignalSimulatorConfig(SimulatorConfig):
     """Normal draws below an envelope: what is known beforehand fills in the other frequencies."""
 
-    description: Mapping[str, Any] = {"x": [SITES], "conditions": {"kspace": [len(MEASURED)]}}
+    description: ClassVar[Mapping[str, Any]] = {"x": [SITES], "conditions": {"kspace": [len(MEASURED)]}}
+
+    def build(self) -> SignalSimulatorConfig:
+        return self
 
     def simulate(self, index: Tensor, seed: int) -> Batch:
         noise = KeyedNoise(seed, index, stream="simulate")
@@ -91,11 +94,6 @@ class SignalSimulator(ToySimulator):
         x = envelope * torch.view_as_complex(noise.normal("x", (SITES, 2)))
         measured = OPERATOR.forward(x)
         return Batch(x, {"kspace": measured + NOISE * torch.view_as_complex(noise.normal("y", (4, 2)))}, index)
-
-
-class SignalSimulatorConfig(ToySimulatorConfig):
-    def build(self) -> SignalSimulator:
-        return SignalSimulator(self.radius)
 
 
 class SignalData(ToyData):
@@ -178,20 +176,16 @@ class Fourier(Toy):
             batch = reference.fetch(rows)
             inside = _inside(x, batch.x)
             power = reference.x.abs().square().mean()
-            error, filled = (
-                ((x - batch.x).abs().square().mean(1) / power).numpy()
-                for x in (x.mean(1), OPERATOR.adjoint(batch.condition["kspace"]))
-            )
+            zero_filled = OPERATOR.adjoint(batch.condition["kspace"])
+            error, filled = (((x - batch.x).abs().square().mean(1) / power).numpy() for x in (x.mean(1), zero_filled))
             parts = world.gather((rows.numpy(), error, filled, inside.numpy()))
         rows, error, filled, inside = (np.concatenate(part) for part in zip(*parts, strict=True))
         order = np.argsort(rows)
         rows, error, filled, inside = rows[order], error[order], filled[order], inside[order]
-        nmse = against_baseline(
-            error, rows, filled, rows, name="zero filling", better="lower", definition="Squared error of the mean."
-        )
-        held = coverage(
-            inside.ravel(), rows.repeat(2 * SITES), nominal=NOMINAL, definition="Coverage of the intervals of 90 %."
-        )
+        said = {"better": "lower", "definition": "Squared error of the mean of the samples, in units of the power."}
+        nmse = against_baseline(error, rows, filled, rows, name="zero filling", **said)
+        sites, definition = rows.repeat(2 * SITES), "Coverage of the intervals of 90 %."
+        held = coverage(inside.ravel(), sites, nominal=NOMINAL, definition=definition)
         estimates = {"nmse": nmse, "coverage": held}
         return Evaluation(estimates, figures={}, published=(), verdict=verdict(estimates, len(rows)))
 
