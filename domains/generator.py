@@ -89,15 +89,13 @@ class GeneratorConfig(Config):
             source: the training data, or several by name, the leading one first. Without them the codec is not fitted.
 
         Raises:
-            ConfigError: a family that cannot model the codec's space, cannot sample or cannot keep the codec's
-                constraint, or that samples another space which the codec cannot decode.
+            ConfigError: a family that cannot model the codec's space, keep its constraint, or sample what it decodes.
         """
         codec = self.codec.build(description)
         sources = {} if source is None else dict(sources_by_name(source))
         leading = sources.pop(next(iter(sources))) if sources else None
         if leading is not None:
-            if missing := [name for name in codec.other_sources if name not in sources]:
-                name = missing[0]
+            for name in (name for name in codec.other_sources if name not in sources):
                 raise ConfigError(f'data: the codec needs "{name}" beside the leading data, as --data {name}=FILE.')
             codec.fit(leading)
             if sources:

@@ -5,10 +5,11 @@ from typing import Any
 import pytest
 import torch
 from maquette.core.capabilities import capabilities
+from maquette.core.constraint import Constraint
 from maquette.core.data import Batch, Source
 from maquette.core.errors import ConfigError
 from maquette.core.noise import KeyedNoise, Noise
-from maquette.core.spaces import Tree, Vector
+from maquette.core.spaces import Levels, Tree, Vector
 from maquette.domains.codec import Codec, CodecConfig, VolumeCodec
 from maquette.domains.generator import BoundedGenerator, DensityGenerator, Generator, GeneratorConfig
 from torch import Tensor, nn
@@ -119,6 +120,64 @@ def test_what_is_known_of_the_density_follows_from_family_and_codec(codec: Any, 
         torch.testing.assert_close(
             generator.log_bound(x, condition, noise=noise), bound + 2 * torch.log(torch.tensor(2.0))
         )
+
+
+class Rising(VolumeCodec):
+    """Levels as they are, of which none lies below the one before."""
+
+    fit, exact = Doubling.fit, True
+
+    def encode_with_volume(self, batch: Batch, noise: Noise) -> tuple[Batch, Tensor]:
+        return batch, torch.zeros(len(batch))
+
+    def decode(self, y: Tree, condition: Tree | None) -> Tree:
+        return y
+
+    def constraint(self) -> Constraint:
+        return NotBelow()
+
+
+class NotBelow:
+    def start(self, n: int, condition: Tree | None = None, *, device: torch.device | None = None) -> Tree:
+        return torch.zeros(n, dtype=torch.int64, device=device)
+
+    def allowed(self, state: Tree) -> Tensor:
+        assert isinstance(state, Tensor)
+        return torch.arange(3) >= state[:, None]
+
+    def advance(self, state: Tree, level: Tensor) -> Tree:
+        return level
+
+
+class RisingConfig(CodecConfig):
+    def build(self, description: Any) -> Rising:
+        return Rising(Vector(dim=3, support=Levels(count=3)))
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_samples_and_densities_are_those_under_the_constraint_of_the_codec(
+    exact: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Rising, "exact", exact)
+    generator = GeneratorConfig.model_validate({"codec": RisingConfig(), "family": {"kind": "fvsbn"}}).build({})
+    noise = KeyedNoise(0, torch.arange(100))
+    x = generator.sample(100, noise=noise)
+    assert isinstance(x, Tensor)
+    assert (x.diff(dim=1) >= 0).all()
+    states = torch.cartesian_prod(*3 * [torch.arange(3)])
+    if isinstance(generator, DensityGenerator):
+        found = generator.log_prob(states)
+    else:
+        assert isinstance(generator, BoundedGenerator)
+        found = generator.log_bound(states, noise=KeyedNoise(0, torch.arange(27)))
+    assert found.exp().sum().item() == pytest.approx(1, abs=1e-6)
+    assert ((found == -torch.inf) == (states.diff(dim=1) < 0).any(1)).all()
+
+
+def test_a_family_that_cannot_keep_the_constraint_of_a_codec_is_refused() -> None:
+    family = {"kind": "made", "masks": 2}
+    with pytest.raises(ConfigError, match="constraint: expected a model that draws levels feature by feature"):
+        GeneratorConfig.model_validate({"codec": RisingConfig(), "family": family}).build({})
 
 
 def test_a_bound_from_above_adds_to_an_exact_volume_only(monkeypatch: pytest.MonkeyPatch) -> None:
