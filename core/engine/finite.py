@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -59,11 +61,11 @@ class FiniteCheck:
         Raises:
             NotFinite: on a CPU.
         """
-        fine = torch.isfinite(loss) & torch.isfinite(norm)
         if not self.immediate:
+            fine = torch.isfinite(loss + norm)  # the sum of two finite values is finite in double precision
             note = torch.where(fine, torch.full_like(self.first, _NEVER), step)
             self.first = torch.minimum(self.first, note)
-        elif not fine:
+        elif not (math.isfinite(loss) and math.isfinite(norm)):
             mine = [i for index, losses in seen for i in index[~torch.isfinite(losses)].tolist()]
             bad = sorted({i for part in self.world.gather(mine) for i in part})
             if bad:

@@ -21,8 +21,6 @@ from ..errors import Interrupted, TrainingError
 from ..noise import KeyedNoise
 from ..precision import tensor_float_32
 from .ahead import one_thread
-from .averages import Averages
-from .checkpoint import FOLDER, Checkpoints
 from .clock import Clock
 from .draws import Draws, Sources, expect_readers, named
 from .evaluate import Evaluator, evaluating
@@ -31,12 +29,12 @@ from .finite import NotFinite
 from .listeners import Listener
 from .losses import FILE, LossFile
 from .pace import Pace
-from .parallel import reshard, shard
+from .parallel import compile_networks, reshard, shard
 from .plan import Plan, ScheduledStage
 from .resident import resident
+from .saved import SavedState
 from .signals import Signals
-from .state import Position, digest, load_optimizer, model_tensors, optimizer_tensors, pack
-from .sums import StepSums
+from .state import Position, digest
 from .trainer import PlayerTrainer, freeze_others, requires_grad_restored
 from .world import World, peers_alive, process_group
 
@@ -132,8 +130,6 @@ class _Fit:
         self.listeners = listeners if world.first else ()
         self.options = plan.training
         self.dtype = plan.training.parallel.dtype
-        self.digest = digest(plan, seed, {name: len(source) for name, source in sources.items()})
-        self.checkpoints = Checkpoints(folder, plan.training.checkpoint.keep, world)
         self.ends: dict[str, int] = {}
         self.asked = False
         for stage in plan.stages:
@@ -141,31 +137,16 @@ class _Fit:
                 for module in (player.objective, *player.networks):
                     move_module(module, device, self.dtype)
         self.sharded = shard(plan, world, device)
-        self._compile()
-        self.model = model_tensors(plan)
-        self.averages = Averages(self.model)
-
-    def _compile(self) -> None:
-        if not self.options.parallel.compile:
-            return
-        players = [player for stage in self.plan.stages for player in stage.players]
-        double = {id(network) for player in players if player.objective.double_backward for network in player.networks}
-        chosen = {
-            id(network): network for player in players for network in player.networks if id(network) not in double
-        }
-        for network in chosen.values():
-            network.compile()
+        if plan.training.parallel.compile:
+            compile_networks(plan)
+        samples = {name: len(source) for name, source in sources.items()}
+        self.state = SavedState(plan, digest(plan, seed, samples), folder, world)
+        self.averages = self.state.averages
 
     def run(self, resume: bool) -> Outcome:
-        self.checkpoints.clean()
-        saved = self.checkpoints.newest()
-        if saved is not None and not resume:
-            raise TrainingError(
-                f"{self.folder}: holds a fit already ({FOLDER}/{saved[0]}); "
-                "go on with --resume, or choose another folder."
-            )
-        content = self._load(*saved) if saved else {}
+        content = self.state.open(resume=resume)
         position = Position(**content.get("position", {}))
+        self.ends = dict(content.get("ends", {}))
         self.sources = resident(self.sources, self.device, self.options.resident_bytes)
         self.clock = Clock(self.options.max_minutes, content.get("seconds", 0.0))
         self.losses: LossFile | None = None
@@ -175,33 +156,22 @@ class _Fit:
         try:
             for number, stage in enumerate(self.plan.stages[position.stage :], position.stage):
                 start = position if number == position.stage else Position(number)
-                self._stage(stage, start, None if start.fresh or saved is None else (saved[0], content))
+                self._stage(stage, start)
         finally:
             if self.losses is not None:
                 self.losses.close()
         return Outcome(dict(self.ends), self.clock.spent / 60)
 
-    def _load(self, name: str, content: Mapping[str, Any]) -> dict[str, Any]:
-        if content["digest"] != self.digest:
-            raise TrainingError(
-                f"{self.folder}: its checkpoint was saved with another config, seed or data set; resume with the same "
-                "ones (steps, batch size, optimisers, precision), or fit anew in another folder."
-            )
-        model = {key: tensor.detach() for key, tensor in self.model.items()}
-        self.checkpoints.load(name, content, model | self.averages.restore(content["aside"]))
-        self.ends = dict(content["ends"])
-        return dict(content)
-
-    def _stage(self, stage: ScheduledStage, position: Position, saved: tuple[str, Mapping[str, Any]] | None) -> None:
+    def _stage(self, stage: ScheduledStage, position: Position) -> None:
         """Train one stage from a position in it."""
-        if saved is None and stage.stage.prepare is not None:
+        if position.fresh and stage.stage.prepare is not None:
             stage.stage.prepare()
         trainers = [
             PlayerTrainer(stage, player, self.plan, self.world, self.device, self.seed) for player in stage.players
         ]
         self.averages.begin([(trainer.parameters, stage.averages[trainer.player.name]) for trainer in trainers])
-        if saved is not None:
-            self._load_stage(*saved, trainers)
+        if not position.fresh:
+            self.state.open_stage(trainers)
         seconds = self.clock.begin(
             [stage.steps - position.step, *(later.steps for later in self.plan.stages[position.stage + 1 :])]
         )
@@ -218,13 +188,7 @@ class _Fit:
         if self.world.any(signalled or self.asked)[0] and not last:
             self._interrupt(self.ends[stage.name], stage.name)
 
-    def _steps(
-        self,
-        stage: ScheduledStage,
-        position: Position,
-        trainers: Sequence[PlayerTrainer],
-        pace: Pace,
-    ) -> bool:
+    def _steps(self, stage: ScheduledStage, position: Position, trainers: Sequence[PlayerTrainer], pace: Pace) -> bool:
         """Take the steps of a stage from a position in it; return whether to stop before the next one."""
         turns = [trainer for trainer in trainers for _ in range(trainer.player.turns)]
         with one_thread() as beside:
@@ -292,11 +256,7 @@ class _Fit:
                 self.asked |= bool(listener.row(row))
 
     def _evaluate(
-        self,
-        evaluator: Evaluator,
-        stage: ScheduledStage,
-        trainers: Sequence[PlayerTrainer],
-        step: int,
+        self, evaluator: Evaluator, stage: ScheduledStage, trainers: Sequence[PlayerTrainer], step: int
     ) -> None:
         for trainer in trainers:
             trainer.finite.raise_pending()
@@ -313,46 +273,17 @@ class _Fit:
     def _save(self, position: Position, trainers: Sequence[PlayerTrainer]) -> None:
         for trainer in trainers:
             trainer.finite.raise_pending()
-        tensors = {name: tensor.detach() for name, tensor in self.model.items()}
-        packed = {
-            trainer.player.name: pack(trainer.optimizer_state(), f"optimizer/{trainer.player.name}", tensors)
-            for trainer in trainers
-        }
-        tensors |= self.averages.tensors() | self.averages.kept()
         if self.losses is not None:
             self.losses.sync()
-        content = {
-            "position": vars(position),
+        counters = {
             "ends": self.ends,
-            "digest": self.digest,
             "seconds": self.clock.spent,
             "losses": self.losses.position if self.losses is not None else None,
-            "optimizers": packed,
-            "aside": list(self.averages.aside),
-            "sums": {trainer.player.name: trainer.sums.dump() for trainer in trainers},
         }
         total = sum(self.ends.values()) + position.step
-        if self.checkpoints.save(total, position.turn, tensors, content):
+        if self.state.save(position, trainers, counters, total=total):
             for listener in self.listeners:
                 listener.checkpoint(total)
-
-    def _load_stage(
-        self,
-        name: str,
-        content: Mapping[str, Any],
-        trainers: Sequence[PlayerTrainer],
-    ) -> None:
-        """Load optimisers and averaged weights of the current stage."""
-        packed = {trainer: content["optimizers"][trainer.player.name] for trainer in trainers}
-        allocated = {
-            trainer: optimizer_tensors(packed[trainer], trainer.named, content["tensors"]) for trainer in trainers
-        }
-        tensors = {key: tensor for part in allocated.values() for key, tensor in part.items()}
-        self.checkpoints.load(name, content, tensors | self.averages.tensors())
-        for trainer in trainers:
-            if trainer.optimizer is not None:
-                load_optimizer(trainer.optimizer, packed[trainer], trainer.named, allocated[trainer])
-            trainer.sums = StepSums.parse(content["sums"][trainer.player.name])
 
     def _interrupt(self, step: int, stage: str) -> None:
         who = "A listener" if self.asked else "A signal"

@@ -101,6 +101,19 @@ def units(plan: Plan) -> list[tuple[nn.Module, bool]]:
     return sorted((blocks | networks).values(), key=lambda unit: sum(1 for _ in unit[0].modules()))
 
 
+def compile_networks(plan: Plan) -> None:
+    """Compile the networks of a plan in place, but not those of players with double backward, which torch cannot.
+
+    >>> from maquette.core.engine.plan import TrainingConfig
+    >>> compile_networks(TrainingConfig().plan([]))  # of no stages
+    """
+    players = [player for stage in plan.stages for player in stage.players]
+    double = {id(network) for player in players if player.objective.double_backward for network in player.networks}
+    chosen = {id(network): network for player in players for network in player.networks if id(network) not in double}
+    for network in chosen.values():
+        network.compile()
+
+
 def replicate(objective: Objective, plan: Plan, world: World) -> nn.Module:
     """Wrap an objective so that its backward averages gradients over processes, if the plan's layout is `ddp`.
 

@@ -205,7 +205,8 @@ class PlayerTrainer:
     def _forward(self, objective: nn.Module, batch: Batch, number: int) -> tuple[Tensor, Losses]:
         """Indices and losses of a micro-batch."""
         noise = KeyedNoise(self.seed, batch.index, self.stream, number, self.dtype)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+        lower = self.precision == "bfloat16"
+        with torch.autocast(self.device.type, torch.bfloat16) if lower else nullcontext():
             return batch.index, objective(batch, noise)
 
     def _gradients(self, turn: Turn, number: int) -> tuple[StepSums, list[tuple[Tensor, Tensor]]]:
