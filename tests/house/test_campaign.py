@@ -57,7 +57,7 @@ def judged(campaign, monkeypatch):
 
     monkeypatch.setattr(showers, "validate", once)
     monkeypatch.setattr(evaluate, "figures", lambda gallery: {})
-    monkeypatch.setattr(Figure, "savefig", lambda self, file, **options: Path(file).write_bytes(STAND_IN))
+    monkeypatch.setattr(Figure, "savefig", lambda self, file, **options: file.write(STAND_IN))
     return calls
 
 

@@ -12,7 +12,7 @@ from maquette.core.layout import Layout
 from maquette.core.likelihoods.bernoulli import Bernoulli
 from maquette.core.objective import Losses, Objective, Player, Stage
 from maquette.core.samplers.likelihood import normal_log_density
-from maquette.core.spaces import Binary, Vector
+from maquette.core.spaces import Binary, Field, Vector
 from maquette.core.testing.bench import shared
 from maquette.core.testing.energy_toys import Quadratic
 from maquette.core.testing.laws import LAWS, applicable
@@ -327,6 +327,35 @@ class WellConfig(AffineConfig):
         return Well(Layout(space, condition), self.fault)
 
 
+class Cells(nn.Module):
+    """Independent normals of one scale, on any grid."""
+
+    def __init__(self, layout, fault):
+        super().__init__()
+        self.layout, self.fault, self.factor = layout, fault, 1.0
+        self.log_scale = nn.Parameter(torch.zeros(()))
+
+    def sample(self, n, condition=None, *, noise):
+        return self.layout.unflatten(self.factor * self.log_scale.exp() * self.layout.prior(n, noise))
+
+    def at(self, space):
+        view = copy.deepcopy(self) if self.fault == "copied" else share(self)
+        view.layout = Layout(space)
+        if self.fault == "leak":
+            self.layout = view.layout
+        if self.fault == "louder":
+            view.factor = 2.0
+        return view
+
+
+class CellsConfig(AffineConfig):
+    spaces: ClassVar[tuple[str, ...]] = ("field",)
+    model: ClassVar[type[nn.Module]] = Cells
+
+    def build(self, space, condition=None):
+        return Cells(Layout(space, condition), self.fault)
+
+
 class Frozen(nn.Module):
     """Holds a teacher that was fitted elsewhere."""
 
@@ -360,7 +389,7 @@ COINS = Vector(dim=2, support=Binary())
 
 
 def test_honest_models_keep_all_laws():
-    honest = AffineConfig(), CoinsConfig(), RoundingConfig(), WideningConfig(), WellConfig()
+    honest = AffineConfig(), CoinsConfig(), RoundingConfig(), WideningConfig(), WellConfig(), CellsConfig()
     owed = {(config, name) for config in honest for name in applicable(config, *where(config))}
     assert {name for _, name in owed} == set(LAWS)
     for config, name in sorted(owed, key=str):
@@ -385,6 +414,8 @@ def test_laws_leave_the_model_that_they_share_as_it_is(config):
 
 
 def where(config):
+    if isinstance(config, CellsConfig):
+        return Field(channels=1, grid=(3,)), None
     return (COINS if isinstance(config, CoinsConfig) else SPACE), CONDITION
 
 
@@ -419,6 +450,9 @@ def where(config):
         ("inverse", AffineConfig(fault="inexact")),
         ("log-det", AffineConfig(fault="log-det")),
         ("log-det", AffineConfig(fault="backward")),
+        ("at", CellsConfig(fault="copied")),
+        ("at", CellsConfig(fault="leak")),
+        ("at", CellsConfig(fault="louder")),
         ("straight-through", RoundingConfig(fault="blocked")),
         ("straight-through", RoundingConfig(fault="twice")),
         ("straight-through", RoundingConfig(fault="continuous")),
