@@ -2,9 +2,10 @@
 
 Vaswani et al., arXiv:1706.03762, with rotary positions (arXiv:2104.09864), pre-normalisation by RMSNorm
 (arXiv:1910.07467), SwiGLU (arXiv:2002.05202), and a cache of keys and values while sampling. It takes sequences of any
-vocabulary, fields of one or several channels in raster order (Parmar et al., "Image Transformer", arXiv:1802.05751) and
-vectors. For long samples `attention` may be sparse: local, or local and strided in turn (Child et al., "Generating
-long sequences with sparse transformers", arXiv:1904.10509).
+vocabulary and, with an end, of any length, fields of one or several channels in raster order (Parmar et al., "Image
+Transformer", arXiv:1802.05751), vectors, and parts of different levels. For long samples `attention` may be sparse:
+local, or local and strided in turn (Child et al., "Generating long sequences with sparse transformers",
+arXiv:1904.10509).
 """
 
 from __future__ import annotations
