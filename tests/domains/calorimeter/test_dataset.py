@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 import torch
 from maquette.core.data import Subset
+from maquette.core.errors import ConfigError
 from maquette.data_specs.calorimeter.geometry_json import geometry_from_json
 from maquette.domains.calorimeter.dataset import ShowerDataset, ShowerFileWriter
+from maquette.domains.calorimeter.plugin import CALORIMETER
+from maquette.domains.calorimeter.sample import sample_path
 
 N, VOXELS = 120, 504
 
@@ -87,3 +90,10 @@ def test_real_showers(data_folder: Path) -> None:
     ratio = batch.x.sum(1) / batch.condition["energy"][:, 0]
     assert 0.99 < ratio.median() < 1
     assert ((batch.x - 0.510999).abs() < 2e-6).sum() > 1000  # annihilation at rest
+
+
+def test_an_unknown_option_of_the_reader_is_answered_with_the_known_ones() -> None:
+    assert CALORIMETER.open(sample_path(), {"geometry": "calogan"}).geometry.name == "calogan"
+    for read in (CALORIMETER.open, lambda file, options: CALORIMETER.check(file, options, lambda *_: None)):
+        with pytest.raises(ConfigError, match=r'data.options.geometri: .* Did you mean "geometry"'):
+            read(sample_path(), {"geometri": "calogan"})
