@@ -187,7 +187,7 @@ class BoxDomain:
 
 
 def recipe(channels: int, held_out: int) -> dict[str, Any]:
-    """A U-Net of three levels, four steps in micro-batches of one box."""
+    """A U-Net of three levels, two steps in micro-batches of one box."""
     network = {"kind": "unet", "widths": [channels, 2 * channels, 4 * channels], "strides": [2, 2], "depth": 1}
     network |= {"groups": 4, "attention": []}
     return {
@@ -195,7 +195,7 @@ def recipe(channels: int, held_out: int) -> dict[str, Any]:
         "tracking": "none",
         "data": {"validation": held_out},
         "generator": {"family": {"kind": "flow-matching", "network": network, "sampler": {"steps": 2}}},
-        "training": {"steps": 4, "batch_size": 4, "micro_batch": 1, "ema_decay": 0.9, "log_every": 1},
+        "training": {"steps": 2, "batch_size": 2, "micro_batch": 1, "ema_decay": 0.9, "log_every": 1},
     }
 
 
@@ -207,7 +207,7 @@ def work(verb: str, folder: Path, options: argparse.Namespace) -> None:
     if verb == "simulate":
         simulate("boxes", n=options.samples, seed=1, out=folder / "boxes.h5", overrides=[f"grid={options.grid}"])
     elif verb == "fit":
-        (folder / "unet.yaml").write_text(yaml.safe_dump(recipe(options.channels, held_out=16)))
+        (folder / "unet.yaml").write_text(yaml.safe_dump(recipe(options.channels, held_out=4)))
         fit("boxes", data=folder / "boxes.h5", out=folder / "run", recipe=str(folder / "unet.yaml"), device="cpu")
     elif verb == "generate":
         generate(folder / "run", n=options.generated, seed=2, out=folder / "new.h5", device="cpu")
