@@ -145,7 +145,7 @@ class _Fit:
 
     def run(self, resume: bool) -> Outcome:
         content = self.state.open(resume=resume)
-        position = Position(**content.get("position", {}))
+        position = Position.of(content, self.plan)
         self.ends = dict(content.get("ends", {}))
         self.sources = resident(self.sources, self.device, self.options.resident_bytes)
         self.clock = Clock(self.options.max_minutes, content.get("seconds", 0.0))

@@ -15,6 +15,8 @@ from .sums import StepSums
 from .trainer import PlayerTrainer
 from .world import World
 
+_KEYS = {"position", "digest", "optimizers", "aside", "sums"}
+
 
 class SavedState:
     """Saves and loads weights, averages, optimisers and counters of one fit.
@@ -54,13 +56,19 @@ class SavedState:
         """Load the weights of the newest checkpoint, and return its content; nothing if there is none.
 
         Raises:
-            TrainingError: there is one, and the fit is not to be resumed; or it was saved by another fit.
+            TrainingError: there is one, and the fit is not to be resumed; or it was saved by another fit, or lacks
+                something.
         """
         self.checkpoints.clean()
         self._opened = self.checkpoints.newest()
         if self._opened is None:
             return {}
         name, content = self._opened
+        if missing := _KEYS - set(content):
+            raise TrainingError(
+                f"{self.checkpoints.folder / name}: holds no {', '.join(sorted(missing))}; remove the folder to fall "
+                "back on the checkpoint before it."
+            )
         if not resume:
             raise TrainingError(
                 f"{self.folder}: holds a fit already ({FOLDER}/{name}); go on with --resume, or choose another folder."

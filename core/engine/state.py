@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
+from ..errors import TrainingError
 from .plan import Plan
 
 
@@ -32,6 +33,35 @@ class Position:
     def fresh(self) -> bool:
         """Whether the stage has not begun."""
         return self.step == 0 and self.turn == 0
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any], plan: Plan) -> Position:
+        """The position in the content of a checkpoint; the beginning, if there is no checkpoint.
+
+        >>> from types import SimpleNamespace
+        >>> Position.of({"position": {"stage": 99}}, SimpleNamespace(stages=()))
+        Traceback (most recent call last):
+        maquette.core.errors.TrainingError: checkpoint: expected a position in the 0 stages of the plan, found...
+
+        Raises:
+            TrainingError: the plan has no such position.
+        """
+        found = content.get("position", {})
+        if isinstance(found, dict) and set(found) <= {"stage", "step", "turn"}:
+            position = cls(**found)
+            if all(type(number) is int and number >= 0 for number in found.values()) and position.within(plan):
+                return position
+        raise TrainingError(
+            f"checkpoint: expected a position in the {len(plan.stages)} stages of the plan, found {found!r:.100}; "
+            "remove its folder to fall back on the checkpoint before it."
+        )
+
+    def within(self, plan: Plan) -> bool:
+        """Whether a plan has this position, its end included."""
+        if self.stage >= len(plan.stages):
+            return self.stage == len(plan.stages) and self.fresh
+        stage = plan.stages[self.stage]
+        return self.step < stage.steps and self.turn < sum(player.turns for player in stage.players)
 
 
 def model_tensors(plan: Plan) -> dict[str, Tensor]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from maquette.core.checksum import seal, unseal
 from maquette.core.data import Batch, TensorSource
 from maquette.core.engine import storage
 from maquette.core.engine.checkpoint import Checkpoints
@@ -273,6 +274,21 @@ def test_a_flipped_bit_anywhere_in_a_checkpoint_or_the_kept_rows_is_an_error(tmp
                 _resume(tmp_path)
         file.write_bytes(whole)
     _resume(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "position", [{"stage": 99}, {"stage": 0, "step": -5}, {"stage": 0, "step": 10**21}, {"steps": 3}, [0, 1, 2], "0"]
+)
+def test_a_sealed_checkpoint_of_no_position_is_refused(position: Any, tmp_path: Path) -> None:
+    index = _stopped(tmp_path) / "state.json"
+    content = unseal(json.loads(index.read_text()))
+    index.write_text(json.dumps(seal(content | {"position": position})))
+    with pytest.raises(TrainingError, match="expected a position in the 2 stages of the plan"):
+        _resume(tmp_path)
+    del content["sums"]
+    index.write_text(json.dumps(seal(content)))
+    with pytest.raises(TrainingError, match="holds no sums"):
+        _resume(tmp_path)
 
 
 def test_foreign_files_beside_the_checkpoints_are_left_alone(tmp_path: Path) -> None:
