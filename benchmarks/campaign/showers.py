@@ -52,19 +52,19 @@ def measure(setting: Setting, *, recipe: str, file: str, training: int, rows: in
 
 
 def smallest(recipe: str) -> Iterator[str]:
-    """Overrides by which a recipe takes two steps, with networks of depth one."""
+    """Overrides by which a recipe takes two steps, in training and in sampling, with networks of depth one."""
     config = resolve(domains.get("calorimeter"), recipe)
     yield from ("training.parallel.compile=false", "training.parallel.precision=float32")
-    for path in depths(config.model_dump()["generator"]["family"]):
-        yield f"generator.family.{path}depth=1"
+    yield from _smallest(config.model_dump()["generator"]["family"], "generator.family")
     for stage in config.training.stages:
         yield from (f"training.stages.{stage}.steps=2", f"training.stages.{stage}.batch_size=8")
 
 
-def depths(config: Mapping[str, Any], path: str = "") -> Iterator[str]:
-    """Where a config has a depth."""
+def _smallest(config: Mapping[str, Any], path: str) -> Iterator[str]:
     for name, value in config.items():
         if name == "depth":
-            yield path
+            yield f"{path}.depth=1"
         elif isinstance(value, dict):
-            yield from depths(value, f"{path}{name}.")
+            if name == "sampler" and "steps" in value:  # a student's has none
+                yield f"{path}.sampler.steps=2"
+            yield from _smallest(value, f"{path}.{name}")

@@ -11,11 +11,8 @@ from maquette.domains import domains
 from maquette.domains.calorimeter import evaluate
 from maquette.pipelines.reporting import latency
 from maquette.pipelines.simulate import simulate
-from matplotlib.figure import Figure
 
 ROOT = Path(__file__).resolve().parents[2]
-STAND_IN = b"\x89PNG\r\n\x1a\n"
-"""For pictures, which take longer to draw than all figures of merit to compute."""
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +40,7 @@ def data(campaign, tmp_path_factory):
 
 
 @pytest.fixture
-def judged(campaign, monkeypatch):
+def judged(campaign, no_drawing, monkeypatch):
     """Calls of `validate`: the first judges, the others return what it found."""
     from campaign import showers
 
@@ -57,7 +54,6 @@ def judged(campaign, monkeypatch):
 
     monkeypatch.setattr(showers, "validate", once)
     monkeypatch.setattr(evaluate, "figures", lambda gallery: {})
-    monkeypatch.setattr(Figure, "savefig", lambda self, file, **options: file.write(STAND_IN))
     return calls
 
 
