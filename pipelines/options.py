@@ -49,3 +49,18 @@ def side(option: str, file: Path | None, rows: str | None, rows_option: str) -> 
     if rows:
         raise ConfigError(f"{rows_option} chooses rows of the file that {option} names; give both.")
     return None
+
+
+def tags_of(words: list[str]) -> dict[str, str]:
+    """The tags that NAME=VALUE words give; raises `ConfigError`.
+
+    >>> tags_of(["study=widths", "trial=7"])
+    {'study': 'widths', 'trial': '7'}
+    """
+    tags: dict[str, str] = {}
+    for word in words:
+        name, separator, value = word.partition("=")
+        if not separator or name in tags:
+            raise ConfigError(f'--tag "{word}": tags are written NAME=VALUE, each name once.')
+        tags[name] = value
+    return tags

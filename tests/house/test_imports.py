@@ -91,6 +91,7 @@ BELOW_VERBS = {
         "load",
         "mlflow",
         "options",
+        "output",
         "reporting",
         "run",
         "safe_yaml",
@@ -112,8 +113,11 @@ PIPELINES_MAY_IMPORT = {
     **dict.fromkeys(VERBS, BELOW_VERBS),
     "pipelines.fit": {*BELOW_VERBS, "pipelines.report"},
     "pipelines.demo": {*BELOW_VERBS, *VERBS},
+    "pipelines.output": {f"pipelines.{name}" for name in ("console", "mlflow", "run", "streaming")},
     "pipelines.domain_commands": {*BELOW_VERBS, "pipelines.verb"},
-    "pipelines.cli": {*BELOW_VERBS, *VERBS, "pipelines.domain_commands"},
+    "pipelines.group": {*BELOW_VERBS, "pipelines.domain_commands"},
+    "pipelines.looking": {*BELOW_VERBS, "pipelines.listing"},
+    "pipelines.cli": {*BELOW_VERBS, *VERBS, "pipelines.group", "pipelines.looking"},
 }
 """Parts of pipelines that a part of pipelines may import, beside itself."""
 
