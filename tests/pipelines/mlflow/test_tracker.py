@@ -18,7 +18,7 @@ from maquette.pipelines.mlflow.run_log import RunLog
 from maquette.pipelines.mlflow.store import connect, store_uri
 from maquette.pipelines.mlflow.tracker import Tracker
 from maquette.pipelines.run.folder import Run
-from maquette.pipelines.run.record import RunRecord
+from maquette.pipelines.run.record import RunRecord, read_record
 from maquette.pipelines.validate import validate
 
 WORDS = ["data.validation=100"]
@@ -212,3 +212,19 @@ def test_a_store_that_is_back_at_the_end_gets_everything(data, folder, monkeypat
     (found,) = client.search_runs([experiment])
     assert found.info.status == "FINISHED"
     assert [one.step for one in client.get_metric_history(found.info.run_id, "line/line/loss")] == [5, 10, 15]
+
+
+def test_each_of_several_data_files_has_its_digest_among_the_tags(odd_runs):
+    class Client:
+        def __init__(self):
+            self.tags = {}
+
+        def set_tag(self, run_id, key, value):
+            self.tags[key] = value
+
+    run, client = Run(odd_runs / "translation"), Client()
+    record = read_record(run)
+    run_log._log_tags(client, "4c1f", run, record)
+    photos, paintings = (each.sha256 for each in record.sources)
+    assert client.tags["maquette.data_sha256"] == photos
+    assert client.tags["maquette.data_sha256.paintings"] == paintings != photos
