@@ -60,15 +60,20 @@ def hutchinson(probe: Tensor) -> Divergence:
 def _divergence(field: VectorField, x: Tensor, t: Tensor, probes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Field, and sums of e^T (dv/dx) e and |e^T (dv/dx)|^2 over probes e: (n, D), or (n, B, D), one per sample."""
     keep = torch.is_grad_enabled()  # the caller wants to differentiate the result
+    # torch's batched backward pass cannot be differentiated through a group normalisation
+    at_once = 1 if keep else _PROBES_AT_ONCE
     with torch.enable_grad():
         x = x if keep and x.requires_grad else x.detach().requires_grad_()
         v = field(x, t)
         trace = norm = torch.zeros_like(x[:, 0])
-        for directions in probes.split(_PROBES_AT_ONCE) if v.requires_grad else ():
+        for directions in probes.split(at_once) if v.requires_grad else ():
             e = directions.unsqueeze(1).expand(-1, *v.shape) if directions.ndim == 2 else directions
-            (rows,) = torch.autograd.grad(
-                v, x, e, create_graph=keep, retain_graph=True, is_grads_batched=True, allow_unused=True
-            )
+            options = {"create_graph": keep, "retain_graph": True, "allow_unused": True}
+            if len(e) == 1:
+                (row,) = torch.autograd.grad(v, x, e[0], **options)
+                rows = None if row is None else row[None]
+            else:
+                (rows,) = torch.autograd.grad(v, x, e, is_grads_batched=True, **options)
             if rows is not None:  # None if the field does not depend on x, as in a network that starts at zero
                 trace, norm = trace + (rows * e).sum(dim=(0, 2)), norm + rows.square().sum(dim=(0, 2))
     return (v, trace, norm) if keep else (v.detach(), trace.detach(), norm.detach())

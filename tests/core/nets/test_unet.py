@@ -11,7 +11,7 @@ from maquette.core.nets.mlp import MLPConfig
 from maquette.core.nets.transformer import PatchTransformerConfig
 from maquette.core.nets.unet import UNetConfig
 from maquette.core.spaces import Field, Levels, Product, Vector
-from maquette.core.testing.bench import fit, keyed, set_weights
+from maquette.core.testing.bench import draw, fit, keyed, set_weights, shaken
 
 SMALL = UNetConfig(widths=(4, 8), strides=(2,), depth=1, attention=(1,), heads=2, groups=2)
 FLAT = UNetConfig(widths=(4,), strides=(), depth=1, attention=(0,), heads=2, groups=2)
@@ -122,3 +122,16 @@ def test_a_fit_follows_a_vector_and_a_field():
             expected = sign[:, :, None] * seen
             assert (found - expected).square().mean() < 0.1 * expected.square().mean()
     assert (density - other).square().mean() > 0.5
+
+
+def test_a_density_can_be_differentiated():
+    """Group normalisations have no batched backward pass that can be differentiated itself."""
+    space = Field(channels=1, grid=(4,), periodic=(True,))
+    network = UNetConfig(widths=(2, 2), strides=(2,), depth=1, groups=1, attention=())
+    model = shaken(FlowMatchingConfig(network=network, precision=1e-3), space, None)
+    x = draw(space, 2, seed=0)
+    with torch.no_grad():
+        expected = model.log_prob(x)
+    found = model.log_prob(x)
+    torch.testing.assert_close(found.detach(), expected)
+    assert torch.autograd.grad(found.sum(), next(iter(model.network.parameters())))[0].abs().sum() > 0
