@@ -37,7 +37,9 @@ def test_the_demo_goes_the_whole_way_once(shown, folder, monkeypatch):
     again = shown()
     assert again.exit_code == 0
     assert verdict in again.stdout
-    assert (calls, again.stderr) == ([], "")
+    assert calls == []
+    assert again.stderr.startswith("warning: MLflow cannot be reached")  # it was tried again, for what it lacks
+    assert len(again.stderr.splitlines()) == 1
     assert [file.stat().st_mtime_ns for file in made] == before
 
     evaluation = folder / "demo" / "run" / "validation" / "evaluation.json"
