@@ -1,13 +1,14 @@
 """Measures the overhead of the engine: a fit against a bare torch loop over the same network, data and optimiser.
 
-    python benchmarks/engine_overhead.py [--width 512] [--depth 4] [--batch 512] [--steps 40] [--repeats 5]
+    python benchmarks/engine_overhead.py [--width 512] [--depth 4] [--batch 512] [--steps 40] [--compile]
 
 Both train the same denoiser (504 features a sample, as many as a CaloGAN shower has voxels) with fused AdamW and
 clipped gradients. The bare loop draws its noise with `torch.randn` and its batches with `randint`; the engine keys
 both, sums weights and metrics, checks that losses and gradients are finite, and writes its loss file. A third loop is
-bare except for keyed noise, to measure how much of the difference is due to noise. The loops alternate, so that a busy
-machine slows all of them; the figures are ratios of the median times per step. Checkpoints are left out, because their
-interval is a choice.
+bare except for keyed noise, to measure how much of the difference is due to noise. With --compile the draws of noise
+are compiled, as in a fit with `training.parallel.compile`; networks stay as they are. The loops alternate, so that a
+busy machine slows all of them; the figures are ratios of the median times per step. Checkpoints are left out, because
+their interval is a choice.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from maquette.core.engine.loop import fit
 from maquette.core.engine.plan import CheckpointConfig, OptimizerConfig, TrainingConfig
 from maquette.core.noise import KeyedNoise, Noise
 from maquette.core.objective import Losses, Objective, Player, Stage
+from maquette.core.philox import compiled_draws
 from torch import nn
 
 DIM = 504
@@ -94,7 +96,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, value in (("width", 512), ("depth", 4), ("batch", 512), ("steps", 40), ("repeats", 5)):
         parser.add_argument(f"--{name}", type=int, default=value)
+    parser.add_argument("--compile", action="store_true")
     options = parser.parse_args()
+    with compiled_draws(options.compile):
+        measure(options)
+
+
+def measure(options: argparse.Namespace) -> None:
     data = torch.randn(20_000, DIM)
     times: dict[str, list[float]] = {"bare loop": [], "bare loop with keyed noise": [], "engine": []}
     for _ in range(options.repeats):

@@ -113,8 +113,9 @@ class KeyedNoise:
         # Box-Muller on (radius, angle) pairs; 32-bit radii reach 6.7 sigma
         radius, angle = fractions(*self._draw(name, count), self._exact)
         radius = radius.log_().mul_(-2).clamp_(min=0).sqrt_()
-        pairs = torch.stack((angle.cos().mul_(radius), angle.sin().mul_(radius)), dim=-1)  # (2, B, blocks, 2)
-        return pairs.movedim(0, 2).flatten(1)[:, :count].reshape(self.batch_size, *shape).to(self.dtype)
+        cos, sin = angle.cos().mul_(radius), angle.sin().mul_(radius)  # (2, B, blocks)
+        normals = torch.stack((cos[0], sin[0], cos[1], sin[1]), dim=-1)
+        return normals.flatten(1)[:, :count].reshape(self.batch_size, *shape).to(self.dtype)
 
     @property
     def _exact(self) -> torch.dtype:

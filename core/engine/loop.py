@@ -19,6 +19,7 @@ from ..data import Source
 from ..dtypes import move_module
 from ..errors import Interrupted, TrainingError
 from ..noise import KeyedNoise
+from ..philox import compiled_draws
 from ..precision import tensor_float_32
 from .ahead import one_thread
 from .clock import Clock
@@ -100,7 +101,8 @@ def fit(
     Outcome(steps={'fit': 3}, minutes=...)
     """
     tf32 = tensor_float_32(device, plan.training.parallel.precision == "tf32")
-    with tf32, process_group(device) as world, peers_alive(), Signals() as signals:
+    draws = compiled_draws(plan.training.parallel.compile)
+    with tf32, draws, process_group(device) as world, peers_alive(), Signals() as signals:
         fitting = _Fit(
             plan, named(source), Path(folder), seed, torch.device(device), evaluator, listeners, world, signals
         )

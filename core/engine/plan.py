@@ -77,7 +77,9 @@ class ParallelConfig(Config):
     """
 
     kind: Literal["ddp", "fsdp"] = "ddp"
-    compile: bool = Field(default=False, description="compile networks in place (not those with double backward)")
+    compile: bool = Field(
+        default=False, description="compile networks in place (not those with double backward), and the bits of noise"
+    )
     precision: Literal["float32", "tf32", "bfloat16", "float64"] = Field(
         default="float32",
         description="of products; tf32 and bfloat16 keep float32 weights; a CPU has no tf32",

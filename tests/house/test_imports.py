@@ -61,6 +61,7 @@ _ENGINE_KNOWS = (
     "memory",
     "noise",
     "objective",
+    "philox",
     "precision",
 )
 CORE_MAY_IMPORT = {
