@@ -20,6 +20,7 @@ from maquette.core.engine.world import World
 from maquette.core.errors import ConfigError, TrainingError
 from maquette.core.noise import Noise
 from maquette.core.objective import Losses, Objective, Player, Stage
+from maquette.core.philox import fractions
 from maquette.core.testing.toys import denoiser_plan, denoiser_source, wasserstein_plan
 from torch import Tensor, nn
 
@@ -236,12 +237,18 @@ def test_bfloat16_keeps_master_weights_and_learns(tmp_path: Path) -> None:
     assert losses[-1] < 0.5 * losses[0]
 
 
-def test_networks_without_double_backward_are_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_networks_without_double_backward_are_compiled_and_draws_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     compiled: list[nn.Module] = []
+    draws: list[Any] = []
     monkeypatch.setattr(nn.Module, "compile", lambda module: compiled.append(module))
+    monkeypatch.setattr(fractions, "compile", lambda function, dynamic: draws.append(function) or function)
+    monkeypatch.setattr(fractions, "_compiled", None)
     plan = wasserstein_plan(ParallelConfig(precision="float64", compile=True))
     fit(Plan(plan.stages, plan.training), denoiser_source(), tmp_path, seed=3)
     assert compiled == list(plan.stages[0].players[1].networks)
+    assert draws == [fractions.function]
 
 
 class Broken(Weighted):
