@@ -20,7 +20,7 @@ from maquette.core.engine.world import World
 from maquette.core.errors import ConfigError, TrainingError
 from maquette.core.noise import Noise
 from maquette.core.objective import Losses, Objective, Player, Stage
-from maquette.core.philox import fractions
+from maquette.core.philox import fractions, uniforms
 from maquette.core.testing.toys import denoiser_plan, denoiser_source, wasserstein_plan
 from torch import Tensor, nn
 
@@ -243,12 +243,13 @@ def test_networks_without_double_backward_are_compiled_and_draws_too(
     compiled: list[nn.Module] = []
     draws: list[Any] = []
     monkeypatch.setattr(nn.Module, "compile", lambda module: compiled.append(module))
-    monkeypatch.setattr(fractions, "compile", lambda function, dynamic: draws.append(function) or function)
-    monkeypatch.setattr(fractions, "_compiled", None)
+    for draw in (fractions, uniforms):
+        monkeypatch.setattr(draw, "compile", lambda function, dynamic: draws.append(function) or function)
+        monkeypatch.setattr(draw, "_compiled", None)
     plan = wasserstein_plan(ParallelConfig(precision="float64", compile=True))
     fit(Plan(plan.stages, plan.training), denoiser_source(), tmp_path, seed=3)
     assert compiled == list(plan.stages[0].players[1].networks)
-    assert draws == [fractions.function]
+    assert set(draws) == {uniforms.function, fractions.function}
 
 
 class Broken(Weighted):
