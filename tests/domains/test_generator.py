@@ -64,7 +64,7 @@ def test_a_codec_config_without_build_cannot_be_made() -> None:
 
 def test_a_codec_needs_a_space() -> None:
     with pytest.raises(TypeError, match="space"):
-        Doubling()  # type: ignore[call-arg]
+        Doubling()
 
 
 def test_the_bound_is_the_density_of_the_family_and_the_volume_of_the_codec() -> None:

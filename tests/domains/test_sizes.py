@@ -37,13 +37,13 @@ class Line(VolumeCodec):
         return torch.linspace(0, 1, self.length)
 
     def fit(self, source: Source) -> None:
-        self.level.copy_(source.fetch(torch.arange(len(source))).x.mean())  # type: ignore[union-attr]
+        self.level.copy_(source.fetch(torch.arange(len(source))).x.mean())
 
     def encode_with_volume(self, batch: Batch, noise: Noise) -> tuple[Batch, Tensor]:
         return Batch(batch.x - self.ramp - self.level[0], None, batch.index), torch.zeros(len(batch))
 
     def decode(self, y: Tree, condition: Tree | None) -> Tree:
-        return y + self.ramp + self.level[0]  # type: ignore[operator]
+        return y + self.ramp + self.level[0]
 
     def draw_condition(self, noise: Noise) -> None:
         return None
@@ -62,7 +62,7 @@ class LineConfig(CodecConfig):
 
 
 class OneSizeConfig(LineConfig):
-    kind: Literal["one"] = "one"  # type: ignore[assignment]
+    kind: Literal["one"] = "one"
     description_at: ClassVar[Any] = CodecConfig.description_at
 
 
@@ -81,7 +81,7 @@ def test_another_size_is_decoded_by_the_codec_of_its_description_with_what_was_f
     assert longer.description == {"length": 6}
     assert isinstance(longer.decoder, Line)
     assert longer.decoder.length == 6
-    assert float(longer.decoder.level) == pytest.approx(float(DATA.x.mean()))  # type: ignore[union-attr]
+    assert float(longer.decoder.level) == pytest.approx(float(DATA.x.mean()))
     noise = KeyedNoise(0, torch.arange(3))
     x = longer.sample(3, noise=noise)
     encoded = longer.family.sample(3, noise=noise.fold("family"))
@@ -95,7 +95,7 @@ def test_the_model_itself_stays_as_it_was_and_shares_its_weights() -> None:
     noise = KeyedNoise(0, torch.arange(3))
     before = made.sample(3, noise=noise)
     longer = at(made, 6)
-    assert torch.equal(made.sample(3, noise=noise), before)  # type: ignore[arg-type]
+    assert torch.equal(made.sample(3, noise=noise), before)
     assert made.description == {"length": 4}
     assert {id(p) for p in made.parameters()} == {id(p) for p in longer.parameters()}
 
@@ -118,7 +118,7 @@ def test_what_has_one_size_is_refused(codec: CodecConfig, family: Any, sentence:
 class Doubled(FlowMatchingConfig):
     """Says that it samples two values, wherever it is trained."""
 
-    kind: Literal["doubled"] = "doubled"  # type: ignore[assignment]
+    kind: Literal["doubled"] = "doubled"
 
     def samples(self, space: Space) -> Space:
         return Vector(dim=2)

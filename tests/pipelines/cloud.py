@@ -30,7 +30,7 @@ class CloudCodec(Codec):
         self.register_buffer("unit", torch.ones(()))
 
     def encode(self, batch: Batch, noise: Noise) -> Batch:
-        return Batch(batch.x / self.unit, None, batch.index)  # type: ignore[operator]
+        return Batch(batch.x / self.unit, None, batch.index)
 
 
 class CloudCodecConfig(CodecConfig):

@@ -41,7 +41,7 @@ class Valences:
         return {"free": zero[:, None].expand(-1, 5), "bound": zero.bool(), "step": zero}
 
     def allowed(self, state: Tree) -> Tensor:
-        free, bound, (i, j) = state["free"], state["bound"], self._place(state)  # type: ignore[index]
+        free, bound, (i, j) = state["free"], state["bound"], self._place(state)
         order, atom = torch.arange(len(BONDS)), torch.arange(5)
         room = torch.minimum(free.gather(1, i[:, None]), free.gather(1, j.clamp(min=0)[:, None]))
         later = ((free > 0) & (atom > j[:, None]) & (atom < i[:, None])).any(1)
@@ -51,15 +51,15 @@ class Valences:
         return torch.cat((more & kind, torch.where(kind, none, bond), (i > 0)[:, None] & kind), dim=1)
 
     def advance(self, state: Tree, level: Tensor) -> Tree:
-        free, bound, (i, j) = state["free"], state["bound"], self._place(state)  # type: ignore[index]
+        free, bound, (i, j) = state["free"], state["bound"], self._place(state)
         kind, order = j == -1, (level - len(ATOMS)).clamp(min=0)
         spent = torch.where(kind, -VALENCES[level.clamp(max=len(ATOMS) - 1)], order)
         free = free.scatter_add(1, i[:, None], -spent[:, None])
         free = free.scatter_add(1, j.clamp(min=0)[:, None], -torch.where(kind, 0, order)[:, None])
-        return {"free": free, "bound": ~kind & (bound | (order > 0)), "step": state["step"] + 1}  # type: ignore[index]
+        return {"free": free, "bound": ~kind & (bound | (order > 0)), "step": state["step"] + 1}
 
     def _place(self, state: Tree) -> tuple[Tensor, Tensor]:
-        i, j = STEPS[state["step"].clamp(max=len(STEPS) - 1)].unbind(1)  # type: ignore[index]
+        i, j = STEPS[state["step"].clamp(max=len(STEPS) - 1)].unbind(1)
         return i, j
 
 
@@ -70,17 +70,17 @@ class GraphCodec(Codec):
     def fit(self, source: Source) -> None: ...
 
     def encode(self, batch: Batch, noise: Noise) -> Batch:
-        nodes, edges, count = (batch.x[name] for name in ("nodes", "edges", "count"))  # type: ignore[index]
+        nodes, edges, count = (batch.x[name] for name in ("nodes", "edges", "count"))
         i, j = STEPS.unbind(1)
         length = count * (count + 1) // 2
         tokens = torch.where(j == -1, nodes[:, i], len(ATOMS) + edges[:, i, j]) * TOKENS.within(length)
         return replace(batch, x={"tokens": tokens, "length": length})
 
     def decode(self, y: Tree, condition: Tree | None) -> Tree:
-        tokens, (i, j), kind = y["tokens"], STEPS.unbind(1), STEPS[:, 1] == -1  # type: ignore[index]
+        tokens, (i, j), kind = y["tokens"], STEPS.unbind(1), STEPS[:, 1] == -1
         edges = tokens.new_zeros(tokens.shape[0], 5, 5)
         edges[:, i[~kind], j[~kind]] = (tokens[:, ~kind] - len(ATOMS)).clamp(min=0)
-        count = (TOKENS.within(y["length"]) & kind).sum(1)  # type: ignore[index]
+        count = (TOKENS.within(y["length"]) & kind).sum(1)
         return {"nodes": tokens[:, kind], "edges": edges + edges.mT, "count": count}
 
     def constraint(self) -> Valences:
@@ -156,7 +156,7 @@ class Graphs(Toy):
 
     def present(self, batch: Batch) -> list[str]:
         """Atoms, then bonds by the numbers of their atoms: "CNO 0=1 1-2"."""
-        columns = (batch.x[name].tolist() for name in ("nodes", "edges", "count"))  # type: ignore[index]
+        columns = (batch.x[name].tolist() for name in ("nodes", "edges", "count"))
         texts = []
         for nodes, edges, count in zip(*columns, strict=True):
             pairs = [(j, i) for i in range(count) for j in range(i) if edges[i][j]]

@@ -30,7 +30,7 @@ class MixtureModel(nn.Module):
         return self.mixture.mean[part] + self.mixture.variance[part].sqrt() * noise.normal("x", (1,))
 
     def log_prob(self, x: Tree, condition: Tree | None = None) -> Tensor:
-        return self.mixture(x[:, 0]).logsumexp(1)  # type: ignore[index]
+        return self.mixture(x[:, 0]).logsumexp(1)
 
     def stages(self) -> Sequence[Stage]:
         return [Stage("em", (Player("em", Numbers(self.mixture), (self.mixture,), gradient=False),))]
@@ -38,7 +38,7 @@ class MixtureModel(nn.Module):
 
 class Numbers(Expectation):
     def forward(self, batch: Batch, noise: Noise) -> Any:
-        return super().forward(Batch(batch.x[:, 0], None, batch.index), noise)  # type: ignore[index]
+        return super().forward(Batch(batch.x[:, 0], None, batch.index), noise)
 
 
 @families.register("toy-mixture")
@@ -64,14 +64,14 @@ class NumberCodec(VolumeCodec):
         self.register_buffer("unit", torch.ones(()))
 
     def fit(self, source: Source) -> None:
-        self.unit.copy_(source.fetch(torch.arange(len(source))).x.std())  # type: ignore[union-attr]
+        self.unit.copy_(source.fetch(torch.arange(len(source))).x.std())
 
     def encode_with_volume(self, batch: Batch, noise: Noise) -> tuple[Batch, Tensor]:
-        y = Batch(batch.x / self.unit, None, batch.index)  # type: ignore[operator]
+        y = Batch(batch.x / self.unit, None, batch.index)
         return y, -self.unit.log().expand(len(batch))
 
     def decode(self, y: Tree, condition: Tree | None) -> Tree:
-        return y * self.unit  # type: ignore[operator]
+        return y * self.unit
 
 
 class NumberCodecConfig(CodecConfig):

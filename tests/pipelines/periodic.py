@@ -46,7 +46,7 @@ class BoxCodecConfig(CodecConfig):
         return BoxCodec(field, given if description["conditions"] else None)
 
     def description_at(self, description: Mapping[str, Any], space: Space) -> Mapping[str, Any]:
-        shape = list(space.shape)  # type: ignore[union-attr]
+        shape = list(space.shape)
         conditions = description["conditions"]
         return {"x": shape, "conditions": {**conditions, "density": shape} if conditions else {}}
 

@@ -40,7 +40,7 @@ HERE = Path(__file__).parent
 class Mean(nn.Linear):
     """A c + b of conditions c; without any, c is one."""
 
-    def forward(self, condition: Tree | None, like: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, condition: Tree | None, like: Tensor) -> Tensor:
         assert not isinstance(condition, dict)
         return super().forward(torch.ones_like(like[:, :1]) if condition is None else condition)
 
@@ -104,15 +104,15 @@ class GivenCodec(VolumeCodec):
 
     def encode_with_volume(self, batch: Batch, noise: Noise) -> tuple[Batch, Tensor]:
         assert batch.condition is not None
-        y = Batch(batch.x / self.unit, self.encode_condition(batch.condition), batch.index)  # type: ignore[operator]
+        y = Batch(batch.x / self.unit, self.encode_condition(batch.condition), batch.index)
         return y, (-2 * self.unit.log()).expand(len(batch))
 
     def encode_condition(self, condition: Tree) -> Tree:
-        angle = condition["angle"]  # type: ignore[index]
+        angle = condition["angle"]
         return torch.cat((angle.cos(), angle.sin()), dim=1)
 
     def decode(self, y: Tree, condition: Tree | None) -> Tree:
-        return y * self.unit  # type: ignore[operator]
+        return y * self.unit
 
 
 class ToyCodec(GivenCodec):
@@ -185,7 +185,7 @@ class ToyWriter:
 
     @property
     def written(self) -> int:
-        return len(self.stream["x"]) if "x" in self.stream else 0  # type: ignore[arg-type]
+        return len(self.stream["x"]) if "x" in self.stream else 0
 
     def append(self, batch: Batch) -> None:
         for name, value in {**named(batch.condition), **named(batch.x, "x")}.items():
@@ -250,7 +250,7 @@ class Toy:
         try:
             with h5py.File(file, "r") as stream:
                 origin = {name: str(value) for name, value in stream.attrs.items()}
-                parts = {name: torch.from_numpy(data[:]) for name, data in stream.items()}  # type: ignore[index]
+                parts = {name: torch.from_numpy(data[:]) for name, data in stream.items()}
                 data = self.data(parts.pop("x"), parts, origin=origin)
         except (OSError, KeyError) as error:
             raise DataError(f"{file}: expected a toy file ({error}).") from None

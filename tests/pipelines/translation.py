@@ -96,20 +96,20 @@ class PictureCodec(Codec):
             self.register_buffer(name, torch.ones(()))
 
     def fit(self, source: Source) -> None:
-        self.photos.copy_(source.fetch(torch.arange(len(source))).x.std())  # type: ignore[union-attr]
+        self.photos.copy_(source.fetch(torch.arange(len(source))).x.std())
 
     def fit_others(self, others: Mapping[str, Source]) -> None:
         paintings = others["paintings"]
-        self.paintings.copy_(paintings.fetch(torch.arange(len(paintings))).x.std())  # type: ignore[union-attr]
+        self.paintings.copy_(paintings.fetch(torch.arange(len(paintings))).x.std())
 
     def encode(self, batch: Batch, noise: Noise) -> Batch:
         return Batch(batch.x / getattr(self, batch.name), None, batch.index)
 
     def encode_condition(self, condition: Tree) -> Tree:
-        return condition["photo"] / self.photos  # type: ignore[index]
+        return condition["photo"] / self.photos
 
     def decode(self, y: Tree, condition: Tree | None) -> Tree:
-        return y * self.paintings  # type: ignore[operator]
+        return y * self.paintings
 
 
 class PictureCodecConfig(CodecConfig):

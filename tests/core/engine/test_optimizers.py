@@ -24,7 +24,7 @@ def test_weight_decay_is_decoupled_from_the_gradient_in_adamw_alone(kind: str, d
     """A weight without gradient shrinks by lr x decay (arXiv:1711.05101); under Adam it takes a whole step."""
     layer = nn.Linear(1, 1, bias=False, dtype=torch.float64)
     nn.init.ones_(layer.weight)
-    config = OptimizerConfig(kind=kind, lr=0.1, weight_decay=0.5)  # type: ignore[arg-type]
+    config = OptimizerConfig(kind=kind, lr=0.1, weight_decay=0.5)
     optimizer = optimizers.build(config, dict(layer.named_parameters()), [layer])
     assert optimizer is not None
     layer.weight.grad = torch.zeros_like(layer.weight)
@@ -38,7 +38,7 @@ def test_biases_and_normalisations_keep_their_values_where_matrices_decay(kind: 
     for parameter in network.parameters():
         nn.init.ones_(parameter)
         parameter.grad = torch.zeros_like(parameter)
-    config = OptimizerConfig(kind=kind, lr=0.1, weight_decay=0.5)  # type: ignore[arg-type]
+    config = OptimizerConfig(kind=kind, lr=0.1, weight_decay=0.5)
     optimizer = optimizers.build(config, dict(network.named_parameters()), [network])
     assert optimizer is not None
     optimizer.step()

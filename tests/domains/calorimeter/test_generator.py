@@ -56,5 +56,5 @@ def test_batches_are_moved_by_symmetries_unless_showers_are_tilted(
     expected, other = (
         model.codec.encode(one, inner.fold("codec")) for one in ((image, batch) if moved else (batch, image))
     )
-    assert all(torch.equal(found.x[name], expected.x[name]) for name in expected.x)  # type: ignore[index]
-    assert not all(torch.equal(found.x[name], other.x[name]) for name in other.x)  # type: ignore[index]
+    assert all(torch.equal(found.x[name], expected.x[name]) for name in expected.x)
+    assert not all(torch.equal(found.x[name], other.x[name]) for name in other.x)

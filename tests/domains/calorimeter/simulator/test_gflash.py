@@ -75,7 +75,7 @@ def test_profiles_without_a_maximum_are_drawn_again() -> None:
 @pytest.mark.parametrize("energy", [1.0, 10.0])
 def test_lead_tungstate_has_the_known_maximum_and_radius(particle: str, offset: float, energy: float) -> None:
     geometry = cylinder("lead-tungstate")
-    simulator = Gflash(geometry, CALORIMETERS["lead-tungstate"], particle, (energy, energy))  # type: ignore[arg-type]
+    simulator = Gflash(geometry, CALORIMETERS["lead-tungstate"], particle, (energy, energy))
     showers = simulated(simulator.simulate(range(1500), seed=1))[0].view(1500, 60, 50).mean(0)
     edges = depths(geometry)
     assert edges is not None
