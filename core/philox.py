@@ -168,7 +168,8 @@ class Fused:
             compiled = self.compile(self.function, dynamic=True)
             found = compiled(*given)
         except Exception as error:  # whatever a compiler raises: the plain function is as good, but slow
-            warnings.warn(f"Noise could not be compiled ({type(error).__name__}); draws are slower.", stacklevel=3)
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            warnings.warn(f"Noise could not be compiled ({reason:.300}); draws are slower.", stacklevel=3)
             return self.function
         pairs = zip(plain, found, strict=True) if isinstance(plain, tuple) else [(plain, found)]
         if all(torch.equal(a, b) for a, b in pairs):
