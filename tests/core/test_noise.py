@@ -2,11 +2,12 @@
 
 import itertools
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 from maquette.core.noise import KeyedNoise, Recorder, TapeNoise
-from maquette.core.philox import Fused, philox
+from maquette.core.philox import Fused, compiled_draws, philox
 from maquette.core.testing.operations import OperationCount
 from torch._dynamo.testing import CompileCounter
 
@@ -159,3 +160,19 @@ def test_compiled_noise_is_compiled_once():
     fused = Fused(lambda index: index * 2, compile, devices=("cpu",))
     assert [fused(torch.arange(n)).tolist() for n in (1, 2)] == [[0], [0, 2]]
     assert len(compiled) == 1
+
+
+def test_draws_are_compiled_on_a_cpu_where_that_is_asked_for_and_in_no_other_thread():
+    """The order of the next epoch is drawn in a thread, while the first step may be compiling its noise."""
+    compiled = []
+    draw = Fused(lambda index: index * 2, lambda function, dynamic: compiled.append(function) or function)
+    index = torch.arange(3)
+    with compiled_draws(enabled=False):
+        draw(index)
+    with compiled_draws(), ThreadPoolExecutor(1) as thread:
+        assert thread.submit(draw, index).result().tolist() == [0, 2, 4]
+        assert compiled == []
+        assert draw(index).tolist() == [0, 2, 4]
+    assert compiled == [draw.function]
+    draw(index)
+    assert compiled == [draw.function]
