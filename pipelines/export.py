@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 
 from .._version import __version__
 from ..core import artifact
+from ..core.checksum import file_digest
 from ..core.errors import ConfigError, did_you_mean
 from ..core.spaces import size
 from .console.screen import Screen, Silent
@@ -116,15 +116,13 @@ def export(run: str | Path, *, format: str, out: str | Path, screen: Screen | No
 
 def describe(model: Model, format: str, file: Path, signature: Signature, found: Agreement) -> dict[str, Any]:
     """The sidecar: everything that is needed to call the file from another language."""
-    with file.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
     details = dict(FORMATS[format].details())
     versions = {"maquette": __version__, **details.pop("versions")}
     return {
         "schema": SCHEMA,
         "file": file.name,
         "format": format,
-        "sha256": digest,
+        "sha256": file_digest(file),
         "weights_sha256": model.digest,
         "config_hash": str(model.config.get("config_hash", "")),
         "domain": model.domain.name,

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..closing import Closing
 from ..errors import DataError
 from ..hdf5.digest import content_digest
 from ..hdf5.reading import (
@@ -58,7 +58,7 @@ class Showers:
         return {"deposits": self.deposits, **self.conditions}
 
 
-class ShowerReader:
+class ShowerReader(Closing):
     """Reads a shower file in blocks.
 
     Opening checks energies, units and threshold on a sample of rows, evenly spaced over the file; reading checks every
@@ -215,14 +215,6 @@ class ShowerReader:
     def close(self) -> None:
         """Close the file; reading ends."""
         self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     @property
     def row_bytes(self) -> int:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..closing import Closing
 from ..errors import DataError
 from ..hdf5.blocks import BlockWriter, Value, rows_per_chunk
 from .conditions import CONDITIONS, DTYPES
@@ -19,7 +19,7 @@ from .geometry import Geometry
 from .geometry_json import geometry_to_json
 
 
-class ShowerWriter:
+class ShowerWriter(Closing):
     """Appends showers to a file; resumes where a previous writer with the same settings was stopped.
 
     Args:
@@ -87,14 +87,6 @@ class ShowerWriter:
     def close(self) -> None:
         """Finish the file if all showers were appended; else keep the complete blocks for a later writer."""
         self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _check(self, rows: Mapping[str, NDArray[Any]]) -> None:
         deposits = rows["showers"]

@@ -15,13 +15,13 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import h5py
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..closing import Closing
 from ..errors import DataError
 
 CHUNK_BYTES = 2**20
@@ -38,7 +38,7 @@ def rows_per_chunk(row_bytes: int) -> int:
     return max(1, CHUNK_BYTES // row_bytes)
 
 
-class BlockWriter:
+class BlockWriter(Closing):
     """Appends rows of named arrays to a file; resumes where a previous writer with the same settings was stopped.
 
     Arrays have any shape (n, ...) and any type of numbers: whole, real, complex or boolean. The first rows decide both.
@@ -126,14 +126,6 @@ class BlockWriter:
         if not self._done and self._blocks * self._block >= self.n:
             self._assemble()
         self._release()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _is_finished(self) -> bool:
         if not self.path.exists():

@@ -32,25 +32,19 @@ Command = Callable[..., Result]
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """900 points."""
-    file = tmp_path_factory.mktemp("data") / "points.h5"
-    simulate("toy", n=900, seed=3, out=file)
-    return file
+    return simulate("toy", n=900, seed=3, out=tmp_path_factory.mktemp("data") / "points.h5").file
 
 
 @pytest.fixture(scope="session")
 def cloud_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """900 points without conditions."""
-    file = tmp_path_factory.mktemp("cloud") / "points.h5"
-    simulate("cloud", n=900, seed=3, out=file)
-    return file
+    return simulate("cloud", n=900, seed=3, out=tmp_path_factory.mktemp("cloud") / "points.h5").file
 
 
 @pytest.fixture(scope="session")
 def graph_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """400 graphs of one to five atoms."""
-    file = tmp_path_factory.mktemp("graphs") / "graphs.h5"
-    simulate("graphs", n=400, seed=3, out=file)
-    return file
+    return simulate("graphs", n=400, seed=3, out=tmp_path_factory.mktemp("graphs") / "graphs.h5").file
 
 
 @pytest.fixture(scope="session")

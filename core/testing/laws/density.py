@@ -12,11 +12,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from ...data import map_tree
+from ...data import Batch, map_tree
 from ...families import FamilyConfig
 from ...layout import parts
 from ...samplers.likelihood import normal_log_density
@@ -37,15 +38,26 @@ from ..bench import (
 
 def check_log_prob(config: FamilyConfig, space: Space, condition: Space | None) -> None:
     """Log-densities are finite, one per sample, and do not depend on the rest of the batch."""
-    model, batch = shared(config, space, condition), batch_of(space, condition, 8)
+    model = shared(config, space, condition)
+    check_one_per_sample("log_prob", model.log_prob, batch_of(space, condition, 8), TOLERANCES[config.tolerance])
+
+
+def check_one_per_sample(name: str, f: Callable[[Tree, Tree | None], Tensor], batch: Batch, tolerance: float) -> Tensor:
+    """Values of samples and conditions are finite, one each, and do not depend on the rest of the batch.
+
+    >>> check_one_per_sample("sum", lambda x, condition: x.sum(1), Batch(torch.ones(2, 3), None, torch.arange(2)), 0.0)
+    tensor([3., 3.])
+    """
     with torch.no_grad():
-        eight = model.log_prob(batch.x, batch.condition)
+        values = f(batch.x, batch.condition)
         one = head(batch, 1)
-        single = model.log_prob(one.x, one.condition)
-    assert eight.shape == (8,), f"log_prob of 8 samples has shape {tuple(eight.shape)}"
-    assert single.shape == (1,), f"log_prob of 1 sample has shape {tuple(single.shape)}"
-    assert eight.isfinite().all(), "log_prob is not finite"
-    assert_near(single, eight[:1], TOLERANCES[config.tolerance], "log_prob depends on the batch")
+        single = f(one.x, one.condition)
+    n = len(batch)
+    assert values.shape == (n,), f"{name} of {n} samples has shape {tuple(values.shape)}"
+    assert single.shape == (1,), f"{name} of 1 sample has shape {tuple(single.shape)}"
+    assert values.isfinite().all(), f"{name} is not finite"
+    assert_near(single, values[:1], tolerance, f"{name} depends on the batch")
+    return values
 
 
 def repeated(condition: Tree | None, n: int) -> Tree | None:

@@ -16,8 +16,8 @@ from torch import Tensor
 from ...families import FamilyConfig
 from ...inference.score import score
 from ...spaces import Space, Tree, flatten, unflatten
-from ..bench import TOLERANCES, all_states, assert_near, batch_of, condition_of, draw, head, shared
-from .density import repeated
+from ..bench import TOLERANCES, all_states, assert_near, batch_of, condition_of, draw, shared
+from .density import check_one_per_sample, repeated
 from .invertible import differences
 
 _STEP = 1e-4
@@ -30,14 +30,9 @@ def check_energy(config: FamilyConfig, space: Space, condition: Space | None) ->
     model, batch = shared(config, space, condition), batch_of(space, condition, 8)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     generator = torch.random.get_rng_state()
+    eight = check_one_per_sample("energy", model.energy, batch, TOLERANCES[config.tolerance])
     with torch.no_grad():
-        eight, again = (model.energy(batch.x, batch.condition) for _ in range(2))
-        one = head(batch, 1)
-        single = model.energy(one.x, one.condition)
-    assert eight.shape == (8,), f"energy of 8 samples has shape {tuple(eight.shape)}"
-    assert single.shape == (1,), f"energy of 1 sample has shape {tuple(single.shape)}"
-    assert eight.isfinite().all(), "energy is not finite"
-    assert_near(single, eight[:1], TOLERANCES[config.tolerance], "energy depends on the batch")
+        again = model.energy(batch.x, batch.condition)
     assert torch.equal(eight, again), "two calls of energy differ"
     assert torch.equal(generator, torch.random.get_rng_state()), "energy drew from the global generator"
     for name, tensor in model.state_dict().items():
